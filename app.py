@@ -1,0 +1,32 @@
+"""The frame around every page: streamlit run app.py"""
+
+from pathlib import Path
+
+import streamlit as st
+
+from rcdnet.report import RESEARCH_USE
+
+ASSETS = Path(__file__).parent / "assets"
+
+st.set_page_config(page_title="RcdNet Dashboard", page_icon=str(ASSETS / "icon.png"), layout="wide")
+pages = {
+    "analyse": st.Page("pages/analyse.py", title="Analyse", icon=":material/radiology:", default=True),
+    "about": st.Page("pages/about.py", title="About", icon=":material/info:"),
+}
+page = st.navigation(list(pages.values()), position="top")
+
+# Streamlit forgets a widget's value when another page is shown; assigning it keeps it.
+for key in list(st.session_state):
+    if str(key).startswith("keep_"):
+        st.session_state[key] = st.session_state[key]
+
+# Each page asks for this mark, because a direct link to a page would otherwise run it without this frame.
+st.session_state["framed"] = True
+wanted = st.session_state.pop("wanted_page", None)
+if wanted in pages:
+    st.switch_page(pages[wanted])
+
+st.logo(ASSETS / "logo.svg", size="large")
+st.html(ASSETS / "frame.css")
+st.html(f'<div class="research-use" role="note">{RESEARCH_USE}</div>')
+page.run()

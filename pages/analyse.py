@@ -1,0 +1,190 @@
+"""Upload scans, read RcdNet's call with its heatmap beside the five baselines."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from rcdnet.charts import CALL_SIGNS, probability_bars
+from rcdnet.errors import ImageError, RcdnetError
+from rcdnet.images import read_scan
+from rcdnet.inference import classify, load_trained
+from rcdnet.overlay import COLOUR_MAPS, colour_table, overlay, png, staged
+from rcdnet.registry import CLASSES, MODELS
+from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
+
+if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
+    st.session_state["wanted_page"] = "analyse"
+    st.switch_page("app.py")
+
+SAMPLES = Path(__file__).parent.parent / "assets" / "samples"
+MAX_SCANS = 40  # a session keeps its scans in memory
+CALLED, OFF = "class called", "off"
+LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
+
+state = st.session_state
+state.setdefault("scans", {})  # sha256 -> name, scan, predictions, thumbnail
+state.setdefault("refused", [])  # (name, sentence)
+state.setdefault("upload_round", 0)
+
+with st.spinner("Loading the models"):
+    classifiers, untrained = load_trained()
+cards = {c.spec.name: c.card for c in classifiers}
+if "rcdnet" in untrained:
+    st.error(str(untrained["rcdnet"]))
+    st.stop()
+
+
+def take_in(files: list[tuple[str, bytes]]) -> None:
+    """Read and classify each file; a scan already here is not run again."""
+    state.refused.clear()  # what is said there is about the last upload
+    progress = st.progress(0.0)
+    for index, (name, data) in enumerate(files):
+        progress.progress(index / len(files), text=f"Reading scan {index + 1} of {len(files)}")
+        try:
+            if len(state.scans) >= MAX_SCANS:
+                raise ImageError(f"{MAX_SCANS} scans are open, the most for one session. Clear some first.")
+            scan = read_scan(data)
+            if scan.sha256 not in state.scans:
+                predictions = classify(scan.pixels, classifiers)
+                thumbnail = png(staged(scan.pixels, 128, 96))
+                state.scans[scan.sha256] = (name, scan, predictions, thumbnail)
+            state["chosen"] = scan.sha256
+        except RcdnetError as error:
+            state.refused.append((name, str(error)))
+    progress.empty()
+
+
+def clear() -> None:
+    state.scans.clear()
+    state.refused.clear()
+
+
+with st.sidebar:
+    uploads = st.file_uploader(
+        "Breast ultrasound scans",
+        accept_multiple_files=True,
+        key=f"upload_{state.upload_round}",
+        help="PNG, JPEG, BMP or single-frame TIFF, up to 20 MB and 4096 pixels a side. Files stay in memory on this machine.",
+    )
+    samples = st.button("Try three synthetic phantoms", width="stretch", icon=":material/science:")
+    if uploads or samples:
+        drawn = [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
+        take_in([(file.name, file.getvalue()) for file in uploads] + drawn)
+        state.upload_round += 1  # an empty uploader: the list below is the one list of scans
+        st.rerun()
+    for position, (sha256, (name, _, predictions, thumbnail)) in enumerate(state.scans.items(), start=1):
+        left, right = st.columns([2, 3], vertical_alignment="center")
+        left.image(thumbnail, output_format="PNG")
+        sign = CALL_SIGNS[predictions[0].call]
+        if right.button(
+            f"{sign} {predictions[0].call} {predictions[0].p_malignant:.2f}",
+            key=f"show_{sha256}",
+            width="stretch",
+            type="primary" if sha256 == state.get("chosen") else "secondary",
+            help=f"Show scan {position}",
+        ):
+            state["chosen"] = sha256
+            st.rerun()
+        right.text(name)
+    if state.scans:
+        rows = [call_row(name, scan, p) for name, scan, predictions, _ in state.scans.values() for p in predictions]
+        st.download_button("All calls as CSV", calls_csv(rows), "rcdnet-calls.csv", "text/csv", width="stretch")
+    if state.scans or state.refused:
+        st.button("Clear all scans", on_click=clear, width="stretch")
+
+for position, (name, reason) in enumerate(state.refused):
+    with st.container(border=True, key=f"refused_{position}"):
+        st.text(f"Not read: {name}")
+        st.error(reason)
+
+if not state.scans:
+    st.title("Breast ultrasound, read by six models")
+    st.markdown(
+        "Drop one or more scans into the panel on the left. For each one you see **RcdNet's call**, benign or malignant, "
+        "with its probability, its threshold and a heatmap of what it looked at, beside the same from five baseline models."
+    )
+    st.markdown("No scan at hand? **Try three synthetic phantoms** on the left. They are drawn, no patient is in them.")
+    st.stop()
+
+name, scan, predictions, _ = state.scans[
+    state.chosen if state.get("chosen") in state.scans else next(iter(state.scans))
+]
+rcdnet, baselines = predictions[0], {p.model: p for p in predictions[1:]}
+
+controls = st.columns([2, 1.4, 1.4], vertical_alignment="bottom")
+with controls[0]:
+    shown = st.segmented_control(
+        "Heatmap of", [CALLED, *reversed(CLASSES), OFF], default=CALLED, required=True, key="keep_shown"
+    )
+opacity = controls[1].slider("Heatmap opacity", 0, 100, 50, format="%d %%", key="keep_opacity")
+colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours")
+
+
+def picture(prediction, width: int, height: int) -> bytes:
+    """The overlay that the controls ask for, as PNG; no model runs for it."""
+    if shown == OFF:
+        return png(staged(scan.pixels, width, height))
+    heat = prediction.heat(prediction.call if shown == CALLED else shown)
+    return png(staged(overlay(scan.pixels, heat, opacity=opacity / 100, colour_map=colour_map), width, height))
+
+
+def map_note(prediction) -> str:
+    class_name = prediction.call if shown == CALLED else shown
+    if shown == OFF:
+        return "Heatmap off"
+    if prediction.strength(class_name) == 0:
+        return f"Empty map: nothing in the scan spoke for {class_name}"
+    return f"Map for {class_name}, strength {prediction.strength(class_name):.2g}"
+
+
+original, explained, verdict = st.columns([1.25, 1.25, 1], gap="medium")
+with original:
+    st.image(png(staged(scan.pixels, *LARGE)), output_format="PNG", width="stretch", alt="The scan as uploaded")
+    st.text(name)
+with explained:
+    st.image(picture(rcdnet, *LARGE), output_format="PNG", width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
+    stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colour_table(colour_map)[::32].tolist())
+    st.html(
+        f'<div class="legend">0<div class="ramp" style="background:linear-gradient(90deg,{stops})"></div>map\'s own maximum</div>'
+    )
+    st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a 7 × 7 grid: it points, it does not outline.")
+with verdict:
+    st.html(
+        f'<div class="call {rcdnet.call}"><div class="plain">RcdNet calls</div>'
+        f'<div class="word">{CALL_SIGNS[rcdnet.call]} {rcdnet.call}</div>'
+        f'<div class="plain">{call_sentence(rcdnet)}</div></div>'
+    )
+    for warning in scan.warnings:
+        st.warning(warning)
+    st.markdown(agreement(predictions))
+    st.caption(trust_sentence(cards["rcdnet"]))
+    st.download_button(
+        "This scan as a figure",
+        lambda: scan_figure(name, scan, predictions, opacity=opacity / 100, colour_map=colour_map),
+        f"rcdnet-{scan.sha256[:8]}.png",
+        "image/png",
+        width="stretch",
+    )
+
+for column, model in zip(st.columns(len(MODELS) - 1), list(MODELS.values())[1:], strict=True):
+    with column, st.container(border=True, key=f"card_{model.name}"):
+        if model.name in untrained:
+            st.html(
+                f'<div class="card"><div class="title">{model.title}</div><div class="word">not trained yet</div></div>'
+            )
+            st.caption("It gives no answer rather than a guess.")
+            st.popover("How to train it").code(str(untrained[model.name]), language=None, wrap_lines=True)
+            continue
+        p = baselines[model.name]
+        st.image(picture(p, *SMALL), output_format="PNG", width="stretch", alt=f"{p.title}. {map_note(p)}")
+        st.html(
+            f'<div class="card {p.call}"><div class="title">{p.title}</div>'
+            f'<div class="word">{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}</div>'
+            f'<div class="plain">threshold {p.threshold:.2f}, validation AUC {cards[p.model].validation[0].auc:.2f}'
+            f"<br>{map_note(p)}</div></div>"
+        )
+st.plotly_chart(probability_bars(predictions), key="probabilities", config={"displayModeBar": False})
+st.caption(
+    "Each map is scaled to its own maximum, so only its strength tells a weak one from a strong one. "
+    "Strengths of different models do not compare."
+)

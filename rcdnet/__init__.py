@@ -1,0 +1,1 @@
+"""Reading breast ultrasound scans: the images, the models, their calls and their heatmaps."""

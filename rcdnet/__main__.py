@@ -1,0 +1,115 @@
+"""python -m rcdnet predict FILE... [--models rcdnet,vit] [--format json|csv] [--heatmaps DIR]
+python -m rcdnet bench
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rcdnet.bench import benchmark
+from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
+from rcdnet.images import MAX_BYTES, Scan, read_scan
+from rcdnet.inference import Classifier, Prediction, classify, load_classifier, load_trained
+from rcdnet.overlay import overlay, png
+from rcdnet.registry import MODELS
+from rcdnet.report import call_row, calls_csv
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 if everything was answered, 1 if a file or a model was not."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except RcdnetError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rcdnet", description="Read breast ultrasound scans. Research use only, not for diagnosis."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("predict", help="one answer for each image and model")
+    command.set_defaults(run=_predict)
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG, BMP or single-frame TIFF")
+    command.add_argument("--models", help=f"comma-separated, of {', '.join(MODELS)}; by default all that are trained")
+    command.add_argument("--format", choices=("json", "csv"), default="json", help="json is one object a line")
+    command.add_argument("--heatmaps", type=Path, metavar="DIR", help="write <image>.<model>.png overlays of the call")
+
+    command = commands.add_parser("bench", help="time six models with heatmaps against six bare forward passes")
+    command.set_defaults(run=_bench)
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    if options.models is not None:
+        classifiers, failed = [load_classifier(name.strip()) for name in options.models.split(",")], False
+    else:
+        classifiers, reasons = load_trained()
+        for reason in reasons.values():
+            print(reason, file=sys.stderr)
+        if not classifiers:
+            raise NotTrained("No model is trained, so there is nothing to answer with.")
+        failed = any(isinstance(reason, CheckpointError) for reason in reasons.values())
+    rows = []
+    for row in _rows(options.files, classifiers, options.heatmaps):
+        failed |= "error" in row
+        if options.format == "json":
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            rows.append(row)
+    if options.format == "csv":
+        print(calls_csv(rows), end="")
+    return 1 if failed else 0
+
+
+def _rows(files: list[Path], classifiers: list[Classifier], heatmaps: Path | None) -> Iterator[dict[str, object]]:
+    if heatmaps:
+        heatmaps.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        try:
+            scan = read_scan(_read(path))
+            predictions = classify(scan.pixels, classifiers)
+        except (RcdnetError, OSError) as error:
+            yield {"image": str(path), "error": str(error)}
+            continue
+        for prediction in predictions:
+            row = call_row(str(path), scan, prediction)
+            if scan.warnings:
+                row["warnings"] = list(scan.warnings)
+            yield row
+        if heatmaps:
+            stem = path.stem
+            if any(other != path and other.stem == stem for other in files):
+                stem = f"{stem}-{scan.sha256[:8]}"  # two files of one name must not overwrite each other's overlays
+            for prediction in predictions:
+                _write_overlay(heatmaps / f"{stem}.{prediction.model}.png", scan, prediction)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)  # enough to see that it is too large
+
+
+def _write_overlay(path: Path, scan: Scan, prediction: Prediction) -> None:
+    path.write_bytes(png(overlay(scan.pixels, prediction.heat(prediction.call))))
+
+
+def _bench(options: argparse.Namespace) -> int:
+    result = benchmark()
+    print(f"six bare forward passes              {result.bare * 1000:7.1f} ms")
+    print(
+        f"six calls with both classes' maps    {result.classified * 1000:7.1f} ms  {result.classified / result.bare:.2f} x bare"
+    )
+    print(
+        f"forward, then Grad-CAM over the model {result.usual * 1000:6.1f} ms  this project: {result.classified / result.usual:.2f} of it"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""What can go wrong, as sentences for the person who sees them.
+
+RcdnetError              root of everything this project raises on purpose
+├── ImageError           an upload cannot be read as one breast ultrasound image
+├── UnknownModel         a model name is not in the registry
+├── NotTrained           a model has no weights good enough to answer with
+├── CheckpointError      a weight file is damaged or does not belong to its card
+├── HeatmapError         a class activation map could not be computed
+└── DatasetError         training data is missing or not laid out as expected
+
+Each message says what was found, what was expected and what to do.
+"""
+
+
+class RcdnetError(Exception):
+    """Root of the project's own errors; its text may be shown to a user as it is."""
+
+
+class ImageError(RcdnetError):
+    """An upload cannot be read as one breast ultrasound image."""
+
+
+class UnknownModel(RcdnetError):
+    """A model name is not in the registry; the message suggests the nearest one."""
+
+
+class NotTrained(RcdnetError):
+    """A model has no weights, or its weights are too weak on validation to answer with."""
+
+
+class CheckpointError(RcdnetError):
+    """A weight file is damaged, or does not match the card beside it."""
+
+
+class HeatmapError(RcdnetError):
+    """A class activation map could not be computed; nothing is shown in its place."""
+
+
+class DatasetError(RcdnetError):
+    """A data set is missing, or not laid out as its reader expects."""

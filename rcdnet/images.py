@@ -1,0 +1,181 @@
+"""Reading an upload: bytes in, one grey image out, or an `ImageError` a clinician understands.
+
+Uploads are hostile. The file size is checked before anything is opened, the side lengths after the
+header and before the pixels, the format by content and never by name. Pillow decodes under these
+limits; OpenCV, which has none, only ever sees arrays. Nothing of the file but its pixels is kept.
+"""
+
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rcdnet.errors import ImageError
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+MAX_BYTES = 20 * 1024 * 1024
+MAX_SIDE_PX = 4096
+MIN_SIDE_PX = 64
+
+# A pixel is coloured when its channels differ by more than JPEG chroma noise does, and colour matters when more of the
+# picture has it than a maker's logo covers.
+_COLOUR_SPREAD = 32
+_COLOUR_SHARE = 0.005
+
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
+# What Pillow's decoders raise on damaged files, found by fuzzing; anything else is our own mistake and must surface.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One grey image as uploaded.
+
+    pixels: uint8 (H, W), 0 black to 255 white, upright, the upload's own size.
+    sha256: hex digest of the uploaded bytes, the only name a scan has inside the library.
+    warnings: sentences to show beside every result of this scan.
+    """
+
+    pixels: np.ndarray = field(repr=False)
+    sha256: str
+    warnings: tuple[str, ...] = ()
+
+
+def read_scan(data: bytes) -> Scan:
+    """Decode an uploaded PNG, JPEG, BMP or single-frame TIFF to a grey `Scan`.
+
+    Transparent parts become black, the background of an ultrasound screen. 16-bit samples are scaled
+    from the full 0..65535 range. An EXIF orientation is applied, then dropped with all other metadata.
+
+    Raises:
+        ImageError: not an image, damaged, several frames, too large, too small, or one flat colour.
+    """
+    if not data:
+        raise ImageError("The file is empty. Export the scan again and upload the new file.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(
+            f"The file is larger than {MAX_BYTES // 1024**2} MB, the most that is read. "
+            "Export a single still image instead of a clip."
+        )
+    image = _open(data)
+    _check_size(image)
+    _check_frames(image)
+    try:
+        if image.format == "PNG":  # verify() checks every chunk's CRC, which load() does not; it spoils its handle
+            _open(data).verify()
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        rgb, grey_notes = _to_rgb_or_grey(image)
+    except ImageError:
+        raise
+    except _DECODER_ERRORS as error:
+        raise ImageError(
+            "The image is damaged or incomplete. Export the scan again and upload the new file."
+        ) from error
+    pixels, colour_notes = (rgb, ()) if rgb.ndim == 2 else _grey_of_rgb(rgb)
+    if int(pixels.max()) - int(pixels.min()) <= 2:
+        raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
+    return Scan(np.ascontiguousarray(pixels), hashlib.sha256(data).hexdigest(), grey_notes + colour_notes)
+
+
+def _open(data: bytes) -> Image.Image:
+    too_large = f"The image is too large; at most {MAX_SIDE_PX} pixels a side are read. Export it at a smaller size."
+    try:
+        return Image.open(BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(too_large) from error
+    except (UnidentifiedImageError, *_DECODER_ERRORS) as error:
+        if data[128:132] == b"DICM":
+            raise ImageError("This is a DICOM file. Export the image as PNG and upload that.") from error
+        if data.startswith(_SIGNATURES):
+            raise ImageError(
+                "The image is damaged or incomplete. Export the scan again and upload the new file."
+            ) from error
+        raise ImageError("This is not an image that can be read. Upload a PNG, JPEG, BMP or TIFF file.") from error
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if max(width, height) > MAX_SIDE_PX:
+        raise ImageError(
+            f"The image has {width} × {height} pixels; at most {MAX_SIDE_PX} a side are read. "
+            "Export it at a smaller size."
+        )
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageError(
+            f"The image has {width} × {height} pixels; at least {MIN_SIDE_PX} a side are needed. "
+            "Export the scan at its full size, not as a thumbnail."
+        )
+
+
+def _check_frames(image: Image.Image) -> None:
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except _DECODER_ERRORS as error:
+        raise ImageError(
+            "The image is damaged or incomplete. Export the scan again and upload the new file."
+        ) from error
+    if frames != 1:
+        raise ImageError(f"The file holds {frames} frames. Export the one frame to be read as a still image.")
+
+
+def _to_rgb_or_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """uint8 (H, W) for grey files, uint8 (H, W, 3) for colour ones; transparency laid over black."""
+    mode, transparent = image.mode, image.info.get("transparency")
+    if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
+        return _grey_of_16_bit(np.asarray(image), transparent)
+    if mode in ("I", "F"):
+        raise ImageError(
+            "The image stores 32-bit samples, whose display range is not defined. Export it as an 8-bit PNG."
+        )
+    if mode in ("1", "L") and transparent is None:
+        return np.asarray(image.convert("L")), ()
+    if mode in ("LA", "RGBA", "PA", "La", "RGBa") or transparent is not None:
+        rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
+        return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8), ()
+    return np.asarray(image.convert("RGB")), ()
+
+
+def _grey_of_16_bit(samples: np.ndarray, transparent: object) -> tuple[np.ndarray, tuple[str, ...]]:
+    # Pillow's own convert("L") clips at 255 and turns nearly every pixel white.
+    samples = samples.astype(np.uint32).clip(0, 65535)
+    if isinstance(transparent, int):
+        samples = np.where(samples == transparent, 0, samples)
+    notes: tuple[str, ...] = ()
+    if samples.max() < 4096:
+        notes = (
+            "The file has 16-bit samples but uses only the darkest sixteenth of their range, so little detail is left. "
+            "Export it as an 8-bit PNG for a result that can be trusted.",
+        )
+    return ((samples * 255 + 32767) // 65535).astype(np.uint8), notes
+
+
+def _grey_of_rgb(rgb: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    spread = rgb.max(axis=2) - rgb.min(axis=2)
+    if not spread.any():
+        return rgb[..., 0], ()
+    grey = np.asarray(Image.fromarray(rgb).convert("L"))
+    if float((spread > _COLOUR_SPREAD).mean()) <= _COLOUR_SHARE:
+        return grey, ()
+    return grey, (
+        "This image carries colour, as a Doppler or elastography overlay does. The models know grey B-mode images only "
+        "and saw it without colour: read the result with care.",
+    )

@@ -1,0 +1,107 @@
+"""One scan in, one `Prediction` a model out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from rcdnet.checkpoint import ModelCard, load_checkpoint
+from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
+from rcdnet.heatmaps import probabilities_and_maps
+from rcdnet.preprocessing import Frame, normalise, prepare
+from rcdnet.registry import CLASSES, MODELS, ModelSpec, spec_of
+
+MALIGNANT = CLASSES.index("malignant")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained model, ready and never written to, so that all sessions may share it."""
+
+    spec: ModelSpec
+    card: ModelCard
+    network: nn.Module = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one model says about one scan.
+
+    probabilities: float32 (2,) in the order of `CLASSES`.
+    maps: raw class activation maps, float32 (2, h, w), zero or more, over the model's square canvas.
+    frame: leads from the canvas back to the scan's own pixels.
+    """
+
+    model: str
+    title: str
+    threshold: float
+    threshold_rule: str
+    probabilities: np.ndarray
+    maps: np.ndarray = field(repr=False)
+    frame: Frame
+
+    @property
+    def p_malignant(self) -> float:
+        return float(self.probabilities[MALIGNANT])
+
+    @property
+    def call(self) -> str:
+        """ "malignant" at or above the threshold, else "benign"."""
+        return CLASSES[MALIGNANT] if self.p_malignant >= self.threshold else CLASSES[1 - MALIGNANT]
+
+    def strength(self, class_name: str) -> float:
+        """The maximum of a class's raw map; 0 means that nothing in the scan spoke for the class."""
+        return float(self.maps[CLASSES.index(class_name)].max())
+
+    def heat(self, class_name: str) -> np.ndarray:
+        """The raw map of a class on the scan's own pixels, float32 (H, W), zero or more."""
+        return self.frame.to_image(self.maps[CLASSES.index(class_name)])
+
+
+@lru_cache(maxsize=len(MODELS))
+def load_classifier(name: str) -> Classifier:
+    """The bundled model of that name, read once and shared.
+
+    Raises:
+        UnknownModel, NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`.
+    """
+    network, card = load_checkpoint(name)
+    return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last))
+
+
+def load_trained() -> tuple[list[Classifier], dict[str, RcdnetError]]:
+    """Every bundled model that can answer, in the registry's order, and the reason of each that cannot, by name."""
+    classifiers: list[Classifier] = []
+    reasons: dict[str, RcdnetError] = {}
+    for name in MODELS:
+        try:
+            classifiers.append(load_classifier(name))
+        except (NotTrained, CheckpointError) as reason:
+            reasons[name] = reason
+    return classifiers, reasons
+
+
+def classify(pixels: np.ndarray, classifiers: Sequence[Classifier]) -> list[Prediction]:
+    """One prediction for each classifier, in their order.
+
+    Args:
+        pixels: grey scan, uint8 (H, W).
+
+    Raises:
+        HeatmapError: a map could not be computed.
+    """
+    prepared = {size: prepare(pixels, size) for size in {c.spec.input_size for c in classifiers}}
+    predictions = []
+    for classifier in classifiers:
+        spec, card = classifier.spec, classifier.card
+        canvas, frame = prepared[spec.input_size]
+        grey = torch.from_numpy(canvas)[None, None].float() / 255
+        x = normalise(grey, mean=spec.mean, std=spec.std).contiguous(memory_format=torch.channels_last)
+        probabilities, maps = probabilities_and_maps(classifier.network, x)
+        predictions.append(
+            Prediction(spec.name, spec.title, card.threshold, card.threshold_rule, probabilities, maps, frame)
+        )
+    return predictions

@@ -1,0 +1,76 @@
+"""RcdNet, the network of Liu et al. 2025 (doi:10.3389/fbioe.2025.1526260), built from timm's parts."""
+
+import timm
+import torch
+from timm.layers import ClassifierHead, SeparableConvNormAct
+from timm.layers.cbam import CbamModule
+from timm.models import register_model
+from torch import nn
+
+
+class RcdNet(nn.Module):
+    """EfficientNet trunk, depthwise separable convolution, CBAM, linear classifier (paper section 2.3.1).
+
+    The paper names the parts and their order but gives no sizes. What it leaves open is chosen here, each with its
+    reason beside the line. The network speaks timm's language: `forward_head(forward_features(x))` is `forward(x)`.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int = 2,
+        in_chans: int = 1,
+        drop_rate: float = 0.2,  # EfficientNet-B0's own; the paper says only "regularization"
+        pretrained: bool = False,
+        pretrained_cfg_overlay: dict | None = None,
+    ):
+        """`pretrained` starts the trunk from ImageNet; `pretrained_cfg_overlay={"file": ...}` says from which file."""
+        super().__init__()
+        # "Based on EfficientNet" names no size: B0 is the one made for 224 px, and the smallest for few images.
+        # It comes without its 1x1 `conv_head`, whose work the separable convolution takes over.
+        self.trunk = timm.create_model(
+            "efficientnet_b0",
+            features_only=True,
+            in_chans=in_chans,
+            pretrained=pretrained,
+            pretrained_cfg_overlay=pretrained_cfg_overlay,
+        )
+        trunk_channels = self.trunk.feature_info.channels()[-1]  # type: ignore[union-attr]
+        self.num_classes = num_classes
+        self.num_features = 1280  # as wide as the `conv_head` it replaces, so that a comparison with B0 is fair
+        # One block after the trunk, where "subsequently" in the text puts it; 3x3 and SiLU are the trunk's own.
+        self.dsc = SeparableConvNormAct(trunk_channels, self.num_features, kernel_size=3, act_layer=nn.SiLU)
+        # Reduction 16 and a 7x7 spatial kernel are the published defaults of CBAM (Woo et al. 2018, section 3).
+        self.cbam = CbamModule(self.num_features)
+        # Global average pooling: Grad-CAM is then the exact evidence map of the linear layer behind it.
+        self.head = ClassifierHead(self.num_features, num_classes, pool_type="avg", drop_rate=drop_rate)
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer behind the pooling."""
+        return self.head.fc
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        """float (N, C, S, S) to float (N, 1280, S/32, S/32), the maps that Grad-CAM explains."""
+        return self.cbam(self.dsc(self.trunk(x)[-1]))
+
+    def forward_head(self, features: torch.Tensor) -> torch.Tensor:
+        """float (N, 1280, h, w) to logits float (N, num_classes)."""
+        return self.head(features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float (N, C, S, S) to logits float (N, num_classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """What `forward_features` gives, and the trunk's maps at strides 2, 4, 8, 16 and 32."""
+        maps = self.trunk(x)
+        return self.cbam(self.dsc(maps[-1])), maps
+
+
+@register_model
+def rcdnet(*, cache_dir: str | None = None, pretrained_cfg: dict | None = None, **arguments) -> RcdNet:
+    """RcdNet under its name in timm, so that `timm.create_model("rcdnet")` treats it like every other model.
+
+    timm hands `cache_dir` and `pretrained_cfg` to every entry; RcdNet as a whole has no published weights to look for.
+    """
+    return RcdNet(**arguments)

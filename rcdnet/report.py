@@ -1,0 +1,120 @@
+"""Calls as a table, and one scan as a figure, for taking away from the app or the command line."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from io import BytesIO, StringIO
+
+from matplotlib.figure import Figure
+
+from rcdnet.checkpoint import ModelCard
+from rcdnet.images import Scan
+from rcdnet.inference import Prediction
+from rcdnet.overlay import fit_within, overlay
+
+RESEARCH_USE = "Research use only, not for diagnosis"
+COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "error")
+_FIGURE_SIDE_PX = 900
+
+
+def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object]:
+    """One model's call on one scan, as the command line and the CSV give it."""
+    return {
+        "image": image,
+        "sha256": scan.sha256,
+        "model": prediction.model,
+        "p_malignant": round(prediction.p_malignant, 6),
+        "threshold": round(prediction.threshold, 6),
+        "call": prediction.call,
+    }
+
+
+def calls_csv(rows: Iterable[dict[str, object]]) -> str:
+    """Rows of `call_row`, or of `image` and `error`, as CSV with a header."""
+    text = StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(row | {"image": _harmless(str(row["image"]))})
+    return text.getvalue()
+
+
+def call_sentence(p: Prediction) -> str:
+    """Probability and threshold in words, with as many decimals as it takes to tell them apart."""
+    digits = next((d for d in range(2, 6) if f"{p.p_malignant:.{d}f}" != f"{p.threshold:.{d}f}"), 6)
+    side = "at or above" if p.call == "malignant" else "below"
+    return f"Probability of malignancy {p.p_malignant:.{digits}f}: {side} {p.threshold:.{digits}f}, {p.threshold_rule}."
+
+
+def trust_sentence(card: ModelCard) -> str:
+    """How far a model's calls can be trusted, from the figures it was shipped with."""
+    f = card.validation[0]
+    return (
+        f"On {f.images} scans it never trained on ({f.data}), its AUC was {f.auc:.2f} (95 % interval {f.auc_interval[0]:.2f} to "
+        f"{f.auc_interval[1]:.2f}). At this threshold it found {f.sensitivity * 100:.0f} % of the cancers and called "
+        f"{(1 - f.specificity) * 100:.0f} % of the benign lesions malignant."
+    )
+
+
+def agreement(predictions: Sequence[Prediction]) -> str:
+    """One plain sentence on how the other models' calls relate to the first one's."""
+    first, others = predictions[0], predictions[1:]
+    if not others:
+        return f"{first.title} calls {first.call}; no other model is trained to compare with."
+    same = [p.title for p in others if p.call == first.call]
+    differing = [p.title for p in others if p.call != first.call]
+    if not differing:
+        return f"All {len(predictions)} models call this scan {first.call}."
+    if not same:
+        return f"{first.title} stands alone: it calls {first.call}, the other {len(others)} call {others[0].call}."
+    return (
+        f"{len(same) + 1} of {len(predictions)} models call this scan {first.call}, as {first.title} does; "
+        f"{_listed(differing)} {'differs' if len(differing) == 1 else 'differ'}."
+    )
+
+
+def scan_figure(
+    image: str, scan: Scan, predictions: Sequence[Prediction], *, opacity: float = 0.5, colour_map: str = "Turbo"
+) -> bytes:
+    """The scan beside each model's overlay of the class it calls, as PNG bytes."""
+    panels = len(predictions) + 1
+    columns = min(panels, 4)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.2 * columns, 4.4 * rows + 0.9), dpi=110, facecolor="black", layout="constrained")
+    figure.suptitle(f"{_plain(image)}   ·   {RESEARCH_USE}", color="white", fontsize=12)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    axes[0].imshow(fit_within(scan.pixels, _FIGURE_SIDE_PX), cmap="gray", vmin=0, vmax=255)
+    axes[0].set_title("Scan as uploaded", color="white", fontsize=11)
+    for axis, p in zip(axes[1:], predictions, strict=False):
+        heat = p.heat(p.call)
+        picture = overlay(scan.pixels, heat, opacity=opacity, colour_map=colour_map)
+        axis.imshow(fit_within(picture, _FIGURE_SIDE_PX))
+        axis.set_title(
+            f"{p.title}: {p.call}\np {p.p_malignant:.2f}, threshold {p.threshold:.2f}, map strength {p.strength(p.call):.2g}",
+            color="white",
+            fontsize=10,
+        )
+    figure.supxlabel(
+        "Heatmap: Grad-CAM of the class called, each scaled to its own maximum. " + " ".join(scan.warnings),
+        color="white",
+        fontsize=9,
+        wrap=True,
+    )
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    """A spreadsheet runs a cell that begins like a formula; file names come from outside."""
+    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _plain(text: str) -> str:
+    """Dollar signs would start matplotlib's own formula language."""
+    return text.replace("$", r"\$")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

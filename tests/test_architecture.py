@@ -1,0 +1,89 @@
+"""The shape of the project: one direction of imports, nothing private in the tree, documents that match the disk."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+MODULES = [
+    *sorted(path for folder in ("rcdnet", "train", "pages") for path in (ROOT / folder).rglob("*.py")),
+    ROOT / "app.py",
+]
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+FORBIDDEN = {
+    "rcdnet": {"train", "pages", "streamlit", "app"},
+    "train": {"pages", "streamlit", "app"},
+    "pages": {"pages", "torch", "torchvision", "timm", "cv2", "app"},
+    "app.py": {"torch", "torchvision", "timm", "cv2"},
+}
+
+
+def imports_of(path) -> set[str]:
+    """Top-level names of every import in a file, wherever it stands."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    floor = path.relative_to(ROOT).parts[0]
+    assert not imports_of(path) & FORBIDDEN[floor]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_stay_small_and_say_what_they_own(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+def test_no_pickle_is_ever_loaded():
+    for path in MODULES:
+        assert not re.search(
+            r"torch\.load|pickle|joblib|allow_pickle=True", path.read_text().replace("never a pickle", "")
+        )
+
+
+def test_what_trains_runs_without_streamlit_plotly_and_grad_cam():
+    """The machine that trains may have torch and timm only."""
+    code = (
+        "import sys\n"
+        "for name in ('streamlit', 'plotly', 'pytorch_grad_cam', 'matplotlib'): sys.modules[name] = None\n"
+        "import train.__main__\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_the_readme_tree_is_the_tree_on_disk():
+    tree = re.search(r"```\n(app\.py.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    listed, folder = set(), ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if name.endswith("/") and not line.startswith(" "):
+            folder = name
+        elif line.startswith(" "):
+            listed.add(folder + name)
+        else:
+            listed.add(name)
+    on_disk = {str(p.relative_to(ROOT)) for p in MODULES if p.name != "__init__.py"}
+    assert {name for name in listed if name.endswith(".py")} == on_disk
+
+
+def test_no_image_of_a_data_set_is_tracked():
+    assert not [name for name in TRACKED if re.search(r"bus_\d{4}-|(benign|malignant|normal) \(\d+\)", name)]
+
+
+def test_the_top_level_holds_only_what_was_agreed():
+    assert {name.split("/")[0] for name in TRACKED} <= {
+        "app.py", "pages", "rcdnet", "train", "tests", "assets", "requirements.txt", "requirements-dev.txt", "README.md",
+        "LICENSE", "CHANGELOG.md", "pyproject.toml", ".streamlit", ".ci", ".gitignore", ".gitattributes",
+    }  # fmt: skip

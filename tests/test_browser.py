@@ -1,0 +1,214 @@
+"""The running app in a real Chromium, as a radiologist uses it."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from conftest import ROOT, encoded, ramp
+from PIL import Image
+
+from rcdnet.inference import load_trained
+from rcdnet.registry import MODELS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None and not os.environ.get("CI"):
+    pytest.skip("no Chromium on this machine; on Debian: apt install chromium", allow_module_level=True)
+playwright_api = pytest.importorskip("playwright.sync_api")
+expect = playwright_api.expect
+expect.set_options(timeout=30_000)
+
+SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
+TRAINED = [c.spec for c in load_trained()[0]]
+
+
+def start_server() -> tuple[subprocess.Popen, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return server, f"http://127.0.0.1:{port}"
+        except OSError:
+            time.sleep(0.1)
+    server.kill()
+    raise AssertionError("the app did not start within 30 seconds")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright_api.sync_playwright() as playwright:
+        # Chromium's own background requests would look like the app's.
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    process, address = start_server()
+    yield address
+    process.terminate()
+    output = process.communicate(timeout=30)[0]
+    assert "Traceback" not in output, output
+    for name in ("secret-name", "phantom", "broken"):
+        assert name not in output  # file names are never logged
+
+
+@pytest.fixture
+def page(browser, server) -> Iterator:
+    """A page that fails the test when it asks another host for anything or shows an exception."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(server)
+    yield page
+    local = (server, server.replace("http", "ws"), "data:", "blob:")
+    assert [url for url in requested if not url.startswith(local)] == []
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    page.close()
+
+
+def upload(page, *files: tuple[str, bytes]) -> None:
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
+        [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files]
+    )
+
+
+def idle(page) -> None:
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_attached()
+
+
+def thumbnails(page):
+    """The buttons that choose a scan; each begins with the sign of RcdNet's call."""
+    return page.get_by_role("button", name=re.compile("^[▲●] (malignant|benign)"))
+
+
+def pixels_of(page, alt: str) -> np.ndarray:
+    """What the picture with that text really shows in the browser, uint8 (H, W, 4)."""
+    image = page.locator(f"img[alt^='{alt}']").first
+    expect(image).to_be_visible()
+    values = image.evaluate(
+        """async img => { await img.decode(); const c = document.createElement('canvas');
+        c.width = img.naturalWidth; c.height = img.naturalHeight;
+        const g = c.getContext('2d'); g.drawImage(img, 0, 0);
+        return [c.height, c.width, Array.from(g.getImageData(0, 0, c.width, c.height).data)]; }"""
+    )
+    return np.array(values[2], np.uint8).reshape(values[0], values[1], 4)
+
+
+def test_a_direct_link_on_a_fresh_server_shows_that_page_in_its_frame(browser):
+    """Streamlit runs pages/about.py without app.py until someone has opened the home page."""
+    process, address = start_server()
+    page = browser.new_page()
+    page.goto(f"{address}/about")
+    expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
+    expect(page.get_by_text("Research use only, not for diagnosis").last).to_be_visible()
+    expect(page.get_by_role("link", name="Analyse")).to_be_visible()
+    page.close()
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+def test_two_scans_and_a_broken_file(page):
+    broken = SAMPLES[0].read_bytes()[:4000]
+    upload(
+        page,
+        ("secret-name one.png", SAMPLES[0].read_bytes()),
+        ("broken <b>scan</b>.png", broken),
+        ("two.png", SAMPLES[1].read_bytes()),
+    )
+    expect(page.get_by_text("damaged or incomplete")).to_have_count(1)
+    expect(page.get_by_text("Not read: broken <b>scan</b>.png")).to_be_visible()  # as text, never as markup
+    scans = thumbnails(page)
+    expect(scans).to_have_count(2)
+    for number in range(2):
+        scans.nth(number).click()
+        idle(page)
+        expect(page.locator(".call .word")).to_be_visible()
+        expect(page.locator(".call")).to_contain_text("threshold that found")
+        for spec in TRAINED:
+            shown = pixels_of(page, f"{spec.title}.")
+            colourful = np.ptp(shown[..., :3].astype(int), axis=2) > 30
+            note = page.locator(f"img[alt^='{spec.title}.']").first.get_attribute("alt")
+            assert colourful.mean() > 0.001 or "Empty map" in note
+        for spec in MODELS.values():
+            if spec not in TRAINED:
+                expect(page.locator(f".st-key-card_{spec.name}")).to_contain_text("not trained yet")
+    expect(page.locator(".js-plotly-plot .bars path")).to_have_count(len(TRAINED))
+
+
+def test_controls_change_the_picture_and_run_no_model(page):
+    page.get_by_role("button", name="Try three synthetic phantoms").click()
+    expect(thumbnails(page)).to_have_count(3)
+    with_map = pixels_of(page, "RcdNet.")
+    original = pixels_of(page, "The scan as uploaded")
+    assert np.ptp(with_map[..., :3].astype(int), axis=2).max() > 30
+    page.get_by_role("radio", name="off").or_(page.get_by_role("button", name="off", exact=True)).first.click()
+    expect(page.locator("img[alt='RcdNet. Heatmap off']")).to_be_visible()
+    np.testing.assert_array_equal(pixels_of(page, "RcdNet. Heatmap off"), original)
+    page.get_by_role("radio", name="benign").or_(page.get_by_role("button", name="benign", exact=True)).first.click()
+    expect(page.locator("img[alt^='RcdNet.'][alt*='benign']")).to_be_visible()
+
+
+def test_results_survive_a_page_switch_and_can_be_cleared(page):
+    upload(page, ("scan.png", SAMPLES[2].read_bytes()))
+    word = page.locator(".call .word")
+    expect(word).to_be_visible()
+    before = word.inner_text()
+    page.get_by_role("link", name="About").click()
+    expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
+    page.get_by_role("link", name="Analyse").click()
+    expect(word).to_have_text(before)
+    page.get_by_role("button", name="Clear all scans").click()
+    expect(page.get_by_role("heading", name="Breast ultrasound, read by six models")).to_be_visible()
+
+
+def test_downloads(page, tmp_path):
+    page.get_by_role("button", name="Try three synthetic phantoms").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All calls as CSV").click()
+    lines = download.value.path().read_text().splitlines()
+    assert len(lines) == 1 + 3 * len(TRAINED)
+    idle(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="This scan as a figure").click()
+    with Image.open(download.value.path()) as figure:
+        assert figure.format == "PNG"
+
+
+def test_a_doppler_scan_carries_its_warning(page):
+    rgb = np.repeat(ramp(200, 240)[..., None], 3, axis=2)
+    rgb[60:120, 60:150] = (220, 30, 20)
+    upload(page, ("doppler.png", encoded(Image.fromarray(rgb))))
+    expect(page.get_by_text("as a Doppler or elastography overlay does")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1920, 1080)])
+def test_call_threshold_heatmap_and_notice_are_on_the_first_screen(page, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.get_by_role("button", name="Try three synthetic phantoms").click()
+    for locator in (
+        page.locator(".call .word"),
+        page.locator(".call").get_by_text("threshold that found"),
+        page.locator("img[alt^='RcdNet.']").first,
+        page.locator(".research-use"),
+    ):
+        expect(locator).to_be_visible()
+        box = locator.bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= size[1]

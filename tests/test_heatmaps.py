@@ -1,0 +1,104 @@
+"""Maps equal the package's own, leave no trace on the model, and do not mix between threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
+from pytorch_grad_cam.utils.image import scale_cam_image
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from rcdnet.bench import grid_of_tokens
+from rcdnet.errors import HeatmapError
+from rcdnet.heatmaps import probabilities_and_maps
+from rcdnet.inference import classify
+from rcdnet.registry import MODELS, create_model
+from train.phantoms import RECIPES, draw
+
+THREADS, REQUESTS = 4, 60
+
+
+@pytest.fixture(scope="module")
+def x() -> torch.Tensor:
+    return torch.randn(1, 1, 224, 224, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("class_index", [0, 1])
+@pytest.mark.parametrize("name", MODELS)
+def test_equal_to_pytorch_grad_cam_over_the_untouched_model(name, class_index, classifiers, x):
+    network = create_model(name)
+    network.load_state_dict(classifiers[name].network.state_dict())
+    network.eval()
+    with GradCAM(
+        model=network,
+        target_layers=[network.get_submodule(MODELS[name].target_layer)],
+        reshape_transform=grid_of_tokens if name == "vit" else None,
+    ) as cam:
+        theirs = cam(input_tensor=x, targets=[ClassifierOutputTarget(class_index)])[0]
+    ours = probabilities_and_maps(classifiers[name].network, x)[1][class_index]
+    assert ours.max() > 0 or theirs.max() == 0
+    ours = scale_cam_image(scale_cam_image(ours[None], (224, 224)))[0]  # as the package does, in this order
+    assert np.abs(ours - theirs).max() <= 1e-4
+
+
+@pytest.mark.parametrize("method", [GradCAMPlusPlus, HiResCAM, LayerCAM, EigenCAM])
+@pytest.mark.parametrize("name", ["rcdnet", "vit"])
+def test_other_methods_of_the_package_work_over_the_head(name, method, classifiers, x):
+    probabilities, maps = probabilities_and_maps(classifiers[name].network, x, method=method)
+    assert maps.shape[0] == 2
+    assert maps.min() >= 0
+    assert probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_stays_on_the_model(name, classifiers, x):
+    network = classifiers[name].network
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    copy = x.clone()
+    probabilities, _ = probabilities_and_maps(network, x)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(probabilities), network(x)[0].softmax(0), atol=1e-5, rtol=0)
+    assert torch.equal(x, copy)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    for module in network.modules():
+        assert not module._forward_hooks
+        assert not module._backward_hooks
+        assert not module.training
+
+
+def test_threads_do_not_mix_results(classifiers):
+    """Hooks on a shared model gave wrong maps and crashes; one streamlit user with a slider is enough for it."""
+    chosen = [classifiers[name] for name in ("rcdnet", "mobilenetv2", "vit")]
+    scans = [draw(recipe, seed).image for seed in range(2) for recipe in RECIPES.values()]
+    expected = [classify(scan, chosen) for scan in scans]
+
+    def requests(thread: int) -> int:
+        wrong = 0
+        for request in range(REQUESTS):
+            k = (thread + request) % len(scans)
+            for got, want in zip(classify(scans[k], chosen), expected[k], strict=True):
+                same = np.allclose(got.maps, want.maps, rtol=1e-4, atol=1e-6)
+                wrong += not (same and np.allclose(got.probabilities, want.probabilities, atol=1e-6))
+        return wrong
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert list(pool.map(requests, range(THREADS))) == [0] * THREADS
+
+
+def test_a_map_that_cannot_be_computed_is_an_error(classifiers, x):
+    broken = create_model("mobilenetv2").eval().requires_grad_(False)
+    with torch.no_grad():
+        broken.classifier.weight.fill_(float("nan"))
+    with pytest.raises(HeatmapError, match="no finite values"):
+        probabilities_and_maps(broken, x)
+
+
+def test_a_failing_method_is_an_error_not_a_stand_in(classifiers, x):
+    class Failing(GradCAM):
+        def get_cam_weights(self, *arguments):
+            raise IndexError("the package's `with` would swallow this")
+
+    with pytest.raises(HeatmapError):
+        probabilities_and_maps(classifiers["mobilenetv2"].network, x, method=Failing)

@@ -1,0 +1,244 @@
+"""Every kind of file a clinic may hand over, and every hostile one."""
+
+import random
+import resource
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from conftest import encoded, ramp
+from PIL import Image, PngImagePlugin
+
+from rcdnet.errors import ImageError
+from rcdnet.images import MAX_BYTES, read_scan
+
+GREY = ramp()
+
+
+def png_chunks(
+    width: int, height: int, depth: int, colour_type: int, rows: bytes, extra: bytes = b"", interlace: int = 0
+):
+    """A PNG written by hand, for the kinds that Pillow does not write."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlace)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process ever held, C libraries included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def test_grey_8_bit_png_is_read_exactly():
+    scan = read_scan(encoded(Image.fromarray(GREY)))
+    assert scan.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(scan.pixels, GREY)
+    assert scan.warnings == ()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_below_8_bit_spans_black_to_white(bits):
+    per_byte = 8 // bits
+    levels = 2**bits
+    samples = (np.arange(80 * 80).reshape(80, 80) // 7) % levels
+    packed = np.zeros((80, 80 // per_byte), np.uint8)
+    for position in range(per_byte):
+        packed |= (samples[:, position::per_byte] << (8 - bits * (position + 1))).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    scan = read_scan(png_chunks(80, 80, bits, 0, rows))
+    np.testing.assert_array_equal(scan.pixels, samples * 255 // (levels - 1))
+
+
+def test_16_bit_png_is_scaled_not_clipped():
+    """Pillow's convert("L") turned 99.6 % of a 16-bit scan white."""
+    wide = GREY.astype(np.uint16) * 257
+    scan = read_scan(encoded(Image.fromarray(wide)))
+    np.testing.assert_array_equal(scan.pixels, GREY)
+
+
+def test_16_bit_png_in_the_darkest_sixteenth_is_named():
+    scan = read_scan(encoded(Image.fromarray(GREY.astype(np.uint16) * 16)))
+    assert "darkest sixteenth" in scan.warnings[0]
+
+
+def test_16_bit_grey_with_a_transparent_level():
+    wide = GREY.astype(">u2") * 257
+    rows = b"".join(b"\0" + row.tobytes() for row in wide)
+    data = png_chunks(120, 100, 16, 0, rows, extra=chunk(b"tRNS", struct.pack(">H", int(wide.max()))))
+    expected = np.where(GREY.max() == GREY, 0, GREY)
+    np.testing.assert_array_equal(read_scan(data).pixels, expected)
+
+
+def test_16_bit_rgb_png():
+    wide = np.repeat((GREY.astype(">u2") * 257)[..., None], 3, axis=2)
+    rows = b"".join(b"\0" + row.tobytes() for row in wide)
+    np.testing.assert_array_equal(read_scan(png_chunks(120, 100, 16, 2, rows)).pixels, GREY)
+
+
+def test_palette_png_and_palette_with_transparency():
+    palette = Image.fromarray(GREY).convert("P")
+    np.testing.assert_array_equal(read_scan(encoded(palette)).pixels, GREY)
+    darkened = read_scan(encoded(palette, transparency=int(GREY.max()))).pixels
+    np.testing.assert_array_equal(darkened, np.where(GREY.max() == GREY, 0, GREY))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_colour_modes_holding_grey(mode):
+    scan = read_scan(encoded(Image.fromarray(GREY).convert(mode)))
+    np.testing.assert_array_equal(scan.pixels, GREY)
+    assert scan.warnings == ()
+
+
+def test_transparent_parts_become_black():
+    rgba = np.dstack([GREY, GREY, GREY, np.full_like(GREY, 255)])
+    rgba[:40, :, 3] = 0
+    scan = read_scan(encoded(Image.fromarray(rgba)))
+    assert scan.pixels[:40].max() == 0
+    np.testing.assert_array_equal(scan.pixels[40:], GREY[40:])
+
+
+def test_interlaced_png():
+    rows = b""
+    for y0, x0, dy, dx in (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ):
+        rows += b"".join(b"\0" + row.tobytes() for row in GREY[y0::dy, x0::dx])
+    np.testing.assert_array_equal(read_scan(png_chunks(120, 100, 8, 0, rows, interlace=1)).pixels, GREY)
+
+
+@pytest.mark.parametrize(("format_name", "tolerance"), [("BMP", 0), ("TIFF", 0), ("JPEG", 6)])
+def test_other_formats(format_name, tolerance):
+    scan = read_scan(encoded(Image.fromarray(GREY), format_name))
+    assert np.abs(scan.pixels.astype(int) - GREY).max() <= tolerance
+
+
+def test_16_bit_tiff():
+    np.testing.assert_array_equal(
+        read_scan(encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF")).pixels, GREY
+    )
+
+
+def test_colour_overlay_is_accepted_with_a_warning():
+    rgb = np.repeat(GREY[..., None], 3, axis=2)
+    rgb[40:60, 40:70] = (220, 30, 20)
+    (warning,) = read_scan(encoded(Image.fromarray(rgb))).warnings
+    assert "Doppler" in warning
+
+
+def test_metadata_is_dropped_and_orientation_applied():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("PatientName", "DOE^JANE")
+    scan = read_scan(encoded(Image.fromarray(GREY), pnginfo=info))
+    assert set(vars(scan)) == {"pixels", "sha256", "warnings"}
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: the stored top is the right side
+    turned = read_scan(encoded(Image.fromarray(GREY), "JPEG", exif=exif, quality=100)).pixels
+    assert turned.shape == (120, 100)
+    assert np.abs(turned.astype(int) - np.rot90(GREY, -1)).max() <= 6
+
+
+def apng() -> bytes:
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    return encoded(frames[0], save_all=True, append_images=frames[1:])
+
+
+def multi_page_tiff() -> bytes:
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    return encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+
+
+def bomb() -> bytes:
+    """A few kilobytes that claim to be 30,000 pixels square."""
+    return png_chunks(30_000, 30_000, 1, 0, b"\0" * 4000)
+
+
+REFUSED = {
+    "empty": (b"", "empty"),
+    "text": (b"not an image at all", "not an image"),
+    "script": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not an image"),
+    "dicom": (b"\0" * 128 + b"DICM" + b"\0" * 100, "DICOM"),
+    "gif": (encoded(Image.fromarray(GREY), "GIF"), "not an image"),
+    "truncated png": (encoded(Image.fromarray(GREY))[:-200], "damaged or incomplete"),
+    "truncated jpeg": (encoded(Image.fromarray(GREY), "JPEG")[:-400], "damaged or incomplete"),
+    "truncated tiff": (encoded(Image.fromarray(GREY), "TIFF")[:-400], "damaged or incomplete"),
+    "truncated bmp": (encoded(Image.fromarray(GREY), "BMP")[:-400], "damaged or incomplete"),
+    "png header only": (encoded(Image.fromarray(GREY))[:20], "damaged or incomplete"),
+    "animated png": (apng(), "2 frames"),
+    "multi-page tiff": (multi_page_tiff(), "2 frames"),
+    "too wide": (encoded(Image.fromarray(np.tile(GREY, (1, 35))[:, :4097])), "4097 × 100"),
+    "too small": (encoded(Image.fromarray(GREY[:63])), "120 × 63"),
+    "flat": (encoded(Image.fromarray(np.full((100, 100), 77, np.uint8))), "one flat colour"),
+    "flat colour": (encoded(Image.new("RGB", (100, 100), (200, 30, 30))), "one flat colour"),
+    "float tiff": (encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "32-bit"),
+    "bomb": (bomb(), "too large"),
+    "too many bytes": (encoded(Image.fromarray(GREY)) + b"\0" * MAX_BYTES, "larger than 20 MB"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused_with_its_own_sentence(kind):
+    data, words = REFUSED[kind]
+    before = peak_memory_mb()
+    with pytest.raises(ImageError, match=words):
+        read_scan(data)
+    assert peak_memory_mb() - before < 100
+
+
+def test_largest_accepted_side():
+    tall = np.resize(GREY, (4096, 64))
+    assert read_scan(encoded(Image.fromarray(tall))).pixels.shape == (4096, 64)
+
+
+# Pillow warns about broken animation chunks that it then ignores.
+@pytest.mark.filterwarnings("ignore:Invalid APNG:UserWarning")
+def test_2000_damaged_pngs_give_a_scan_or_an_image_error():
+    """Random byte flips, cuts and insertions over valid PNGs of several kinds."""
+    rng = random.Random(0)
+    valid = [
+        encoded(Image.fromarray(GREY)),
+        encoded(Image.fromarray(GREY.astype(np.uint16) * 257)),
+        encoded(Image.fromarray(GREY).convert("P"), transparency=3),
+        encoded(Image.fromarray(GREY).convert("RGBA")),
+        apng(),
+    ]
+    outcomes = {"read": 0, "refused": 0}
+    before = peak_memory_mb()
+    for _ in range(2000):
+        data = bytearray(rng.choice(valid))
+        for _ in range(rng.randint(1, 8)):
+            position = rng.randrange(len(data))
+            match rng.randrange(4):
+                case 0 | 1:
+                    data[position] ^= 1 << rng.randrange(8)
+                case 2:
+                    data[position : position + rng.randrange(1, 40)] = rng.randbytes(rng.randrange(40))
+                case 3 if rng.random() < 0.2:
+                    del data[position:]
+                    data += b"\0"
+        try:
+            assert read_scan(bytes(data)).pixels.dtype == np.uint8
+            outcomes["read"] += 1
+        except ImageError:
+            outcomes["refused"] += 1
+    assert peak_memory_mb() - before < 200
+    assert outcomes["refused"] > 1000

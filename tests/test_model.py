@@ -1,0 +1,33 @@
+"""RcdNet is the paper's network: EfficientNet trunk, depthwise separable convolution, CBAM, classifier."""
+
+import timm
+import torch
+from timm.layers.cbam import CbamModule
+
+from rcdnet.model import RcdNet
+
+
+def test_parts_and_their_order():
+    network = RcdNet().eval()
+    assert [name for name, _ in network.named_children()] == ["trunk", "dsc", "cbam", "head"]
+    assert isinstance(network.cbam, CbamModule)
+    depthwise, pointwise = network.dsc.conv_dw, network.dsc.conv_pw
+    assert depthwise.groups == depthwise.in_channels == 320
+    assert pointwise.kernel_size == (1, 1)
+    order = []
+    for name, module in network.named_children():
+        module.register_forward_hook(lambda *_, name=name: order.append(name))
+    network(torch.randn(1, 1, 64, 64))
+    assert order == ["trunk", "dsc", "cbam", "head"]
+
+
+def test_the_trunk_is_timms_efficientnet_b0_without_its_last_convolution():
+    trunk = RcdNet().trunk
+    b0 = timm.create_model("efficientnet_b0", in_chans=1)
+    ours = {k: v.shape for k, v in trunk.state_dict().items()}
+    theirs = {k: v.shape for k, v in b0.state_dict().items() if not k.startswith(("conv_head", "bn2", "classifier"))}
+    assert ours == theirs
+
+
+def test_timm_knows_it_by_name():
+    assert isinstance(timm.create_model("rcdnet"), RcdNet)

@@ -1,0 +1,77 @@
+"""Sentences, tables and figures say what the predictions say."""
+
+import csv
+from dataclasses import replace
+from io import BytesIO, StringIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rcdnet.charts import probability_bars
+from rcdnet.images import Scan
+from rcdnet.inference import classify
+from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure
+
+
+@pytest.fixture(scope="module")
+def predictions(classifiers, phantom):
+    return classify(phantom, [classifiers[name] for name in ("rcdnet", "mobilenetv2", "regnet", "vit")])
+
+
+@pytest.fixture(scope="module")
+def scan(phantom) -> Scan:
+    return Scan(phantom, "ab" * 32)
+
+
+def with_p(prediction, p: float, threshold: float = 0.5):
+    return replace(prediction, probabilities=np.array([1 - p, p], np.float32), threshold=threshold)
+
+
+def test_the_sentence_names_side_threshold_and_rule(predictions):
+    rule = "the threshold that found 95 % of the cancers on validation"
+    above = replace(with_p(predictions[0], 0.83, 0.31), threshold_rule=rule)
+    assert call_sentence(above) == f"Probability of malignancy 0.83: at or above 0.31, {rule}."
+    assert "0.12: below 0.31" in call_sentence(with_p(predictions[0], 0.12, 0.31))
+
+
+def test_close_numbers_get_the_decimals_that_tell_them_apart(predictions):
+    assert "0.308: below 0.312" in call_sentence(with_p(predictions[0], 0.308, 0.312))
+
+
+def test_agreement(predictions):
+    def calls(*values):
+        return agreement([with_p(p, v) for p, v in zip(predictions, values, strict=True)])
+
+    assert calls(0.9, 0.9, 0.8, 0.7) == "All 4 models call this scan malignant."
+    assert calls(0.9, 0.1, 0.1, 0.2) == "RcdNet stands alone: it calls malignant, the other 3 call benign."
+    assert calls(0.1, 0.9, 0.1, 0.2) == "3 of 4 models call this scan benign, as RcdNet does; MobileNetV2 differs."
+    assert calls(0.1, 0.9, 0.1, 0.8).endswith("MobileNetV2 and ViT differ.")
+    assert "no other model" in agreement(predictions[:1])
+
+
+def test_csv_reads_back_and_a_formula_in_a_file_name_is_disarmed(predictions, scan):
+    rows = [call_row("=HYPERLINK(1).png", scan, p) for p in predictions] + [{"image": "a,b.png", "error": "broken"}]
+    read = list(csv.DictReader(StringIO(calls_csv(rows))))
+    assert read[0]["image"] == "'=HYPERLINK(1).png"
+    assert read[-1] == dict.fromkeys(read[0], "") | {"image": "a,b.png", "error": "broken"}
+    for row, p in zip(read[:-1], predictions, strict=True):
+        assert row["model"] == p.model
+        assert float(row["p_malignant"]) == pytest.approx(p.p_malignant, abs=1e-6)
+        assert row["call"] == p.call
+
+
+def test_the_figure_is_a_picture_of_every_model(predictions, scan):
+    one = Image.open(BytesIO(scan_figure("scan.png", scan, predictions[:1])))
+    all_four = Image.open(BytesIO(scan_figure("cost $5 $6_{x}.png", scan, predictions)))
+    assert one.format == all_four.format == "PNG"
+    assert all_four.width > one.width
+    assert np.asarray(all_four.convert("L")).std() > 20
+
+
+def test_bars_carry_probability_threshold_and_call(predictions):
+    bars, marks = probability_bars(predictions).data
+    assert list(bars.y) == [p.title for p in reversed(predictions)] == list(marks.y)
+    assert list(bars.x) == [p.p_malignant for p in reversed(predictions)]
+    assert list(marks.x) == [p.threshold for p in reversed(predictions)]
+    assert all(p.call in text for p, text in zip(reversed(predictions), bars.text, strict=True))
