@@ -37,6 +37,7 @@ if "rcdnet" in untrained:
 def take_in(files: list[tuple[str, bytes]]) -> None:
     """Read and classify each file; a scan already here is not run again."""
     state.refused.clear()  # what is said there is about the last upload
+    first = None
     progress = st.progress(0.0)
     for index, (name, data) in enumerate(files):
         progress.progress(index / len(files), text=f"Reading scan {index + 1} of {len(files)}")
@@ -48,9 +49,10 @@ def take_in(files: list[tuple[str, bytes]]) -> None:
                 predictions = classify(scan.pixels, classifiers)
                 thumbnail = png(staged(scan.pixels, 128, 96))
                 state.scans[scan.sha256] = (name, scan, predictions, thumbnail)
-            state["chosen"] = scan.sha256
+            first = first or scan.sha256
         except RcdnetError as error:
             state.refused.append((name, str(error)))
+    state["chosen"] = first or state.get("chosen")
     progress.empty()
 
 
@@ -183,7 +185,11 @@ for column, model in zip(st.columns(len(MODELS) - 1), list(MODELS.values())[1:],
             f'<div class="plain">threshold {p.threshold:.2f}, validation AUC {cards[p.model].validation[0].auc:.2f}'
             f"<br>{map_note(p)}</div></div>"
         )
-st.plotly_chart(probability_bars(predictions), key="probabilities", config={"displayModeBar": False})
+st.plotly_chart(
+    probability_bars(predictions, [MODELS[name].title for name in untrained]),
+    key="probabilities",
+    config={"displayModeBar": False},
+)
 st.caption(
     "Each map is scaled to its own maximum, so only its strength tells a weak one from a strong one. "
     "Strengths of different models do not compare."

@@ -11,36 +11,54 @@ CALL_COLOURS = {"malignant": "#ff8a5c", "benign": "#6ec1ff"}
 CALL_SIGNS = {"malignant": "▲", "benign": "●"}
 
 
-def probability_bars(predictions: Sequence[Prediction]) -> go.Figure:
-    """One bar of malignant probability for each model, with its own threshold as a white line across it."""
-    rows = list(reversed(predictions))  # plotly draws the first row at the bottom
+def probability_bars(predictions: Sequence[Prediction], untrained: Sequence[str] = ()) -> go.Figure:
+    """One bar of malignant probability for each model, with its own threshold as a white line across it.
+
+    `untrained` are titles of models that give no answer; they keep an empty row that says so.
+    """
+    order = [*[p.title for p in predictions], *untrained]
     figure = go.Figure(
         go.Bar(
-            x=[p.p_malignant for p in rows],
-            y=[p.title for p in rows],
+            x=[p.p_malignant for p in predictions],
+            y=[p.title for p in predictions],
             orientation="h",
-            marker_color=[CALL_COLOURS[p.call] for p in rows],
-            text=[f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in rows],
-            textposition="auto",
+            marker_color=[CALL_COLOURS[p.call] for p in predictions],
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
             showlegend=False,
         )
     )
     figure.add_scatter(
-        x=[p.threshold for p in rows],
-        y=[p.title for p in rows],
+        x=[p.threshold for p in predictions],
+        y=[p.title for p in predictions],
         mode="markers",
-        marker={"symbol": "line-ns", "size": 26, "line": {"width": 4, "color": "#ffffff"}},
+        marker={"symbol": "line-ns", "size": 24, "line": {"width": 4, "color": "#ffffff"}},
         name="threshold of the model",
         hovertemplate="%{y}: threshold %{x:.3f}<extra></extra>",
     )
+    said = {p.title: f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in predictions}
+    for title in order:  # beside the plot, where no bar or line can cover it
+        text = said.get(title, "not trained yet")
+        figure.add_annotation(
+            x=1.01, xref="paper", y=title, text=text, showarrow=False, xanchor="left", font={"size": 16}
+        )
     figure.update_layout(
-        height=60 + 46 * len(rows),
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        font={"size": 16},
-        legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
-        xaxis={"range": [0, 1], "title": "probability of malignancy", "fixedrange": True},
-        yaxis={"fixedrange": True},
-        bargap=0.35,
+        height=110 + 42 * len(order),
+        margin={"l": 10, "r": 160, "t": 40, "b": 10},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right", "font": {"size": 15}},
+        xaxis={
+            "range": [0, 1],
+            "fixedrange": True,
+            "automargin": True,
+            "tickfont": {"size": 15},
+            "title": {"text": "probability of malignancy", "font": {"size": 15}, "standoff": 12},
+        },
+        yaxis={
+            "fixedrange": True,
+            "automargin": True,
+            "tickfont": {"size": 16},
+            "categoryorder": "array",
+            "categoryarray": order[::-1],
+        },  # plotly counts from the bottom
+        bargap=0.4,
     )
     return figure

@@ -149,8 +149,8 @@ def _to_rgb_or_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     if mode in ("1", "L") and transparent is None:
         return np.asarray(image.convert("L")), ()
     if mode in ("LA", "RGBA", "PA", "La", "RGBa") or transparent is not None:
-        rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
-        return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8), ()
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")), ()
     return np.asarray(image.convert("RGB")), ()
 
 

@@ -1,11 +1,12 @@
 """Every kind of file a clinic may hand over, and every hostile one."""
 
 import random
-import resource
 import struct
+import sys
 import zlib
 
 import numpy as np
+import psutil
 import pytest
 from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
@@ -40,7 +41,12 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 def peak_memory_mb() -> float:
     """The most memory this process ever held, C libraries included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 1024**2
+    import resource  # not on Windows
+
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def test_grey_8_bit_png_is_read_exactly():

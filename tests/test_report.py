@@ -70,8 +70,11 @@ def test_the_figure_is_a_picture_of_every_model(predictions, scan):
 
 
 def test_bars_carry_probability_threshold_and_call(predictions):
-    bars, marks = probability_bars(predictions).data
-    assert list(bars.y) == [p.title for p in reversed(predictions)] == list(marks.y)
-    assert list(bars.x) == [p.p_malignant for p in reversed(predictions)]
-    assert list(marks.x) == [p.threshold for p in reversed(predictions)]
-    assert all(p.call in text for p, text in zip(reversed(predictions), bars.text, strict=True))
+    figure = probability_bars(predictions, ["ResNeXt"])
+    bars, marks = figure.data
+    assert list(bars.y) == [p.title for p in predictions] == list(marks.y)
+    assert list(bars.x) == [p.p_malignant for p in predictions]
+    assert list(marks.x) == [p.threshold for p in predictions]
+    *said, untrained = [(a.y, a.text) for a in figure.layout.annotations]
+    assert all(p.title == title and p.call in text for p, (title, text) in zip(predictions, said, strict=True))
+    assert untrained == ("ResNeXt", "not trained yet")

@@ -1,8 +1,6 @@
 """A run from the command line to weights that the app would load, and one cut short that goes on."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -84,7 +82,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(run, data, tmp_path):
     deadline = time.monotonic() + 120
     while not (out / "events.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (out / "model.safetensors").exists()
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
