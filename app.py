@@ -3,10 +3,18 @@
 from pathlib import Path
 
 import streamlit as st
+import streamlit.net_util
+from starlette.formparsers import MultiPartParser
 
+from rcdnet.images import MAX_BYTES
 from rcdnet.report import RESEARCH_USE
 
 ASSETS = Path(__file__).parent / "assets"
+
+# The web server would put an upload of more than 1 MB into a temporary file; scans stay in memory.
+MultiPartParser.spool_max_size = 2 * MAX_BYTES
+# Streamlit asks a public service for this machine's address when a foreign page knocks; it is told beforehand.
+streamlit.net_util._external_ip = "127.0.0.1"
 
 st.set_page_config(page_title="RcdNet Dashboard", page_icon=str(ASSETS / "icon.png"), layout="wide")
 pages = {

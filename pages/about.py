@@ -20,9 +20,10 @@ shows **one lesion**, and where each of them looked. It answers one question, be
 **Not for diagnosis.** It is no medical device, has been approved by nobody, and no decision about a patient may rest on it.
 
 #### What it cannot do
-- It always answers benign or malignant, also for a normal breast, an axilla, an implant or a picture of something else. It has learned nothing about those, and its call on them means nothing.
+- It always answers benign or malignant, also for a normal breast, an axilla, an implant or a picture of something else. Its call on those means nothing.
 - It reads one still image: no patient history, no second view, no prior examination, no motion.
-- Colour images (Doppler, elastography) are read without their colour, and the page says so.
+- Colour images (Doppler, elastography) are read without their colour, and the page says so. Seven such images, all benign, were among the training data, so colour may sway a call.
+- The probability is the network's own and is not calibrated: 0.8 does not mean that 8 of 10 such lesions are malignant.
 - The heatmaps are Grad-CAM on a coarse grid (7 × 7, for ViT 14 × 14). They show what raised a class, not the lesion's outline, and each is scaled to its own maximum.
 - Thresholds were chosen on the scanners of the validation images; another scanner shifts them.
 
@@ -62,8 +63,8 @@ for spec in MODELS.values():
 st.markdown(
     """
 #### Privacy
-Uploads stay in the memory of the machine that runs this app. They are never written to disk or logged, their metadata is dropped,
-nothing is sent anywhere, and they are gone when you clear them or the session ends.
+Uploads stay in the memory of the machine that runs this app. They are never written to disk or logged, their metadata is dropped
+once they are read, nothing is sent anywhere, and they are gone when you clear them or the session ends.
 
 #### Data, licences and citations
 - **RcdNet**: Liu B, Liu S, Cao Z, Zhang J, Pu X, Yu J. Front Bioeng Biotechnol 2025;13:1526260. doi:10.3389/fbioe.2025.1526260. CC BY.

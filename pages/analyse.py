@@ -1,14 +1,16 @@
 """Upload scans, read RcdNet's call with its heatmap beside the five baselines."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from rcdnet.charts import CALL_SIGNS, probability_bars
-from rcdnet.errors import ImageError, RcdnetError
+from rcdnet.errors import ImageError, NotTrained, RcdnetError
 from rcdnet.images import read_scan
 from rcdnet.inference import classify, load_trained
-from rcdnet.overlay import COLOUR_MAPS, colour_table, overlay, png, staged
+from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png, staged
 from rcdnet.registry import CLASSES, MODELS
 from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
 
@@ -17,43 +19,55 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.switch_page("app.py")
 
 SAMPLES = Path(__file__).parent.parent / "assets" / "samples"
-MAX_SCANS = 40  # a session keeps its scans in memory
+MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
 CALLED, OFF = "class called", "off"
-LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
+LARGE, SMALL, THUMBNAIL = (800, 600), (400, 300), (128, 96)  # pixels, width and height of the stages
 
 state = st.session_state
-state.setdefault("scans", {})  # sha256 -> name, scan, predictions, thumbnail
+state.setdefault("scans", {})  # (sha256, name) -> scan, its display size, predictions, thumbnail
 state.setdefault("refused", [])  # (name, sentence)
 state.setdefault("upload_round", 0)
 
 with st.spinner("Loading the models"):
-    classifiers, untrained = load_trained()
+    classifiers, silent = load_trained()  # silent: why a model gives no answer, by name
 cards = {c.spec.name: c.card for c in classifiers}
-if "rcdnet" in untrained:
-    st.error(str(untrained["rcdnet"]))
+if "rcdnet" in silent:
+    st.error(str(silent["rcdnet"]))
     st.stop()
 
 
 def take_in(files: list[tuple[str, bytes]]) -> None:
-    """Read and classify each file; a scan already here is not run again."""
+    """Read and classify each file; bytes already here are not run again."""
     state.refused.clear()  # what is said there is about the last upload
     first = None
     progress = st.progress(0.0)
     for index, (name, data) in enumerate(files):
         progress.progress(index / len(files), text=f"Reading scan {index + 1} of {len(files)}")
         try:
-            if len(state.scans) >= MAX_SCANS:
-                raise ImageError(f"{MAX_SCANS} scans are open, the most for one session. Clear some first.")
             scan = read_scan(data)
-            if scan.sha256 not in state.scans:
-                predictions = classify(scan.pixels, classifiers)
-                thumbnail = png(staged(scan.pixels, 128, 96))
-                state.scans[scan.sha256] = (name, scan, predictions, thumbnail)
-            first = first or scan.sha256
+            key = (scan.sha256, name)
+            if key not in state.scans:
+                if sum(entry[0].pixels.size for entry in state.scans.values()) + scan.pixels.size > MAX_PIXELS:
+                    raise ImageError("The memory set aside for one session is full. Clear the scans first.")
+                same = next((entry for (sha256, _), entry in state.scans.items() if sha256 == scan.sha256), None)
+                state.scans[key] = same or (
+                    scan,
+                    fit_within(scan.pixels, LARGE[0]),
+                    classify(scan.pixels, classifiers),
+                    png(staged(scan.pixels, *THUMBNAIL)),
+                )
+            first = first or key
         except RcdnetError as error:
             state.refused.append((name, str(error)))
     state["chosen"] = first or state.get("chosen")
     progress.empty()
+
+
+def forget_uploads(files) -> None:
+    """Drop the raw files, metadata and all, from the server's memory; Streamlit keeps them to the end of the session."""
+    context: Any = get_script_run_ctx()  # as Streamlit's own chat input does; its protocol does not name remove_file
+    for file in files:
+        context.uploaded_file_mgr.remove_file(session_id=context.session_id, file_id=file.file_id)
 
 
 def clear() -> None:
@@ -72,24 +86,24 @@ with st.sidebar:
     if uploads or samples:
         drawn = [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
         take_in([(file.name, file.getvalue()) for file in uploads] + drawn)
+        forget_uploads(uploads)
         state.upload_round += 1  # an empty uploader: the list below is the one list of scans
         st.rerun()
-    for position, (sha256, (name, _, predictions, thumbnail)) in enumerate(state.scans.items(), start=1):
+    for position, (key, (_, _, predictions, thumbnail)) in enumerate(state.scans.items(), start=1):
         left, right = st.columns([2, 3], vertical_alignment="center")
         left.image(thumbnail, output_format="PNG")
-        sign = CALL_SIGNS[predictions[0].call]
         if right.button(
-            f"{sign} {predictions[0].call} {predictions[0].p_malignant:.2f}",
-            key=f"show_{sha256}",
+            f"{CALL_SIGNS[predictions[0].call]} {predictions[0].call} {predictions[0].p_malignant:.2f}",
+            key=f"show_{position}",
             width="stretch",
-            type="primary" if sha256 == state.get("chosen") else "secondary",
+            type="primary" if key == state.get("chosen") else "secondary",
             help=f"Show scan {position}",
         ):
-            state["chosen"] = sha256
+            state["chosen"] = key
             st.rerun()
-        right.text(name)
+        right.text(key[1])
     if state.scans:
-        rows = [call_row(name, scan, p) for name, scan, predictions, _ in state.scans.values() for p in predictions]
+        rows = [call_row(name, scan, p) for (_, name), (scan, _, ps, _) in state.scans.items() for p in ps]
         st.download_button("All calls as CSV", calls_csv(rows), "rcdnet-calls.csv", "text/csv", width="stretch")
     if state.scans or state.refused:
         st.button("Clear all scans", on_click=clear, width="stretch")
@@ -100,17 +114,17 @@ for position, (name, reason) in enumerate(state.refused):
         st.error(reason)
 
 if not state.scans:
-    st.title("Breast ultrasound, read by six models")
+    st.title("Breast ultrasound, read by RcdNet and its baselines")
     st.markdown(
         "Drop one or more scans into the panel on the left. For each one you see **RcdNet's call**, benign or malignant, "
-        "with its probability, its threshold and a heatmap of what it looked at, beside the same from five baseline models."
+        f"with its probability, its threshold and a heatmap of what it looked at, beside {len(classifiers) - 1} of 5 baseline "
+        "models that are trained."
     )
     st.markdown("No scan at hand? **Try three synthetic phantoms** on the left. They are drawn, no patient is in them.")
     st.stop()
 
-name, scan, predictions, _ = state.scans[
-    state.chosen if state.get("chosen") in state.scans else next(iter(state.scans))
-]
+chosen = state.chosen if state.get("chosen") in state.scans else next(iter(state.scans))
+scan, view, predictions, _ = state.scans[chosen]
 rcdnet, baselines = predictions[0], {p.model: p for p in predictions[1:]}
 
 controls = st.columns([2, 1.4, 1.4], vertical_alignment="bottom")
@@ -125,9 +139,13 @@ colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colou
 def picture(prediction, width: int, height: int) -> bytes:
     """The overlay that the controls ask for, as PNG; no model runs for it."""
     if shown == OFF:
-        return png(staged(scan.pixels, width, height))
-    heat = prediction.heat(prediction.call if shown == CALLED else shown)
-    return png(staged(overlay(scan.pixels, heat, opacity=opacity / 100, colour_map=colour_map), width, height))
+        return png(staged(view, width, height))
+    heat = prediction.heat(prediction.call if shown == CALLED else shown, view.shape)
+    return png(staged(overlay(view, heat, opacity=opacity / 100, colour_map=colour_map), width, height))
+
+
+def silent_word(name: str) -> str:
+    return "not trained yet" if isinstance(silent[name], NotTrained) else "weights damaged"
 
 
 def map_note(prediction) -> str:
@@ -141,8 +159,8 @@ def map_note(prediction) -> str:
 
 original, explained, verdict = st.columns([1.25, 1.25, 1], gap="medium")
 with original:
-    st.image(png(staged(scan.pixels, *LARGE)), output_format="PNG", width="stretch", alt="The scan as uploaded")
-    st.text(name)
+    st.image(png(staged(view, *LARGE)), output_format="PNG", width="stretch", alt="The scan as uploaded")
+    st.text(chosen[1])
 with explained:
     st.image(picture(rcdnet, *LARGE), output_format="PNG", width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
     stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colour_table(colour_map)[::32].tolist())
@@ -162,7 +180,7 @@ with verdict:
     st.caption(trust_sentence(cards["rcdnet"]))
     st.download_button(
         "This scan as a figure",
-        lambda: scan_figure(name, scan, predictions, opacity=opacity / 100, colour_map=colour_map),
+        lambda: scan_figure(scan, predictions, opacity=opacity / 100, colour_map=colour_map),
         f"rcdnet-{scan.sha256[:8]}.png",
         "image/png",
         width="stretch",
@@ -170,12 +188,13 @@ with verdict:
 
 for column, model in zip(st.columns(len(MODELS) - 1), list(MODELS.values())[1:], strict=True):
     with column, st.container(border=True, key=f"card_{model.name}"):
-        if model.name in untrained:
+        if model.name in silent:
             st.html(
-                f'<div class="card"><div class="title">{model.title}</div><div class="word">not trained yet</div></div>'
+                f'<div class="card"><div class="title">{model.title}</div>'
+                f'<div class="word">{silent_word(model.name)}</div></div>'
             )
             st.caption("It gives no answer rather than a guess.")
-            st.popover("How to train it").code(str(untrained[model.name]), language=None, wrap_lines=True)
+            st.popover("Why, and what to do").code(str(silent[model.name]), language=None, wrap_lines=True)
             continue
         p = baselines[model.name]
         st.image(picture(p, *SMALL), output_format="PNG", width="stretch", alt=f"{p.title}. {map_note(p)}")
@@ -186,7 +205,7 @@ for column, model in zip(st.columns(len(MODELS) - 1), list(MODELS.values())[1:],
             f"<br>{map_note(p)}</div></div>"
         )
 st.plotly_chart(
-    probability_bars(predictions, [MODELS[name].title for name in untrained]),
+    probability_bars(predictions, {MODELS[name].title: silent_word(name) for name in silent}),
     key="probabilities",
     config={"displayModeBar": False},
 )

@@ -5,13 +5,15 @@ python -m rcdnet bench
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 from rcdnet.bench import benchmark
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
-from rcdnet.images import MAX_BYTES, Scan, read_scan
-from rcdnet.inference import Classifier, Prediction, classify, load_classifier, load_trained
+from rcdnet.images import MAX_BYTES, read_scan
+from rcdnet.inference import Classifier, classify, load_classifier, load_trained
 from rcdnet.overlay import overlay, png
 from rcdnet.registry import MODELS
 from rcdnet.report import call_row, calls_csv
@@ -20,9 +22,11 @@ from rcdnet.report import call_row, calls_csv
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if everything was answered, 1 if a file or a model was not."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a file name that is no valid text
     try:
         return options.run(options)
-    except RcdnetError as error:
+    except (RcdnetError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -59,7 +63,7 @@ def _predict(options: argparse.Namespace) -> int:
     for row in _rows(options.files, classifiers, options.heatmaps):
         failed |= "error" in row
         if options.format == "json":
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            print(json.dumps(row), flush=True)
         else:
             rows.append(row)
     if options.format == "csv":
@@ -70,33 +74,25 @@ def _predict(options: argparse.Namespace) -> int:
 def _rows(files: list[Path], classifiers: list[Classifier], heatmaps: Path | None) -> Iterator[dict[str, object]]:
     if heatmaps:
         heatmaps.mkdir(parents=True, exist_ok=True)
+    stems = Counter(path.stem for path in files)
     for path in files:
         try:
             scan = read_scan(_read(path))
             predictions = classify(scan.pixels, classifiers)
+            if heatmaps:
+                # Two files of one name must not overwrite each other's overlays.
+                stem = path.stem if stems[path.stem] == 1 else f"{path.stem}-{scan.sha256[:8]}"
+                for p in predictions:
+                    (heatmaps / f"{stem}.{p.model}.png").write_bytes(png(overlay(scan.pixels, p.heat(p.call))))
         except (RcdnetError, OSError) as error:
             yield {"image": str(path), "error": str(error)}
             continue
-        for prediction in predictions:
-            row = call_row(str(path), scan, prediction)
-            if scan.warnings:
-                row["warnings"] = list(scan.warnings)
-            yield row
-        if heatmaps:
-            stem = path.stem
-            if any(other != path and other.stem == stem for other in files):
-                stem = f"{stem}-{scan.sha256[:8]}"  # two files of one name must not overwrite each other's overlays
-            for prediction in predictions:
-                _write_overlay(heatmaps / f"{stem}.{prediction.model}.png", scan, prediction)
+        yield from (call_row(str(path), scan, prediction) for prediction in predictions)
 
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)  # enough to see that it is too large
-
-
-def _write_overlay(path: Path, scan: Scan, prediction: Prediction) -> None:
-    path.write_bytes(png(overlay(scan.pixels, prediction.heat(prediction.call))))
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """Plotly figures for the pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import plotly.graph_objects as go
 
@@ -11,12 +12,12 @@ CALL_COLOURS = {"malignant": "#ff8a5c", "benign": "#6ec1ff"}
 CALL_SIGNS = {"malignant": "▲", "benign": "●"}
 
 
-def probability_bars(predictions: Sequence[Prediction], untrained: Sequence[str] = ()) -> go.Figure:
+def probability_bars(predictions: Sequence[Prediction], silent: Mapping[str, str] = MappingProxyType({})) -> go.Figure:
     """One bar of malignant probability for each model, with its own threshold as a white line across it.
 
-    `untrained` are titles of models that give no answer; they keep an empty row that says so.
+    `silent` says in a word or two why a model, by title, gives no answer; it keeps an empty row with that.
     """
-    order = [*[p.title for p in predictions], *untrained]
+    order = [*[p.title for p in predictions], *silent]
     figure = go.Figure(
         go.Bar(
             x=[p.p_malignant for p in predictions],
@@ -35,11 +36,10 @@ def probability_bars(predictions: Sequence[Prediction], untrained: Sequence[str]
         name="threshold of the model",
         hovertemplate="%{y}: threshold %{x:.3f}<extra></extra>",
     )
-    said = {p.title: f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in predictions}
+    said = {p.title: f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in predictions} | dict(silent)
     for title in order:  # beside the plot, where no bar or line can cover it
-        text = said.get(title, "not trained yet")
         figure.add_annotation(
-            x=1.01, xref="paper", y=title, text=text, showarrow=False, xanchor="left", font={"size": 16}
+            x=1.01, xref="paper", y=title, text=said[title], showarrow=False, xanchor="left", font={"size": 16}
         )
     figure.update_layout(
         height=110 + 42 * len(order),

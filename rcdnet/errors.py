@@ -6,7 +6,8 @@ RcdnetError              root of everything this project raises on purpose
 ├── NotTrained           a model has no weights good enough to answer with
 ├── CheckpointError      a weight file is damaged or does not belong to its card
 ├── HeatmapError         a class activation map could not be computed
-└── DatasetError         training data is missing or not laid out as expected
+├── DatasetError         training data is missing or not laid out as expected
+└── ConfigError          the settings of a training run do not fit together
 
 Each message says what was found, what was expected and what to do.
 """
@@ -38,3 +39,7 @@ class HeatmapError(RcdnetError):
 
 class DatasetError(RcdnetError):
     """A data set is missing, or not laid out as its reader expects."""
+
+
+class ConfigError(RcdnetError):
+    """The settings of a training run do not fit together, or not with the run they are to go on with."""

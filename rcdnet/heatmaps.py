@@ -88,6 +88,6 @@ def _run(method: type[BaseCAM], head: _Head, grid: torch.Tensor) -> tuple[np.nda
     except (RuntimeError, ValueError) as error:
         raise HeatmapError(f"The {method.__name__} heatmap could not be computed: {error}") from error
     # The package's `with` swallows an IndexError, so an empty list must not pass for a result.
-    if len(raw) != 1 or not np.isfinite(raw[0]).all():
+    if len(raw) != 1 or not np.isfinite(raw[0]).all() or not logits.isfinite().all():
         raise HeatmapError(f"The {method.__name__} heatmap could not be computed: the method gave no finite values.")
     return logits.softmax(dim=0).float().cpu().numpy(), np.maximum(raw[0], 0).astype(np.float32)

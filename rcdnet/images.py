@@ -13,6 +13,7 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from rcdnet.errors import ImageError
 
@@ -26,6 +27,8 @@ MIN_SIDE_PX = 64
 _COLOUR_SPREAD = 32
 _COLOUR_SHARE = 0.005
 
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
+_DAMAGED = "The image is damaged or incomplete. Export the scan again and upload the new file."
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
 # What Pillow's decoders raise on damaged files, found by fuzzing; anything else is our own mistake and must surface.
 _DECODER_ERRORS = (
@@ -82,14 +85,13 @@ def read_scan(data: bytes) -> Scan:
         if image.format == "PNG":  # verify() checks every chunk's CRC, which load() does not; it spoils its handle
             _open(data).verify()
         image.load()
-        image = ImageOps.exif_transpose(image)
-        rgb, grey_notes = _to_rgb_or_grey(image)
+        # Pillow minds this tag at 8 bits only.
+        inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        rgb, grey_notes = _to_rgb_or_grey(ImageOps.exif_transpose(image), inverted_16_bit=inverted)
     except ImageError:
         raise
     except _DECODER_ERRORS as error:
-        raise ImageError(
-            "The image is damaged or incomplete. Export the scan again and upload the new file."
-        ) from error
+        raise ImageError(_DAMAGED) from error
     pixels, colour_notes = (rgb, ()) if rgb.ndim == 2 else _grey_of_rgb(rgb)
     if int(pixels.max()) - int(pixels.min()) <= 2:
         raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
@@ -106,9 +108,7 @@ def _open(data: bytes) -> Image.Image:
         if data[128:132] == b"DICM":
             raise ImageError("This is a DICOM file. Export the image as PNG and upload that.") from error
         if data.startswith(_SIGNATURES):
-            raise ImageError(
-                "The image is damaged or incomplete. Export the scan again and upload the new file."
-            ) from error
+            raise ImageError(_DAMAGED) from error
         raise ImageError("This is not an image that can be read. Upload a PNG, JPEG, BMP or TIFF file.") from error
 
 
@@ -127,21 +127,23 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _check_frames(image: Image.Image) -> None:
+    # Asking a TIFF for its number of frames walks all of them, which a hostile file makes minutes long.
     try:
-        frames = getattr(image, "n_frames", 1)
+        image.seek(1)
+    except EOFError:
+        image.seek(0)
+        return
     except _DECODER_ERRORS as error:
-        raise ImageError(
-            "The image is damaged or incomplete. Export the scan again and upload the new file."
-        ) from error
-    if frames != 1:
-        raise ImageError(f"The file holds {frames} frames. Export the one frame to be read as a still image.")
+        raise ImageError(_DAMAGED) from error
+    raise ImageError("The file holds several frames. Export the one frame to be read as a still image.")
 
 
-def _to_rgb_or_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+def _to_rgb_or_grey(image: Image.Image, *, inverted_16_bit: bool) -> tuple[np.ndarray, tuple[str, ...]]:
     """uint8 (H, W) for grey files, uint8 (H, W, 3) for colour ones; transparency laid over black."""
     mode, transparent = image.mode, image.info.get("transparency")
-    if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
-        return _grey_of_16_bit(np.asarray(image), transparent)
+    if mode.startswith("I;16"):
+        samples = np.asarray(image).astype(np.uint32)
+        return _grey_of_16_bit(65535 - samples if inverted_16_bit else samples, transparent)
     if mode in ("I", "F"):
         raise ImageError(
             "The image stores 32-bit samples, whose display range is not defined. Export it as an 8-bit PNG."
@@ -156,7 +158,6 @@ def _to_rgb_or_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _grey_of_16_bit(samples: np.ndarray, transparent: object) -> tuple[np.ndarray, tuple[str, ...]]:
     # Pillow's own convert("L") clips at 255 and turns nearly every pixel white.
-    samples = samples.astype(np.uint32).clip(0, 65535)
     if isinstance(transparent, int):
         samples = np.where(samples == transparent, 0, samples)
     notes: tuple[str, ...] = ()
@@ -176,6 +177,6 @@ def _grey_of_rgb(rgb: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if float((spread > _COLOUR_SPREAD).mean()) <= _COLOUR_SHARE:
         return grey, ()
     return grey, (
-        "This image carries colour, as a Doppler or elastography overlay does. The models know grey B-mode images only "
-        "and saw it without colour: read the result with care.",
+        "This image carries colour, as a Doppler or elastography overlay does. The models saw it without colour, "
+        "and the few images of this kind that they were trained on were all benign: do not trust this call.",
     )

@@ -56,9 +56,9 @@ class Prediction:
         """The maximum of a class's raw map; 0 means that nothing in the scan spoke for the class."""
         return float(self.maps[CLASSES.index(class_name)].max())
 
-    def heat(self, class_name: str) -> np.ndarray:
-        """The raw map of a class on the scan's own pixels, float32 (H, W), zero or more."""
-        return self.frame.to_image(self.maps[CLASSES.index(class_name)])
+    def heat(self, class_name: str, shape: tuple[int, int] | None = None) -> np.ndarray:
+        """The raw map of a class on the scan's own pixels, float32 (H, W), zero or more; or on those of a resized copy."""
+        return self.frame.to_image(self.maps[CLASSES.index(class_name)], shape)
 
 
 @lru_cache(maxsize=len(MODELS))

@@ -34,11 +34,15 @@ class Frame:
     height: int
     width: int
 
-    def to_image(self, canvas_map: np.ndarray) -> np.ndarray:
-        """A map over the whole canvas, float (h, w) of any resolution, as float32 (H, W) on the image's own pixels."""
+    def to_image(self, canvas_map: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
+        """A map over the whole canvas, float (h, w) of any resolution, as float32 (H, W) on the image's own pixels.
+
+        `shape` asks for the same field of view at another (height, width), as a resized copy of the image has.
+        """
+        height, width = shape or (self.image_height, self.image_width)
         canvas = cv2.resize(canvas_map.astype(np.float32), (self.size, self.size), interpolation=cv2.INTER_LINEAR)
         content = canvas[self.top : self.top + self.height, self.left : self.left + self.width]
-        return cv2.resize(content, (self.image_width, self.image_height), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(content, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def frame_of(height: int, width: int, size: int) -> Frame:

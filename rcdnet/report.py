@@ -12,24 +12,28 @@ from rcdnet.inference import Prediction
 from rcdnet.overlay import fit_within, overlay
 
 RESEARCH_USE = "Research use only, not for diagnosis"
-COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "error")
+COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
 _FIGURE_SIDE_PX = 900
 
 
 def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object]:
-    """One model's call on one scan, as the command line and the CSV give it."""
-    return {
+    """One model's call on one scan, as the command line and the CSV give it; `warnings` only where there are some."""
+    row: dict[str, object] = {
         "image": image,
         "sha256": scan.sha256,
         "model": prediction.model,
-        "p_malignant": round(prediction.p_malignant, 6),
-        "threshold": round(prediction.threshold, 6),
+        "p_malignant": prediction.p_malignant,
+        "threshold": prediction.threshold,
         "call": prediction.call,
     }
+    return row | {"warnings": " ".join(scan.warnings)} if scan.warnings else row
 
 
 def calls_csv(rows: Iterable[dict[str, object]]) -> str:
-    """Rows of `call_row`, or of `image` and `error`, as CSV with a header."""
+    """Rows of `call_row`, or of `image` and `error`, as CSV with a header.
+
+    A file name that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     text = StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -47,12 +51,18 @@ def call_sentence(p: Prediction) -> str:
 
 def trust_sentence(card: ModelCard) -> str:
     """How far a model's calls can be trusted, from the figures it was shipped with."""
-    f = card.validation[0]
-    return (
-        f"On {f.images} scans it never trained on ({f.data}), its AUC was {f.auc:.2f} (95 % interval {f.auc_interval[0]:.2f} to "
-        f"{f.auc_interval[1]:.2f}). At this threshold it found {f.sensitivity * 100:.0f} % of the cancers and called "
-        f"{(1 - f.specificity) * 100:.0f} % of the benign lesions malignant."
-    )
+    chosen, *applied = card.validation
+    sentences = [
+        f"The threshold was set on {chosen.images} scans the model never trained on ({chosen.data}), where its AUC is "
+        f"{chosen.auc:.2f} (95 % interval {chosen.auc_interval[0]:.2f} to {chosen.auc_interval[1]:.2f}) and "
+        f"{(1 - chosen.specificity) * 100:.0f} % of the benign lesions are called malignant at this threshold."
+    ]
+    sentences += [
+        f"Applied to {f.images} others ({f.data}), it found {f.sensitivity * 100:.0f} % of the {f.malignant} cancers and "
+        f"called {(1 - f.specificity) * 100:.0f} % of the benign lesions malignant."
+        for f in applied
+    ]
+    return " ".join([*sentences, "The probability is not calibrated: it is no risk for a patient."])
 
 
 def agreement(predictions: Sequence[Prediction]) -> str:
@@ -73,23 +83,25 @@ def agreement(predictions: Sequence[Prediction]) -> str:
 
 
 def scan_figure(
-    image: str, scan: Scan, predictions: Sequence[Prediction], *, opacity: float = 0.5, colour_map: str = "Turbo"
+    scan: Scan, predictions: Sequence[Prediction], *, opacity: float = 0.5, colour_map: str = "Turbo"
 ) -> bytes:
-    """The scan beside each model's overlay of the class it calls, as PNG bytes."""
+    """The scan beside each model's overlay of the class it calls, as PNG bytes.
+
+    Named by the first digits of its SHA-256: a file name may carry a patient's, and a figure is made to be shown.
+    """
+    view = fit_within(scan.pixels, _FIGURE_SIDE_PX)
     panels = len(predictions) + 1
     columns = min(panels, 4)
     rows = -(-panels // columns)
     figure = Figure(figsize=(4.2 * columns, 4.4 * rows + 0.9), dpi=110, facecolor="black", layout="constrained")
-    figure.suptitle(f"{_plain(image)}   ·   {RESEARCH_USE}", color="white", fontsize=12)
+    figure.suptitle(f"Scan {scan.sha256[:8]}   ·   {RESEARCH_USE}", color="white", fontsize=12)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
-    axes[0].imshow(fit_within(scan.pixels, _FIGURE_SIDE_PX), cmap="gray", vmin=0, vmax=255)
+    axes[0].imshow(view, cmap="gray", vmin=0, vmax=255)
     axes[0].set_title("Scan as uploaded", color="white", fontsize=11)
     for axis, p in zip(axes[1:], predictions, strict=False):
-        heat = p.heat(p.call)
-        picture = overlay(scan.pixels, heat, opacity=opacity, colour_map=colour_map)
-        axis.imshow(fit_within(picture, _FIGURE_SIDE_PX))
+        axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
         axis.set_title(
             f"{p.title}: {p.call}\np {p.p_malignant:.2f}, threshold {p.threshold:.2f}, map strength {p.strength(p.call):.2g}",
             color="white",
@@ -109,11 +121,6 @@ def scan_figure(
 def _harmless(cell: str) -> str:
     """A spreadsheet runs a cell that begins like a formula; file names come from outside."""
     return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
-
-
-def _plain(text: str) -> str:
-    """Dollar signs would start matplotlib's own formula language."""
-    return text.replace("$", r"\$")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -175,7 +175,7 @@ def test_results_survive_a_page_switch_and_can_be_cleared(page):
     page.get_by_role("link", name="Analyse").click()
     expect(word).to_have_text(before)
     page.get_by_role("button", name="Clear all scans").click()
-    expect(page.get_by_role("heading", name="Breast ultrasound, read by six models")).to_be_visible()
+    expect(page.get_by_role("heading", name="Breast ultrasound, read by RcdNet and its baselines")).to_be_visible()
 
 
 def test_downloads(page, tmp_path):

@@ -29,6 +29,8 @@ def x() -> torch.Tensor:
 def test_equal_to_pytorch_grad_cam_over_the_untouched_model(name, class_index, classifiers, x):
     network = create_model(name)
     network.load_state_dict(classifiers[name].network.state_dict())
+    with torch.no_grad():
+        network.get_classifier().weight.abs_()  # an empty map on both sides would prove nothing
     network.eval()
     with GradCAM(
         model=network,
@@ -36,8 +38,8 @@ def test_equal_to_pytorch_grad_cam_over_the_untouched_model(name, class_index, c
         reshape_transform=grid_of_tokens if name == "vit" else None,
     ) as cam:
         theirs = cam(input_tensor=x, targets=[ClassifierOutputTarget(class_index)])[0]
-    ours = probabilities_and_maps(classifiers[name].network, x)[1][class_index]
-    assert ours.max() > 0 or theirs.max() == 0
+    ours = probabilities_and_maps(network.requires_grad_(False), x)[1][class_index]
+    assert ours.max() > 0
     ours = scale_cam_image(scale_cam_image(ours[None], (224, 224)))[0]  # as the package does, in this order
     assert np.abs(ours - theirs).max() <= 1e-4
 
@@ -70,17 +72,23 @@ def test_nothing_stays_on_the_model(name, classifiers, x):
 
 def test_threads_do_not_mix_results(classifiers):
     """Hooks on a shared model gave wrong maps and crashes; one streamlit user with a slider is enough for it."""
-    chosen = [classifiers[name] for name in ("rcdnet", "mobilenetv2", "vit")]
-    scans = [draw(recipe, seed).image for seed in range(2) for recipe in RECIPES.values()]
+    chosen = list(classifiers.values())
+    scans = [draw(recipe, seed).image for recipe, seed in zip(RECIPES.values(), (3, 4, 5), strict=True)]
     expected = [classify(scan, chosen) for scan in scans]
+
+    def differ(one, other) -> bool:
+        strongest = max(one.maps.max(), other.maps.max())
+        return bool(np.abs(one.maps - other.maps).max() > 1e-3 * strongest)
+
+    for model in range(len(chosen)):  # otherwise the comparison below would prove nothing
+        assert all(differ(expected[a][model], expected[b][model]) for a, b in ((0, 1), (1, 2), (0, 2)))
 
     def requests(thread: int) -> int:
         wrong = 0
         for request in range(REQUESTS):
             k = (thread + request) % len(scans)
             for got, want in zip(classify(scans[k], chosen), expected[k], strict=True):
-                same = np.allclose(got.maps, want.maps, rtol=1e-4, atol=1e-6)
-                wrong += not (same and np.allclose(got.probabilities, want.probabilities, atol=1e-6))
+                wrong += differ(got, want) or not np.allclose(got.probabilities, want.probabilities, atol=1e-4)
         return wrong
 
     with ThreadPoolExecutor(THREADS) as pool:

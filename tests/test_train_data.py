@@ -136,6 +136,12 @@ def test_the_real_data_split(data_folder):
     assert len(samples) == 1492 + 525
     split = make_split(samples, fold=4)
     check_no_leak(split, samples)
+    for left, right in (("214", "260"), ("253", "213"), ("154", "21"), ("214", "281")):  # one frame, cropped anew
+        assert split.groups[f"busi/benign ({left})"] == split.groups[f"busi/benign ({right})"]
+    for other in ("39", "42"):
+        assert split.groups["busi/malignant (40)"] == split.groups[f"busi/malignant ({other})"]
+    patients = {s.patient: split.groups[s.id] for s in samples if s.patient}
+    assert len(set(patients.values())) == len(patients)  # no two patients of BUS-BRA are taken for one
     fold_4 = {s.id for s in samples if s.fold == 4}
     assert fold_4 <= set(split.validation)
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from rcdnet.errors import ConfigError
 from rcdnet.registry import spec_of
 
 
@@ -39,7 +40,9 @@ class TrainConfig:
     def __post_init__(self):
         spec_of(self.model)
         if not 0 <= self.fine_epochs <= self.epochs:
-            raise ValueError(f"fine_epochs is {self.fine_epochs}; expected 0 to epochs ({self.epochs}).")
+            raise ConfigError(
+                f"fine_epochs is {self.fine_epochs}; expected 0 to {self.epochs}, the number of epochs. Set both."
+            )
 
     def size_at(self, epoch: int) -> int:
         """Side of the training images in pixels in `epoch`, counted from 0 (progressive learning, arXiv:2104.00298).

@@ -21,7 +21,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.errors import DatasetError
+from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.preprocessing import normalise
 from rcdnet.registry import create_model, spec_of
 from train.augment import augment, resized
@@ -70,10 +70,13 @@ def fit(config: TrainConfig, out: Path, *, report: Callable[[EpochEnd], None] = 
 
     Raises:
         DatasetError: the data is missing or not laid out as expected.
+        ConfigError: `out` holds a run with other settings.
     """
     torch.manual_seed(config.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "config.json").exists() and TrainConfig.read(out / "config.json") != config:
+        raise ConfigError(f"{out} holds a run with other settings. Give the settings it began with, or another --out.")
     (out / "config.json").write_text(config.to_json())
     samples = read_sources({name: Path(folder) for name, folder in config.data.items()})
     split = _split(out / "split.json", config, samples)

@@ -7,16 +7,20 @@ BOOTSTRAP_SAMPLES = 2000
 
 
 def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity: float) -> float:
-    """The highest threshold at which `score >= threshold` finds at least that share of the positives.
+    """A threshold at which `score >= threshold` finds at least that share of the positives, and as few negatives as can be.
+
+    It lies midway between the score it has to reach and the next lower one, so that no rounding moves a score across.
 
     Args:
         labels: int (N,) of 0 and 1. scores: float (N,). sensitivity: 0..1.
 
     >>> threshold_at_sensitivity(np.array([0, 1, 1, 1]), np.array([0.2, 0.3, 0.6, 0.9]), 0.6)
-    0.6
+    0.45
     """
     _, found, thresholds = roc_curve(labels, scores, drop_intermediate=False)
-    return float(thresholds[np.argmax(found >= sensitivity)])
+    reached = float(thresholds[np.argmax(found >= sensitivity)])
+    lower = scores[scores < reached]
+    return (reached + float(lower.max())) / 2 if len(lower) else reached / 2
 
 
 def sensitivity_specificity(labels: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[float, float]:

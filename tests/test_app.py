@@ -1,0 +1,86 @@
+"""The pages through Streamlit's own test runner, where the process can be looked into."""
+
+import asyncio
+
+import pytest
+import streamlit.net_util
+from conftest import ROOT
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartParser
+from streamlit.testing.v1 import AppTest
+
+import rcdnet.inference
+from rcdnet.inference import Prediction
+
+SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[int]:
+    """One entry for every time a scan goes through the models."""
+    seen: list[int] = []
+    classify = rcdnet.inference.classify
+
+    def counted(pixels, classifiers) -> list[Prediction]:
+        seen.append(pixels.size)
+        return classify(pixels, classifiers)
+
+    monkeypatch.setattr(rcdnet.inference, "classify", counted)
+    return seen
+
+
+def opened() -> AppTest:
+    return AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+
+
+def test_controls_run_no_model(calls):
+    app = opened()
+    app.file_uploader[0].upload("scan.png", SAMPLE, "image/png").run()
+    assert not app.exception
+    assert len(calls) == 1
+    app.slider(key="keep_opacity").set_value(80).run()
+    app.selectbox(key="keep_colours").set_value("Viridis").run()
+    assert len(calls) == 1
+    assert not app.exception
+
+
+def test_one_scan_under_two_names_stands_under_both_and_runs_once(calls):
+    """The second name once vanished, and its scan showed under the first."""
+    app = opened()
+    app.file_uploader[0].set_value([("left.png", SAMPLE, "image/png"), ("right.png", SAMPLE, "image/png")]).run()
+    assert {"left.png", "right.png"} <= {text.value for text in app.text}
+    assert len(calls) == 1
+
+
+def test_a_refused_file_is_named_once_and_gone_with_the_next_upload(calls):
+    app = opened()
+    app.file_uploader[0].upload("bad.png", SAMPLE[:3000], "image/png").run()
+    assert [text.value for text in app.text] == ["Not read: bad.png"]
+    assert "damaged" in app.error[0].value
+    app.file_uploader[0].upload("good.png", SAMPLE, "image/png").run()
+    assert not app.error
+
+
+def test_a_large_upload_stays_in_memory():
+    """The web server's parser would put parts of more than 1 MB into a temporary file."""
+    opened()
+
+    async def part():
+        yield b'--b\r\nContent-Disposition: form-data; name="f"; filename="scan.png"\r\n\r\n'
+        for _ in range(20):
+            yield bytes(1024 * 1024)
+        yield b"\r\n--b--\r\n"
+
+    async def parsed() -> tuple[int, bool]:
+        headers = Headers({"content-type": "multipart/form-data; boundary=b"})
+        form = await MultiPartParser(headers, part()).parse()
+        size, on_disk = form["f"].size, form["f"].file._rolled
+        await form.close()
+        return size, on_disk
+
+    assert asyncio.run(parsed()) == (20 * 1024 * 1024, False)
+
+
+def test_nobody_is_asked_for_this_machines_address():
+    opened()
+    assert streamlit.net_util.get_external_ip() == "127.0.0.1"
