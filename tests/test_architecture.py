@@ -8,6 +8,10 @@ import sys
 import pytest
 from conftest import ROOT
 
+from rcdnet.checkpoint import read_card
+from rcdnet.errors import NotTrained
+from rcdnet.registry import MODELS
+
 MODULES = [
     *sorted(path for folder in ("rcdnet", "train", "pages") for path in (ROOT / folder).rglob("*.py")),
     ROOT / "app.py",
@@ -87,3 +91,32 @@ def test_the_top_level_holds_only_what_was_agreed():
         "app.py", "pages", "rcdnet", "train", "tests", "assets", "requirements.txt", "requirements-dev.txt", "README.md",
         "LICENSE", "CHANGELOG.md", "pyproject.toml", ".streamlit", ".ci", ".gitignore", ".gitattributes",
     }  # fmt: skip
+
+
+def figures_row(card, figures) -> str:
+    """A line of the README's table, from the card beside the weights."""
+    low, high = figures.auc_interval
+    return (
+        f"| {MODELS[card.model].title} | {figures.data} | {figures.images} ({figures.malignant}) | {figures.auc:.3f} "
+        f"[{low:.3f}, {high:.3f}] | {figures.auc_by_group:.3f} | {card.threshold:.3f} | {figures.sensitivity:.3f} | "
+        f"{figures.specificity:.3f} |"
+    )
+
+
+def test_the_readme_says_what_the_cards_say():
+    text = (ROOT / "README.md").read_text()
+    for name in MODELS:
+        try:
+            card = read_card(name)
+        except NotTrained:
+            continue
+        for figures in card.validation:
+            assert figures_row(card, figures) in text
+        assert card.training_command in text
+
+
+def test_the_readme_has_no_gap_and_its_pictures_exist():
+    text = (ROOT / "README.md").read_text()
+    assert not re.search(r"@[A-Z]+@", text)
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (ROOT / picture).exists()

@@ -11,6 +11,7 @@ SHIFT = 0.1  # of the canvas; stands in for random cropping without ever cutting
 GAMMA = (0.65, 1.5)  # dynamic range setting
 GAIN = (0.8, 1.2)  # overall gain
 NOISE = 0.03  # electronic noise, in units of full scale
+COARSEST = 0.45  # resolution of a softened batch, as a share of the full one
 
 
 def augment(
@@ -54,6 +55,13 @@ def augment(
     grey = grey.clamp(0, 1) ** per_image(uniform(*GAMMA)) * per_image(uniform(*GAIN))
     grey = grey + NOISE * uniform(0, 1).view(-1, 1, 1, 1) * torch.randn(grey.shape, generator=generator, device=device)
     return grey.clamp(0, 1), lesion
+
+
+def softened(grey: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """float (N, 1, S, S) with detail lost as on a coarser scanner, the same for the whole batch."""
+    size = grey.shape[-1]
+    share = COARSEST + (1 - COARSEST) * torch.rand((), generator=generator, device=grey.device).item()
+    return F.interpolate(resized(grey, max(8, round(size * share))), size=(size, size), mode="bilinear")
 
 
 def resized(grey: torch.Tensor, size: int) -> torch.Tensor:

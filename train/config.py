@@ -32,6 +32,10 @@ class TrainConfig:
     """Decoupled, as AdamW applies it."""
     label_smoothing: float = 0.05
     """Of the cross-entropy on the image's label."""
+    mixup: float = 0.2
+    """Beta parameter of Mixup (paper section 2.3.1); 0 turns it off. Without it RcdNet learned its images by heart."""
+    softened: float = 0.5
+    """Share of the batches shown at a random coarser resolution, as another scanner would; 0 turns it off."""
     ema_decay: float = 0.99
     """Of the averaged weights, which are the ones kept."""
     seed: int = 0

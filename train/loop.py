@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.preprocessing import normalise
 from rcdnet.registry import create_model, spec_of
-from train.augment import augment, resized
+from train.augment import augment, resized, softened
 from train.config import TrainConfig
 from train.decoder import LEVELS, LesionDecoder, lesion_loss
 from train.sources import read_canvases, read_sources
@@ -106,15 +107,26 @@ def fit(config: TrainConfig, out: Path, *, report: Callable[[EpochEnd], None] = 
         started = time.monotonic()
         torch.manual_seed(config.seed * 1000 + epoch)  # dropout; a resumed run then equals one never cut short
         generator = torch.Generator(device=device).manual_seed(config.seed * 1000 + epoch)
+        rng = np.random.default_rng([config.seed, epoch])
         size = config.size_at(epoch)
         net.train()
         losses = torch.zeros(2)
         order = torch.randperm(len(training), generator=generator, device=device)
         for rows in order[: steps * config.batch_size].split(config.batch_size):
             grey, lesion = augment(canvases[rows], lesions[rows], size, generator)
-            logits, pixels = net(normalise(grey).contiguous(memory_format=torch.channels_last))
-            class_loss = F.cross_entropy(logits, labels[rows], label_smoothing=config.label_smoothing)
-            mask_loss = lesion_loss(pixels, lesion, labels[rows])
+            if config.softened and rng.random() < config.softened:
+                grey = softened(grey, generator)
+            share = rng.beta(config.mixup, config.mixup) if config.mixup else 1.0
+            mixed = share * grey + (1 - share) * grey.flip(0)  # each image with the one opposite in the batch
+            logits, pixels = net(normalise(mixed).contiguous(memory_format=torch.channels_last))
+            class_loss, mask_loss = (
+                share * own + (1 - share) * opposite
+                for own, opposite in zip(
+                    _losses(logits, pixels, lesion, labels[rows], config.label_smoothing),
+                    _losses(logits, pixels, lesion.flip(0), labels[rows].flip(0), config.label_smoothing),
+                    strict=True,
+                )
+            )
             optimiser.zero_grad()
             (class_loss + mask_loss).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -143,6 +155,13 @@ def fit(config: TrainConfig, out: Path, *, report: Callable[[EpochEnd], None] = 
     weights = {key: value.cpu().contiguous() for key, value in average.module.model.state_dict().items()}
     halves = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
     save_file(halves, out / "model.safetensors")
+
+
+def _losses(
+    logits: torch.Tensor, pixels: torch.Tensor, lesions: torch.Tensor, labels: torch.Tensor, label_smoothing: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    class_loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return class_loss, lesion_loss(pixels, lesions, labels)
 
 
 @torch.no_grad()
