@@ -53,13 +53,12 @@ def trust_sentence(card: ModelCard) -> str:
     """How far a model's calls can be trusted, from the figures it was shipped with."""
     chosen, *applied = card.validation
     sentences = [
-        f"The threshold was set on {chosen.images} scans the model never trained on ({chosen.data}), where its AUC is "
-        f"{chosen.auc:.2f} (95 % interval {chosen.auc_interval[0]:.2f} to {chosen.auc_interval[1]:.2f}) and "
-        f"{(1 - chosen.specificity) * 100:.0f} % of the benign lesions are called malignant at this threshold."
+        f"On {chosen.data}, where the threshold was chosen: AUC {chosen.auc:.2f} ({chosen.auc_interval[0]:.2f} to "
+        f"{chosen.auc_interval[1]:.2f}), {(1 - chosen.specificity) * 100:.0f} % of the benign lesions called malignant."
     ]
     sentences += [
-        f"Applied to {f.images} others ({f.data}), it found {f.sensitivity * 100:.0f} % of the {f.malignant} cancers and "
-        f"called {(1 - f.specificity) * 100:.0f} % of the benign lesions malignant."
+        f"On {f.data}: {f.sensitivity * 100:.0f} % of {f.malignant} cancers found, {(1 - f.specificity) * 100:.0f} % of the "
+        "benign lesions called malignant."
         for f in applied
     ]
     return " ".join([*sentences, "The probability is not calibrated: it is no risk for a patient."])
@@ -74,6 +73,8 @@ def agreement(predictions: Sequence[Prediction]) -> str:
     differing = [p.title for p in others if p.call != first.call]
     if not differing:
         return f"All {len(predictions)} models call this scan {first.call}."
+    if len(others) == 1:
+        return f"{first.title} calls this scan {first.call}, {differing[0]} {others[0].call}."
     if not same:
         return f"{first.title} stands alone: it calls {first.call}, the other {len(others)} call {others[0].call}."
     return (

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rcdnet.bench import untrained_classifier
 from rcdnet.charts import probability_bars
+from rcdnet.checkpoint import Figures
 from rcdnet.images import Scan
 from rcdnet.inference import classify
-from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure
+from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,19 @@ def test_agreement(predictions):
     assert calls(0.1, 0.9, 0.1, 0.2) == "3 of 4 models call this scan benign, as RcdNet does; MobileNetV2 differs."
     assert calls(0.1, 0.9, 0.1, 0.8).endswith("MobileNetV2 and ViT differ.")
     assert "no other model" in agreement(predictions[:1])
+    two = [with_p(predictions[0], 0.9), with_p(predictions[3], 0.1)]
+    assert agreement(two) == "RcdNet calls this scan malignant, ViT benign."
+
+
+def test_trust_names_both_sets_and_what_the_threshold_costs():
+    chosen = Figures("set A", "the threshold was chosen here", 365, 119, 200, 0.87, (0.82, 0.91), 0.88, 0.958, 0.4)
+    applied = Figures("set B", "the threshold was only applied here", 98, 28, 90, 0.8, (0.7, 0.9), 0.8, 0.786, 0.529)
+    card = replace(untrained_classifier("mobilenetv2").card, validation=(chosen, applied))
+    assert trust_sentence(card) == (
+        "On set A, where the threshold was chosen: AUC 0.87 (0.82 to 0.91), 60 % of the benign lesions called malignant. "
+        "On set B: 79 % of 28 cancers found, 47 % of the benign lesions called malignant. "
+        "The probability is not calibrated: it is no risk for a patient."
+    )
 
 
 def test_csv_reads_back_and_a_formula_in_a_file_name_is_disarmed(predictions, scan):
