@@ -33,7 +33,8 @@ numbers on two public data sets, so **their figures are not the paper's** and ar
 
 #### How the figures below were measured
 On images that no model was trained on, split by patient and near-duplicate. Each threshold was chosen on the BUS-BRA images to find 95 % of their cancers; on the
-BUSI images it was only applied. Training settings were settled while watching both sets, so the figures lean to the good side; the weights themselves were not picked by them.
+BUSI images it was only applied. Training settings and the last step of
+preprocessing were settled while watching both sets, so the figures lean to the good side; the weights themselves were not picked by them.
 """
 )
 st.subheader("The models and their figures")

@@ -161,7 +161,6 @@ original, explained, verdict = st.columns([1.25, 1.25, 1], gap="medium")
 with original:
     st.image(png(staged(view, *LARGE)), output_format="PNG", width="stretch", alt="The scan as uploaded")
     st.text(chosen[1])
-    st.caption(trust_sentence(cards["rcdnet"]))
 with explained:
     st.image(picture(rcdnet, *LARGE), output_format="PNG", width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
     stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colour_table(colour_map)[::32].tolist())
@@ -178,6 +177,7 @@ with verdict:
     for warning in scan.warnings:
         st.warning(warning)
     st.markdown(agreement(predictions))
+    st.caption(trust_sentence(cards["rcdnet"]))
     st.download_button(
         "This scan as a figure",
         lambda: scan_figure(scan, predictions, opacity=opacity / 100, colour_map=colour_map),

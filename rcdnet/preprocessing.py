@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 # Part of every model card: weights are only valid for the preprocessing they were trained with.
-VERSION = "letterbox-bilateral-clahe-1"
+VERSION = "letterbox-bilateral-clahe-gauss-2"
 MEAN, STD = 0.485, 0.229  # paper section 2.2
 
 _CLAHE_CLIP = 2.0
+_SPECKLE_SIGMA = 1.1 / 224  # of the canvas side
 # 4 x 4 tiles of 56 px at 224: larger than a lesion's margin, so that the shadow behind a lesion stays darker than its
 # surroundings. OpenCV's default of 8 x 8 evens it out.
 _CLAHE_TILES = (4, 4)
@@ -76,6 +77,9 @@ def prepare(image: np.ndarray, size: int) -> tuple[np.ndarray, Frame]:
     content = cv2.bilateralFilter(content, d=5, sigmaColor=12, sigmaSpace=2)
     # Made for each call: a CLAHE object keeps buffers and is not safe to share between threads.
     content = cv2.createCLAHE(clipLimit=_CLAHE_CLIP, tileGridSize=_CLAHE_TILES).apply(content)
+    # CLAHE lifts what is left of the speckle. Taking it away raised the validation AUC of all three models tried, on both
+    # data sets, most at 1.1 px of 224 (RcdNet 0.854 to 0.867 on BUS-BRA fold 4).
+    content = cv2.GaussianBlur(content, (0, 0), _SPECKLE_SIGMA * size)
     return _paste(content, frame), frame
 
 
