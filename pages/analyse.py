@@ -161,6 +161,13 @@ original, explained, verdict = st.columns([1.25, 1.25, 1], gap="medium")
 with original:
     st.image(png(staged(view, *LARGE)), output_format="PNG", width="stretch", alt="The scan as uploaded")
     st.text(chosen[1])
+    st.download_button(
+        "This scan as a figure",
+        lambda: scan_figure(scan, predictions, opacity=opacity / 100, colour_map=colour_map),
+        f"rcdnet-{scan.sha256[:8]}.png",
+        "image/png",
+        width="stretch",
+    )
 with explained:
     st.image(picture(rcdnet, *LARGE), output_format="PNG", width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
     stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colour_table(colour_map)[::32].tolist())
@@ -178,14 +185,6 @@ with verdict:
         st.warning(warning)
     st.markdown(agreement(predictions))
     st.caption(trust_sentence(cards["rcdnet"]))
-    st.download_button(
-        "This scan as a figure",
-        lambda: scan_figure(scan, predictions, opacity=opacity / 100, colour_map=colour_map),
-        f"rcdnet-{scan.sha256[:8]}.png",
-        "image/png",
-        width="stretch",
-    )
-
 for column, model in zip(st.columns(len(MODELS) - 1), list(MODELS.values())[1:], strict=True):
     with column, st.container(border=True, key=f"card_{model.name}"):
         if model.name in silent:
