@@ -14,7 +14,7 @@ def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity
     Args:
         labels: int (N,) of 0 and 1. scores: float (N,). sensitivity: 0..1.
 
-    >>> threshold_at_sensitivity(np.array([0, 1, 1, 1]), np.array([0.2, 0.3, 0.6, 0.9]), 0.6)
+    >>> round(threshold_at_sensitivity(np.array([0, 1, 1, 1]), np.array([0.2, 0.3, 0.6, 0.9]), 0.6), 6)
     0.45
     """
     _, found, thresholds = roc_curve(labels, scores, drop_intermediate=False)
