@@ -136,11 +136,15 @@ opacity = controls[1].slider("Heatmap opacity", 0, 100, 50, format="%d %%", key=
 colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours")
 
 
+def class_shown(prediction) -> str:
+    return prediction.call if shown == CALLED else shown
+
+
 def picture(prediction, width: int, height: int) -> bytes:
     """The overlay that the controls ask for, as PNG; no model runs for it."""
     if shown == OFF:
         return png(staged(view, width, height))
-    heat = prediction.heat(prediction.call if shown == CALLED else shown, view.shape)
+    heat = prediction.heat(class_shown(prediction), view.shape)
     return png(staged(overlay(view, heat, opacity=opacity / 100, colour_map=colour_map), width, height))
 
 
@@ -149,9 +153,9 @@ def silent_word(name: str) -> str:
 
 
 def map_note(prediction) -> str:
-    class_name = prediction.call if shown == CALLED else shown
     if shown == OFF:
         return "Heatmap off"
+    class_name = class_shown(prediction)
     if prediction.strength(class_name) == 0:
         return f"Empty map: nothing in the scan spoke for {class_name}"
     return f"Map for {class_name}, strength {prediction.strength(class_name):.2g}"

@@ -100,13 +100,22 @@ def thumbnails(page):
 
 def pixels_of(page, alt: str) -> np.ndarray:
     """What the picture with that text really shows in the browser, uint8 (H, W, 4)."""
-    image = page.locator(f"img[alt^='{alt}']").first
-    expect(image).to_be_visible()
-    values = image.evaluate(
-        """async img => { await img.decode(); const c = document.createElement('canvas');
-        c.width = img.naturalWidth; c.height = img.naturalHeight;
-        const g = c.getContext('2d'); g.drawImage(img, 0, 0);
-        return [c.height, c.width, Array.from(g.getImageData(0, 0, c.width, c.height).data)]; }"""
+    expect(page.locator(f"img[alt^='{alt}']").first).to_be_visible()
+    values = page.evaluate(
+        """async alt => { for (let tries = 0; ; tries++) {
+            const img = document.querySelector(`img[alt^="${alt}"]`);
+            // A rerun may take a picture away while it is being decoded; the one in its place is there soon after.
+            try { await img.decode(); } catch (error) {
+                if (tries === 50) throw error;
+                await new Promise(later => setTimeout(later, 100));
+                continue;
+            }
+            const c = document.createElement('canvas');
+            c.width = img.naturalWidth; c.height = img.naturalHeight;
+            const g = c.getContext('2d'); g.drawImage(img, 0, 0);
+            return [c.height, c.width, Array.from(g.getImageData(0, 0, c.width, c.height).data)];
+        } }""",
+        alt,
     )
     return np.array(values[2], np.uint8).reshape(values[0], values[1], 4)
 
@@ -138,6 +147,7 @@ def test_two_scans_and_a_broken_file(page):
     expect(scans).to_have_count(2)
     for number in range(2):
         scans.nth(number).click()
+        expect(scans.nth(number)).to_have_attribute("data-testid", "stBaseButton-primary")
         idle(page)
         expect(page.locator(".call .word")).to_be_visible()
         expect(page.locator(".call")).to_contain_text("threshold that found")

@@ -21,6 +21,11 @@ from train.sources import Sample, read_canvases, read_sources
 from train.splits import Split
 
 SENSITIVITY = 0.95
+TITLES = {"busbra": "BUS-BRA", "busi": "BUSI"}
+VALIDATION = {
+    "busbra": "BUS-BRA, official fold {fold}",
+    "busi": "BUSI, one fifth held out by near-duplicate group",
+}
 KNOWN_FAILURES = (
     "Normal breasts and implants were not in the training data; a call on them means nothing.",
     "A few BUSI training images show an axilla, and seven, all benign, carry a Doppler overlay: colour may sway a call.",
@@ -56,21 +61,17 @@ def evaluate(run: Path, *, ship: bool = False, folder: Path = WEIGHTS_FOLDER) ->
     labels = np.array([s.label for s in samples])
     groups = np.array([split.groups[s.id] for s in samples])
     sources = np.array([s.source for s in samples])
-    chosen_on = sources == next(source for source in config.data if source in sources)
-    threshold = threshold_at_sensitivity(labels[chosen_on], scores[chosen_on], SENSITIVITY)
-    figures = tuple(
-        _figures(
-            VALIDATION[source].format(fold=config.fold),
-            "the threshold was chosen here"
-            if chosen_on[sources == source].all()
-            else "the threshold was only applied here",
-            labels[sources == source],
-            scores[sources == source],
-            groups[sources == source],
-            threshold,
-        )
-        for source in config.data
-        if source in sources
+    first, *others = [source for source in config.data if source in sources]
+    threshold = threshold_at_sensitivity(labels[sources == first], scores[sources == first], SENSITIVITY)
+
+    def figures_on(source: str, role: str) -> Figures:
+        rows = sources == source
+        data = VALIDATION[source].format(fold=config.fold)
+        return _figures(data, role, labels[rows], scores[rows], groups[rows], threshold)
+
+    figures = (
+        figures_on(first, "the threshold was chosen here"),
+        *(figures_on(source, "the threshold was only applied here") for source in others),
     )
     train_counts = {s: sum(by_id[i].source == s for i in split.train) for s in config.data}
     card = ModelCard(
@@ -92,13 +93,6 @@ def evaluate(run: Path, *, ship: bool = False, folder: Path = WEIGHTS_FOLDER) ->
     if ship:
         write_checkpoint(weights, card, folder)
     return card
-
-
-TITLES = {"busbra": "BUS-BRA", "busi": "BUSI"}
-VALIDATION = {
-    "busbra": "BUS-BRA, official fold {fold}",
-    "busi": "BUSI, one fifth held out by near-duplicate group",
-}
 
 
 def _scores(model: str, weights: bytes, samples: list[Sample]) -> np.ndarray:

@@ -84,6 +84,12 @@ def fit(config: TrainConfig, out: Path, *, report: Callable[[EpochEnd], None] = 
     by_id = {sample.id: sample for sample in samples}
     training = [by_id[i] for i in split.train]
     validation = [by_id[i] for i in split.validation]
+    steps = len(training) // config.batch_size
+    if steps * config.epochs < MINIMUM_STEPS:
+        raise DatasetError(
+            f"{len(training)} training images in batches of {config.batch_size} give {steps * config.epochs} steps; "
+            f"at least {MINIMUM_STEPS} are needed. Add images or epochs, or make the batches smaller."
+        )
     full_size = spec_of(config.model).input_size
     canvases, lesions = (torch.from_numpy(a).to(device) for a in read_canvases(training, full_size))
     labels = torch.tensor([sample.label for sample in training], device=device)
@@ -92,12 +98,6 @@ def fit(config: TrainConfig, out: Path, *, report: Callable[[EpochEnd], None] = 
     net = Supervised(create_model(config.model), full_size).to(device).to(memory_format=torch.channels_last).train()
     average = ModelEmaV3(net, decay=config.ema_decay)
     optimiser = torch.optim.AdamW(_parameter_groups(net, config.weight_decay), lr=config.learning_rate)
-    steps = len(training) // config.batch_size
-    if steps * config.epochs < MINIMUM_STEPS:
-        raise DatasetError(
-            f"{len(training)} training images in batches of {config.batch_size} give {steps * config.epochs} steps; "
-            f"at least {MINIMUM_STEPS} are needed. Add images or epochs, or make the batches smaller."
-        )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=steps * config.epochs + 1, pct_start=0.2
     )
