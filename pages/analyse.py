@@ -10,7 +10,7 @@ from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import ImageError, NotTrained, RcdnetError
 from rcdnet.images import read_scan
 from rcdnet.inference import classify, load_trained
-from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png, staged
+from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
 from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
 
@@ -54,7 +54,7 @@ def take_in(files: list[tuple[str, bytes]]) -> None:
                     scan,
                     fit_within(scan.pixels, LARGE[0]),
                     classify(scan.pixels, classifiers),
-                    png(staged(scan.pixels, *THUMBNAIL)),
+                    png_url(staged(scan.pixels, *THUMBNAIL)),
                 )
             first = first or key
         except RcdnetError as error:
@@ -91,7 +91,7 @@ with st.sidebar:
         st.rerun()
     for position, (key, (_, _, predictions, thumbnail)) in enumerate(state.scans.items(), start=1):
         left, right = st.columns([2, 3], vertical_alignment="center")
-        left.image(thumbnail, output_format="PNG")
+        left.image(thumbnail)
         if right.button(
             f"{CALL_SIGNS[predictions[0].call]} {predictions[0].call} {predictions[0].p_malignant:.2f}",
             key=f"show_{position}",
@@ -140,12 +140,12 @@ def class_shown(prediction) -> str:
     return prediction.call if shown == CALLED else shown
 
 
-def picture(prediction, width: int, height: int) -> bytes:
-    """The overlay that the controls ask for, as PNG; no model runs for it."""
+def picture(prediction, width: int, height: int) -> str:
+    """The overlay that the controls ask for, as a data URL; no model runs for it."""
     if shown == OFF:
-        return png(staged(view, width, height))
+        return png_url(staged(view, width, height))
     heat = prediction.heat(class_shown(prediction), view.shape)
-    return png(staged(overlay(view, heat, opacity=opacity / 100, colour_map=colour_map), width, height))
+    return png_url(staged(overlay(view, heat, opacity=opacity / 100, colour_map=colour_map), width, height))
 
 
 def silent_word(name: str) -> str:
@@ -163,7 +163,7 @@ def map_note(prediction) -> str:
 
 original, explained, verdict = st.columns([1.25, 1.25, 1], gap="medium")
 with original:
-    st.image(png(staged(view, *LARGE)), output_format="PNG", width="stretch", alt="The scan as uploaded")
+    st.image(png_url(staged(view, *LARGE)), width="stretch", alt="The scan as uploaded")
     st.text(chosen[1])
     st.download_button(
         "This scan as a figure",
@@ -173,7 +173,7 @@ with original:
         width="stretch",
     )
 with explained:
-    st.image(picture(rcdnet, *LARGE), output_format="PNG", width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
+    st.image(picture(rcdnet, *LARGE), width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
     stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colour_table(colour_map)[::32].tolist())
     st.html(
         f'<div class="legend">0<div class="ramp" style="background:linear-gradient(90deg,{stops})"></div>map\'s own maximum</div>'
@@ -200,7 +200,7 @@ for column, model in zip(st.columns(len(MODELS) - 1), list(MODELS.values())[1:],
             st.popover("Why, and what to do").code(str(silent[model.name]), language=None, wrap_lines=True)
             continue
         p = baselines[model.name]
-        st.image(picture(p, *SMALL), output_format="PNG", width="stretch", alt=f"{p.title}. {map_note(p)}")
+        st.image(picture(p, *SMALL), width="stretch", alt=f"{p.title}. {map_note(p)}")
         st.html(
             f'<div class="card {p.call}"><div class="title">{p.title}</div>'
             f'<div class="word">{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}</div>'

@@ -1,5 +1,6 @@
 """A class activation map drawn over its scan."""
 
+from base64 import b64encode
 from io import BytesIO
 
 import cv2
@@ -67,3 +68,11 @@ def png(image: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def png_url(image: np.ndarray) -> str:
+    """uint8 grey or RGB as a data URL: it travels inside the page, so no address of the server holds a patient's picture.
+
+    Streamlit's own media files can be gone when a browser comes for them, if the user clicks on while a page is drawn.
+    """
+    return f"data:image/png;base64,{b64encode(png(image)).decode()}"

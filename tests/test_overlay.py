@@ -1,5 +1,6 @@
 """A map over a scan: strongest where the map is, nothing where it is not."""
 
+from base64 import b64decode
 from io import BytesIO
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from conftest import ramp
 from PIL import Image
 
-from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png, staged
+from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png, png_url, staged
 
 SCAN = ramp(90, 140)
 
@@ -52,3 +53,9 @@ def test_png_holds_the_pixels_and_nothing_else():
     picture = Image.open(BytesIO(png(SCAN)))
     np.testing.assert_array_equal(np.asarray(picture), SCAN)
     assert picture.info == {}
+
+
+def test_a_data_url_holds_the_same_png():
+    header, content = png_url(SCAN).split(",")
+    assert header == "data:image/png;base64"
+    assert b64decode(content) == png(SCAN)
