@@ -48,6 +48,7 @@ class ModelCard:
     threshold_rule: how the threshold was chosen, as the end of a sentence.
     validation: the first entry is the one the threshold was chosen on.
     sha256: of the weight file, checked at load.
+    temperature: of the calibration; logits are divided by it. 1 where none was fitted.
     """
 
     model: str
@@ -63,6 +64,7 @@ class ModelCard:
     date: str
     known_failures: tuple[str, ...]
     sha256: str
+    temperature: float = 1.0
 
     @property
     def answers(self) -> bool:

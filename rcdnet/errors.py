@@ -7,7 +7,9 @@ RcdnetError              root of everything this project raises on purpose
 ├── CheckpointError      a weight file is damaged or does not belong to its card
 ├── HeatmapError         a class activation map could not be computed
 ├── DatasetError         training data is missing or not laid out as expected
-└── ConfigError          the settings of a training run do not fit together
+├── ConfigError          the settings of a training run do not fit together
+├── Diverged             the loss of a training run is no longer a number
+└── RunFailed            a training run ended before its last epoch
 
 Each message says what was found, what was expected and what to do.
 """
@@ -43,3 +45,11 @@ class DatasetError(RcdnetError):
 
 class ConfigError(RcdnetError):
     """The settings of a training run do not fit together, or not with the run they are to go on with."""
+
+
+class Diverged(RcdnetError):
+    """The loss of a training run is no longer a number; its last whole epoch is kept."""
+
+
+class RunFailed(RcdnetError):
+    """A training run ended before its last epoch; the message is the one in its `events.jsonl`."""

@@ -40,7 +40,7 @@ class _Head(nn.Module):
 
 
 def probabilities_and_maps(
-    model: nn.Module, x: torch.Tensor, *, method: type[BaseCAM] = GradCAM
+    model: nn.Module, x: torch.Tensor, *, method: type[BaseCAM] = GradCAM, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities and one map for each class, for a single image.
 
@@ -48,6 +48,7 @@ def probabilities_and_maps(
         model: in eval mode, parameters frozen; offers `forward_features` and `forward_head`.
         x: normalised image, float (1, 1, S, S).
         method: any method of pytorch-grad-cam.
+        temperature: the logits are divided by it before they become probabilities; the maps know nothing of it.
 
     Returns:
         probabilities float32 (K,) that sum to 1, and maps float32 (K, h, w), zero or more, in the method's own units:
@@ -68,10 +69,11 @@ def probabilities_and_maps(
         features = features[:, count:].transpose(1, 2).unflatten(2, (side, side))
     # One row for each class: a single backward pass then gives every class its own gradient.
     grid = features.expand(classes, -1, -1, -1).clone(memory_format=torch.contiguous_format).requires_grad_()
-    return _run(method, _Head(model, prefix, grid.device), grid)
+    logits, maps = _run(method, _Head(model, prefix, grid.device), grid)
+    return (logits / temperature).softmax(dim=0).float().cpu().numpy(), maps
 
 
-def _run(method: type[BaseCAM], head: _Head, grid: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _run(method: type[BaseCAM], head: _Head, grid: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
     raw: list[np.ndarray] = []
     try:
         with method(model=head, target_layers=[head.target_layer]) as cam:
@@ -90,4 +92,4 @@ def _run(method: type[BaseCAM], head: _Head, grid: torch.Tensor) -> tuple[np.nda
     # The package's `with` swallows an IndexError, so an empty list must not pass for a result.
     if len(raw) != 1 or not np.isfinite(raw[0]).all() or not logits.isfinite().all():
         raise HeatmapError(f"The {method.__name__} heatmap could not be computed: the method gave no finite values.")
-    return logits.softmax(dim=0).float().cpu().numpy(), np.maximum(raw[0], 0).astype(np.float32)
+    return logits, np.maximum(raw[0], 0).astype(np.float32)

@@ -100,7 +100,7 @@ def classify(pixels: np.ndarray, classifiers: Sequence[Classifier]) -> list[Pred
         canvas, frame = prepared[spec.input_size]
         grey = torch.from_numpy(canvas)[None, None].float() / 255
         x = normalise(grey, mean=spec.mean, std=spec.std).contiguous(memory_format=torch.channels_last)
-        probabilities, maps = probabilities_and_maps(classifier.network, x)
+        probabilities, maps = probabilities_and_maps(classifier.network, x, temperature=card.temperature)
         predictions.append(
             Prediction(spec.name, spec.title, card.threshold, card.threshold_rule, probabilities, maps, frame)
         )

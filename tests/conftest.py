@@ -1,5 +1,6 @@
 """What several tests share: real scans where they are present, drawn ones everywhere, and models without training."""
 
+import csv
 from io import BytesIO
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from PIL import Image
 
 from rcdnet.bench import untrained_classifier
 from rcdnet.inference import Classifier
-from rcdnet.registry import MODELS
-from train.phantoms import RECIPES, draw
+from rcdnet.registry import CLASSES, MODELS
+from train.phantoms import RECIPES, draw, random_recipe, write_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -53,3 +54,47 @@ def ramp(height: int = 100, width: int = 120) -> np.ndarray:
     """A diagonal ramp over all grey levels, uint8 (height, width)."""
     rows, columns = np.mgrid[:height, :width]
     return ((rows + columns) * 255 / (height + width - 2)).astype(np.uint8)
+
+
+def write_busbra(folder: Path, patients: int) -> Path:
+    """Two views of each patient in BUS-BRA's layout, folds 3 and 4 in turn, two scanners, BI-RADS 3 or 4."""
+    for name in ("Images", "Masks"):
+        (folder / name).mkdir(parents=True)
+    rows, folds = [], []
+    for case in range(1, patients + 1):
+        label = case % 2
+        for side in "lr":
+            name = f"bus_{case:04d}-{side}"
+            rng = np.random.default_rng([9, case, side == "r"])
+            phantom = draw(random_recipe(label, rng), seed=int(rng.integers(2**31)))
+            Image.fromarray(phantom.image).save(folder / "Images" / f"{name}.png")
+            Image.fromarray(phantom.mask.astype(np.uint8) * 255).save(
+                folder / "Masks" / f"{name.replace('bus', 'mask')}.png"
+            )
+            where = np.argwhere(phantom.mask)
+            (top, left), (bottom, right) = where.min(axis=0).tolist(), (where.max(axis=0) + 1).tolist()
+            rows.append({
+                "ID": name, "Case": case, "Pathology": CLASSES[label], "BIRADS": 3 + label, "Device": f"scanner {case % 3}",
+                "BBOX": f"[{left},{top},{right - left},{bottom - top}]",
+            })  # fmt: skip
+            folds.append({"ID": name, "kFold": 3 + (case // 2) % 2})
+    for path, content in ((folder / "bus_data.csv", rows), (folder / "5-fold-cv.csv", folds)):
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, content[0].keys())
+            writer.writeheader()
+            writer.writerows(content)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def busi(tmp_path_factory) -> Path:
+    """Twelve benign and twelve malignant phantoms in BUSI's layout; tests that change files copy them first."""
+    folder = tmp_path_factory.mktemp("data") / "busi"
+    write_dataset(folder, 12)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def busbra(tmp_path_factory) -> Path:
+    """Sixteen patients with two views each in BUS-BRA's layout."""
+    return write_busbra(tmp_path_factory.mktemp("data") / "busbra", 16)

@@ -1,5 +1,11 @@
 """python -m train fit --model rcdnet --data busbra=DIR --data busi=DIR --out runs/rcdnet
+python -m train fit --resume runs/rcdnet
 python -m train evaluate runs/rcdnet --ship
+python -m train evaluate runs/rcdnet --data folder=DIR
+python -m train compare runs/rcdnet runs/vit
+python -m train audit --data busbra=DIR --data busi=DIR
+python -m train fetch busbra --out data
+python -m train bench
 python -m train phantoms assets/samples
 """
 
@@ -10,76 +16,176 @@ from pathlib import Path
 
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
-from train.config import TrainConfig
-from train.evaluation import evaluate
-from train.loop import EpochEnd, fit
-from train.phantoms import write_samples
+from train.assess import evaluate_again, evaluate_elsewhere, ship
+from train.audit import Finding, audit
+from train.bench import throughput
+from train.compare import delong_lines, read_all, table
+from train.config import PRESETS, TrainConfig, kind_of, preset
+from train.events import Failed
+from train.fetch import RELEASES, fetch
+from train.phantoms import write_dataset, write_samples
+from train.run import resume, start
+from train.sources import read_sources
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except RcdnetError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train and evaluate the six models.")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("fit", help="train one model from nothing; a run cut short goes on")
+    command = commands.add_parser("fit", help="train one model, or go on with a run")
     command.set_defaults(run=_fit)
-    command.add_argument("--model", required=True, choices=list(MODELS))
-    command.add_argument("--data", required=True, action="append", metavar="busbra=DIR", type=_source)
-    command.add_argument("--out", required=True, type=Path, help="folder of the run")
-    for setting in fields(TrainConfig):
-        if setting.type in (int, float):
-            name = "--" + setting.name.replace("_", "-")
-            command.add_argument(name, type=setting.type, default=setting.default, help=f"default {setting.default}")
+    command.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, with its own settings")
+    command.add_argument("--out", type=Path, help="folder of a new run")
+    command.add_argument("--preset", choices=list(PRESETS), default="paper", help="what the settings below begin from")
+    command.add_argument("--split-file", type=Path, metavar="FILE", help="a split.json to use instead of making one")
+    _add_settings(command)
 
-    command = commands.add_parser("evaluate", help="score a finished run on the images it was not trained on")
+    command = commands.add_parser("evaluate", help="score weights on images that they were not trained on")
     command.set_defaults(run=_evaluate)
-    command.add_argument("folder", type=Path, help="folder of the run")
-    command.add_argument("--ship", action="store_true", help="also put weights and card where the app looks for them")
+    command.add_argument("weights", help="folder of a run, or the name of a bundled model")
+    command.add_argument("--data", action="append", default=[], metavar="SOURCE=DIR", type=_source,
+                         help="an external test set, instead of the run's validation images")  # fmt: skip
+    command.add_argument("--out", type=Path, help="folder for the figures of an external test")
+    command.add_argument("--ship", action="store_true", help="put weights and card where the app looks for them")
 
-    command = commands.add_parser("phantoms", help="draw the synthetic sample scans")
-    command.set_defaults(run=lambda options: write_samples(options.folder))
+    command = commands.add_parser("compare", help="figures of runs side by side, and DeLong's test between them")
+    command.set_defaults(run=_compare)
+    command.add_argument("folders", nargs="+", type=Path, metavar="RUN")
+
+    command = commands.add_parser("audit", help="look a data set through before training on it")
+    command.set_defaults(run=_audit)
+    command.add_argument("--data", required=True, action="append", metavar="SOURCE=DIR", type=_source)
+
+    command = commands.add_parser("fetch", help="download a data set from its official place")
+    command.set_defaults(run=_fetch)
+    command.add_argument("name", choices=list(RELEASES))
+    command.add_argument("--out", type=Path, default=Path("data"), help="default data")
+    command.add_argument("--url", help="another address of the same archive")
+
+    command = commands.add_parser("bench", help="images per second, beside the ceiling and a plain loop")
+    command.set_defaults(run=_bench)
+    command.add_argument("--preset", choices=list(PRESETS), default="paper")
+    command.add_argument("--rounds", type=int, default=5)
+    _add_settings(command)
+
+    command = commands.add_parser(
+        "phantoms", help="draw the synthetic sample scans, or a data set of phantoms for a dry run"
+    )
+    command.set_defaults(run=_phantoms)
     command.add_argument("folder", type=Path)
+    command.add_argument("--count", type=int, help="draw a data set with this many phantoms of each class instead")
+    command.add_argument("--seed", type=int, default=0)
     return parser
 
 
-def _fit(options: argparse.Namespace) -> None:
-    settings = {f.name: getattr(options, f.name) for f in fields(TrainConfig) if f.name != "data"}
-    fit(TrainConfig(**settings, data=dict(options.data)), options.out, report=_print_epoch)
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    """An option for each setting; one that is not given comes from the preset."""
+    for setting in fields(TrainConfig):
+        name, meaning = "--" + setting.name.replace("_", "-"), setting.metadata["meaning"].replace("%", "%%")
+        if setting.name == "data":
+            command.add_argument(name, action="append", metavar="SOURCE=DIR", type=_source, help=meaning)
+        elif kind_of(setting.name) is bool:
+            command.add_argument(name, action=argparse.BooleanOptionalAction, default=None, help=meaning)
+        else:
+            command.add_argument(
+                name, type=kind_of(setting.name), help=f"{meaning}; the paper preset has {setting.default}"
+            )
+
+
+def _config(options: argparse.Namespace) -> TrainConfig:
+    given = {f.name: getattr(options, f.name) for f in fields(TrainConfig)}
+    return preset(options.preset, **{name: value for name, value in given.items() if value is not None})
+
+
+def _fit(options: argparse.Namespace) -> int:
+    if options.resume:
+        event = resume(options.resume, say=_say)
+    elif options.out:
+        event = start(_config(options), options.out, split=options.split_file, say=_say)
+    else:
+        print("Give a folder for the run as --out, or one to go on with as --resume.", file=sys.stderr)
+        return 2
+    return int(isinstance(event, Failed))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    card = evaluate(options.folder, ship=options.ship)
-    for f in card.validation:
-        print(
-            f"{card.model}  {f.data} ({f.images} images, {f.malignant} malignant; {f.role}): "
-            f"AUC {f.auc:.3f} [{f.auc_interval[0]:.3f}, {f.auc_interval[1]:.3f}], by group {f.auc_by_group:.3f}; "
-            f"at {card.threshold:.3f} sensitivity {f.sensitivity:.3f}, specificity {f.specificity:.3f}"
-        )
+    if options.data:
+        evaluation = evaluate_elsewhere(options.weights, options.data, options.out)
+        if evaluation.left_out:
+            print(f"{len(evaluation.left_out)} images were left out: the run knows them, or near-copies of them.")
+    else:
+        evaluation = evaluate_again(Path(options.weights))
+    print(table([(Path(options.weights).name, evaluation)]))
+    if options.ship:
+        card = ship(Path(options.weights))
+        print(f"{MODELS[card.model].title} is now the app's, with threshold {card.threshold:.3f}.")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    print(table(read_all(options.folders)))
+    for line in delong_lines(options.folders):
+        print(line)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    for finding in audit(read_sources(options.data)):
+        _print_finding(finding)
+
+
+def _print_finding(f: Finding) -> None:
+    sizes = ", ".join(f"{width} × {height}" for height, width in f.sizes)
+    print(f"{f.source}: {f.benign} benign, {f.malignant} malignant; {f.patients} patients known; {f.masks} with masks")
+    print(f"  sizes (smallest, median, largest by area): {sizes}")
+    print(f"  near-duplicates: {sum(map(len, f.copies))} images in {len(f.copies)} groups")
+    for group in f.copies:
+        print(f"    {'TWO LABELS  ' if group in f.conflicts else ''}{', '.join(group)}")
+    print(f"  burned-in text found on {len(f.text)} images, calipers on {len(f.calipers)}")
+    print(f"  unreadable: {len(f.unreadable)}")
+    for sentence in f.unreadable:
+        print(f"    {sentence}")
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    release = RELEASES[options.name]
+    place = fetch(options.name, options.out, url=options.url)
+    print(f"{release.title}\nlicence: {release.licence}\nuse it as: --data {options.name}={place}")
+
+
+def _phantoms(options: argparse.Namespace) -> None:
+    if options.count:
+        write_dataset(options.folder, options.count, seed=options.seed)
+    else:
+        write_samples(options.folder)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    config = _config(options)
+    t = throughput(config, rounds=options.rounds)
+    print(f"{config.model} on {t.device}, batch {config.batch_size}, {config.precision}")
+    print(
+        f"engine {t.engine:.1f} images/s, {t.engine / t.ceiling:.2f} of the ceiling, {t.engine / t.plain:.1f} x the plain loop"
+    )
+    print(f"ceiling {t.ceiling:.1f} images/s, plain loop {t.plain:.1f} images/s")
 
 
 def _source(text: str) -> tuple[str, str]:
-    name, separator, folder = text.partition("=")
+    name, separator, place = text.partition("=")
     if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} names no source; write busbra=DIR or busi=DIR")
-    return name, folder
+        raise argparse.ArgumentTypeError(f"{text!r} names no source; write busbra=DIR, busi=DIR or folder=DIR")
+    return name, place
 
 
-def _print_epoch(event: EpochEnd) -> None:
-    aucs = "  ".join(f"AUC {source} {auc:.3f}" for source, auc in event.validation_auc.items())
-    print(
-        f"epoch {event.epoch:3d}  {event.size} px  loss {event.loss:.3f}  lesion {event.lesion_loss:.3f}  "
-        f"{event.seconds:.0f} s  {aucs}",
-        flush=True,
-    )
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,74 @@
-"""Near-duplicate images and images under two labels, found before any split."""
+"""What is wrong with a data set, found before any split: near-duplicates, images under two labels, burned-in marks."""
 
-import imagehash
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-# A pair is near-duplicate when both its perceptual hashes and its thumbnails are alike; the closer the thumbnails, the
-# looser the hash. Calipers move bits of the hash, a crop by a few pixels costs correlation. Set by looking at the pairs
-# of BUSI; just below 0.82, images of two BUS-BRA patients with different pathology begin to pass.
-_ALIKE = ((12, 0.82), (20, 0.9))  # (hash bits apart at most, thumbnail correlation at least)
-_THUMBNAIL_PX = 64
+from train.decode import iterate_pixels
+from train.duplicates import fingerprint, near_duplicate_groups
+from train.marks import find_marks
+from train.sources import Sample
 
 
-def near_duplicate_groups(images: list[np.ndarray]) -> np.ndarray:
-    """Group number int (N,) of each uint8 (H, W) image; near-copies, and copies of copies, share one."""
-    pictures = [Image.fromarray(image) for image in images]
-    hashes = np.stack([imagehash.phash(picture).hash.ravel() for picture in pictures]).astype(np.float32)
-    signs = hashes * 2 - 1
-    bits_apart = (signs.shape[1] - signs @ signs.T) / 2
-    thumbnails = np.stack([np.asarray(p.resize((_THUMBNAIL_PX, _THUMBNAIL_PX)), np.float32).ravel() for p in pictures])
-    thumbnails -= thumbnails.mean(axis=1, keepdims=True)
-    thumbnails /= np.linalg.norm(thumbnails, axis=1, keepdims=True) + 1e-6
-    correlation = thumbnails @ thumbnails.T
-    alike = np.any([(bits_apart <= bits) & (correlation >= least) for bits, least in _ALIKE], axis=0)
-    return connected_components(coo_matrix(alike), directed=False)[1]
+@dataclass(frozen=True)
+class Finding:
+    """One source of a data set, looked through.
+
+    sizes: smallest, median and largest (height, width) by area. copies: ids of each near-duplicate group of two or more.
+    conflicts: the groups among them under two labels. unreadable: a sentence for each file.
+    """
+
+    source: str
+    benign: int
+    malignant: int
+    patients: int
+    masks: int
+    sizes: tuple[tuple[int, int], ...]
+    copies: tuple[tuple[str, ...], ...]
+    conflicts: tuple[tuple[str, ...], ...]
+    text: tuple[str, ...]
+    calipers: tuple[str, ...]
+    unreadable: tuple[str, ...]
 
 
-def label_conflicts(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """bool (N,): true where near-duplicates of one group carry different labels."""
-    conflicting = [group for group in np.unique(groups) if len(np.unique(labels[groups == group])) > 1]
-    return np.isin(groups, conflicting)
+def audit(samples: Sequence[Sample]) -> list[Finding]:
+    """Look through every source of `samples`; near-duplicates are looked for inside each source."""
+    return [
+        _audit_source(name, [s for s in samples if s.source == name]) for name in Counter(s.source for s in samples)
+    ]
+
+
+def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:
+    kept, prints, shapes, text, calipers, unreadable = [], [], [], [], [], []
+    for sample, pixels in iterate_pixels(samples):
+        if not isinstance(pixels, np.ndarray):
+            unreadable.append(str(pixels))
+            continue
+        kept.append(sample)
+        prints.append(fingerprint(pixels))
+        shapes.append(pixels.shape)
+        marks = find_marks(pixels)
+        text += [sample.id] if marks.text else []
+        calipers += [sample.id] if marks.calipers else []
+    groups = near_duplicate_groups(prints) if prints else np.array([], int)
+    labels = np.array([sample.label for sample in kept])
+    ids = np.array([sample.id for sample in kept], object)
+    repeated = [group for group, count in Counter(groups.tolist()).items() if count > 1]
+    by_area = sorted(shapes, key=lambda s: s[0] * s[1])
+    return Finding(
+        source=name,
+        benign=int((labels == 0).sum()),
+        malignant=int((labels == 1).sum()),
+        patients=len({sample.patient for sample in kept if sample.patient}),
+        masks=sum(bool(sample.masks) for sample in kept),
+        sizes=tuple(by_area[i] for i in (0, len(by_area) // 2, -1)) if by_area else (),
+        copies=tuple(tuple(ids[groups == group]) for group in repeated),
+        conflicts=tuple(
+            tuple(ids[groups == group]) for group in repeated if len(np.unique(labels[groups == group])) > 1
+        ),
+        text=tuple(text),
+        calipers=tuple(calipers),
+        unreadable=tuple(unreadable),
+    )

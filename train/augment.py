@@ -1,71 +1,111 @@
-"""Augmentation in batches, on the device where the images lie; each transform with its reason."""
+"""Augmentation in batches, on the device where the images lie, every image moved in its own way.
+
+torchvision's v2 transforms draw once for a whole batch, so the geometry is torch's own `affine_grid` and `grid_sample`.
+"""
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-ROTATION_DEGREES = 11  # a hand tilts the probe this far without becoming another view
-SCALE = (0.75, 1.15)  # depth setting; mild, for lesion size carries diagnostic information
-SHIFT = 0.1  # of the canvas; stands in for random cropping without ever cutting the lesion away
-GAMMA = (0.65, 1.5)  # dynamic range setting
-GAIN = (0.8, 1.2)  # overall gain
-NOISE = 0.03  # electronic noise, in units of full scale
+from train.config import TrainConfig
+
 COARSEST = 0.45  # resolution of a softened batch, as a share of the full one
 
 
-def augment(
-    canvases: torch.Tensor, lesions: torch.Tensor, size: int, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Randomly moved, scaled, mirrored and re-exposed copies at `size` pixels.
+@dataclass(frozen=True)
+class Moves:
+    """What is done to each image. theta: float (N, 2, 3) of `affine_grid`. gamma, gain, noise: float (N, 1, 1, 1).
 
-    Args:
-        canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
-        lesions: uint8 (N, S, S), 1 inside the lesion.
+    field: unit noise float (N, 1, S, S), or None where no noise is asked for. softness: resolution kept, 1 for all of it.
+    """
 
-    Returns:
-        grey float32 (N, 1, size, size) in 0..1 and lesions float32 (N, 1, size, size) of 0 and 1.
+    theta: torch.Tensor
+    gamma: torch.Tensor
+    gain: torch.Tensor
+    noise: torch.Tensor
+    field: torch.Tensor | None
+    softness: float
+
+    def of(self, rows: torch.Tensor) -> "Moves":
+        """The moves of some images of the batch."""
+        return Moves(
+            self.theta[rows],
+            self.gamma[rows],
+            self.gain[rows],
+            self.noise[rows],
+            None if self.field is None else self.field[rows],
+            self.softness,
+        )
+
+
+def draw_moves(
+    config: TrainConfig, count: int, size: int, generator: torch.Generator, coin: np.random.Generator
+) -> Moves:
+    """Random moves for a batch of `count` images at `size` pixels, within the limits of `config`.
+
+    What concerns each image comes from `generator`, on its device; what concerns the whole batch from `coin`.
 
     Never flipped top to bottom: skin is on top, and shadows fall downwards.
     """
-    count, device = len(canvases), canvases.device
+    device = generator.device
 
-    def uniform(low: float, high: float) -> torch.Tensor:
+    def uniform(low: float = -1.0, high: float = 1.0) -> torch.Tensor:
         return torch.rand(count, generator=generator, device=device) * (high - low) + low
 
-    angle = uniform(-1, 1) * math.radians(ROTATION_DEGREES)
-    zoom = 1 / uniform(*SCALE)
-    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    window = uniform(config.crop, 1.0)
+    zoom = window * torch.exp(uniform() * math.log1p(config.scale))
+    angle = uniform() * math.radians(config.rotation)
+    mirror = torch.where(uniform(0.0, 1.0) < config.flip, -1.0, 1.0)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     theta = torch.stack(
         [
-            torch.stack([cos * mirror, -sin, uniform(-SHIFT, SHIFT)], dim=1),
-            torch.stack([sin * mirror, cos, uniform(-SHIFT, SHIFT)], dim=1),
+            torch.stack([cos * mirror, -sin, uniform() * (1 - window)], dim=1),
+            torch.stack([sin * mirror, cos, uniform() * (1 - window)], dim=1),
         ],
         dim=1,
     )
-    grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
+    gamma, gain, noise = (
+        values.view(-1, 1, 1, 1)
+        for values in (
+            torch.exp(uniform() * math.log(config.gamma)),
+            1 + uniform() * config.gain,
+            uniform(0.0, config.noise),
+        )
+    )
+    field = torch.randn(count, 1, size, size, generator=generator, device=device) if config.noise else None
+    softness = coin.uniform(COARSEST, 1.0) if coin.random() < config.softened else 1.0
+    return Moves(theta, gamma, gain, noise, field, softness)
+
+
+def augment(canvases: torch.Tensor, lesions: torch.Tensor | None, size: int, moves: Moves):
+    """Moved, scaled, mirrored and re-exposed copies at `size` pixels.
+
+    Args:
+        canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
+        lesions: uint8 (N, S, S), 1 inside the lesion; None where no masks are used.
+
+    Returns:
+        grey float32 (N, 1, size, size) in 0..1, and lesions float32 (N, 1, size, size) of 0 and 1, or None.
+    """
+    grid = F.affine_grid(moves.theta, [len(canvases), 1, size, size], align_corners=False)
     grey = resized(canvases.unsqueeze(1).float() / 255, size)
     grey = F.grid_sample(grey, grid, mode="bilinear", align_corners=False)
-    lesion = F.grid_sample(lesions.unsqueeze(1).float(), grid, mode="nearest", align_corners=False)
-
-    def per_image(values: torch.Tensor) -> torch.Tensor:
-        return values.view(-1, 1, 1, 1)
-
-    grey = grey.clamp(0, 1) ** per_image(uniform(*GAMMA)) * per_image(uniform(*GAIN))
-    grey = grey + NOISE * uniform(0, 1).view(-1, 1, 1, 1) * torch.randn(grey.shape, generator=generator, device=device)
-    return grey.clamp(0, 1), lesion
-
-
-def softened(grey: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """float (N, 1, S, S) with detail lost as on a coarser scanner, the same for the whole batch."""
-    size = grey.shape[-1]
-    share = COARSEST + (1 - COARSEST) * torch.rand((), generator=generator, device=grey.device).item()
-    return F.interpolate(resized(grey, max(8, round(size * share))), size=(size, size), mode="bilinear")
+    if lesions is not None:
+        lesions = F.grid_sample(lesions.unsqueeze(1).float(), grid, mode="nearest", align_corners=False)
+    grey = grey.clamp(0, 1) ** moves.gamma * moves.gain
+    if moves.field is not None:
+        grey = grey + moves.noise * moves.field
+    if moves.softness < 1:
+        coarse = resized(grey, max(8, round(size * moves.softness)))
+        grey = F.interpolate(coarse, size=(size, size), mode="bilinear")
+    return grey.clamp(0, 1), lesions
 
 
 def resized(grey: torch.Tensor, size: int) -> torch.Tensor:
-    """float (N, 1, S, S) at `size` pixels, smoothed against aliasing; training and its validation share it."""
+    """float (N, 1, S, S) at `size` pixels, smoothed against aliasing."""
     if size == grey.shape[-1]:
         return grey
     return F.interpolate(grey, size=(size, size), mode="bilinear", antialias=True)

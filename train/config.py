@@ -1,52 +1,128 @@
-"""The settings of one training run, as one value."""
+"""The settings of one training run, as one value; the command line, the page and `config.json` all show this one."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, get_args
 
-from rcdnet.errors import ConfigError
-from rcdnet.registry import spec_of
+from rcdnet.errors import ConfigError, UnknownModel
+from rcdnet.registry import MODELS, spec_of
+
+INITS = ("random", "imagenet", "bundled")
+SOURCES = ("busi", "busbra", "folder")
+
+
+def setting(default: Any, meaning: str, *, low: float | None = None, high: float | None = None, choices=()) -> Any:
+    """A field with its meaning and its limits, both inclusive."""
+    return field(default=default, metadata={"meaning": meaning, "low": low, "high": high, "choices": tuple(choices)})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a run; written to `config.json` and read back on resume."""
+    """Everything that decides a run. The defaults are the paper's recipe (sections 2.2 to 2.4).
 
-    model: str
-    """A name of the registry."""
-    data: dict[str, str] = field(default_factory=dict)
-    """Folder of each source, by source name."""
-    fold: int = 4
-    """Official BUS-BRA fold that validates."""
-    epochs: int = 48
-    """Passes over the training images."""
-    coarse_size: int = 128
-    """Side in pixels of the training images at first, where most is learned at a third of the cost."""
-    fine_epochs: int = 12
-    """Last epochs, at the model's own input size; before them the side grows evenly, in steps of 32 pixels."""
-    batch_size: int = 32
-    """Paper section 2.4."""
-    learning_rate: float = 1.5e-3
-    """Peak of the one-cycle schedule."""
-    weight_decay: float = 0.03
-    """Decoupled, as AdamW applies it."""
-    label_smoothing: float = 0.05
-    """Of the cross-entropy on the image's label."""
-    mixup: float = 0.2
-    """Beta parameter of Mixup (paper section 2.3.1); 0 turns it off. Without it RcdNet learned its images by heart."""
-    softened: float = 0.5
-    """Share of the batches shown at a random coarser resolution, as another scanner would; 0 turns it off."""
-    ema_decay: float = 0.99
-    """Of the averaged weights, which are the ones kept."""
-    seed: int = 0
-    """Of weights, split, order and augmentation."""
+    What the paper names without a figure (crop, rotation, scale, Mixup, label smoothing) has the customary one.
+    A value out of its limits is a `ConfigError` that lists every mistake at once.
+    """
+
+    model: str = setting("rcdnet", "which of the six models", choices=MODELS)
+    data: tuple[tuple[str, str], ...] = field(
+        default=(), metadata={"meaning": "pairs of source (busi, busbra or folder) and where it lies"}
+    )
+    init: str = setting(
+        "imagenet",
+        "weights to start from: imagenet (the paper's choice; needs the network once), bundled (the app's), random, or "
+        "a safetensors file",
+    )
+    split: str = setting(
+        "7:3",
+        "who validates: 7:3 as in the paper; official, the data set's own folds; k-fold; or all, where every image trains "
+        "and none validates",
+        choices=("7:3", "official", "k-fold", "all"),
+    )
+    fold: int = setting(1, "the fold that validates, counted from 1 (official and k-fold)", low=1, high=20)
+    folds: int = setting(5, "number of folds (k-fold, and sources without official folds)", low=2, high=20)
+    broken: str = setting(
+        "stop", "what a file that cannot be read does: stop the run, or skip it", choices=("stop", "skip")
+    )
+    epochs: int = setting(30, "passes over the training images", low=1, high=5000)
+    batch_size: int = setting(
+        32, "images a step, over all devices together; even, for Mixup pairs them", low=2, high=4096
+    )
+    optimizer: str = setting(
+        "adam", "adam as in the paper, or adamw with decoupled weight decay", choices=("adam", "adamw")
+    )
+    learning_rate: float = setting(1e-3, "peak of the cosine schedule", low=1e-8, high=1.0)
+    warmup_epochs: int = setting(0, "epochs over which the learning rate rises to its peak", low=0, high=1000)
+    weight_decay: float = setting(1e-4, "pull of the weights towards zero", low=0.0, high=1.0)
+    label_smoothing: float = setting(0.1, "share of each label given to both classes alike", low=0.0, high=0.5)
+    mixup: float = setting(0.2, "alpha of Mixup; 0 turns it off", low=0.0, high=8.0)
+    ema: float = setting(
+        0.0, "decay of the averaged weights that are kept; 0 keeps the last ones", low=0.0, high=0.99999
+    )
+    start_size: int = setting(
+        224, "side of the training images in pixels at first; it rises to the model's", low=32, high=224
+    )
+    full_size_epochs: int = setting(
+        0, "last epochs at the model's own size, if training starts smaller", low=0, high=5000
+    )
+    crop: float = setting(
+        0.875, "smallest side of the random crop, as a share of the canvas; 1 turns it off", low=0.3, high=1.0
+    )
+    flip: float = setting(
+        0.5, "chance of a mirror image, left to right; never upside down, for skin is on top", low=0.0, high=1.0
+    )
+    rotation: float = setting(10.0, "largest turn in degrees, either way", low=0.0, high=45.0)
+    scale: float = setting(0.1, "largest change of size, as a share, either way", low=0.0, high=0.5)
+    gamma: float = setting(1.0, "largest change of dynamic range, as an exponent; 1 turns it off", low=1.0, high=3.0)
+    gain: float = setting(0.0, "largest change of brightness, as a share, either way", low=0.0, high=0.9)
+    noise: float = setting(0.0, "largest electronic noise, in units of full scale", low=0.0, high=0.5)
+    softened: float = setting(0.0, "share of the batches shown at a coarser resolution", low=0.0, high=1.0)
+    mask_weight: float = setting(
+        0.0, "weight of the lesion masks as supervision, where there are any; 0 turns it off", low=0.0, high=100.0
+    )
+    precision: str = setting(
+        "auto", "auto is bf16 on a GPU that has it and fp32 elsewhere", choices=("auto", "fp32", "bf16")
+    )
+    compile: bool = field(default=False, metadata={"meaning": "compile the model first; pays on a GPU in long runs"})
+    seed: int = setting(0, "of weights, split, order and augmentation", low=0, high=2**31 - 1)
 
     def __post_init__(self):
-        spec_of(self.model)
-        if not 0 <= self.fine_epochs <= self.epochs:
-            raise ConfigError(
-                f"fine_epochs is {self.fine_epochs}; expected 0 to {self.epochs}, the number of epochs. Set both."
+        object.__setattr__(self, "data", tuple((str(source), str(place)) for source, place in self.data))
+        if mistakes := self._mistakes():
+            raise ConfigError(" ".join(mistakes))
+
+    def _mistakes(self) -> list[str]:
+        mistakes = []
+        for f in fields(self):
+            value, limits = getattr(self, f.name), f.metadata
+            if choices := limits.get("choices"):
+                if f.name == "model":
+                    try:
+                        spec_of(value)
+                    except UnknownModel as error:
+                        mistakes.append(str(error))
+                elif value not in choices:
+                    mistakes.append(f"{f.name} is {value!r}; expected one of {', '.join(choices)}.")
+            elif limits.get("low") is not None and not limits["low"] <= value <= limits["high"]:
+                mistakes.append(f"{f.name} is {value}; expected {limits['low']:g} to {limits['high']:g}.")
+        mistakes += [
+            f"The source is {s!r}; expected one of {', '.join(SOURCES)}." for s, _ in self.data if s not in SOURCES
+        ]
+        if self.batch_size % 2:
+            mistakes.append(f"batch_size is {self.batch_size}; expected an even number.")
+        if self.warmup_epochs >= self.epochs:
+            mistakes.append(f"warmup_epochs is {self.warmup_epochs}; expected less than epochs, {self.epochs}.")
+        if self.full_size_epochs > self.epochs:
+            mistakes.append(f"full_size_epochs is {self.full_size_epochs}; expected at most epochs, {self.epochs}.")
+        if self.split == "k-fold" and self.fold > self.folds:
+            mistakes.append(f"fold is {self.fold}; expected at most folds, {self.folds}.")
+        if self.init not in INITS and not Path(self.init).is_file():
+            mistakes.append(
+                f"init is {self.init!r}; expected one of {', '.join(INITS)}, or a safetensors file that exists."
             )
+        return mistakes
 
     def size_at(self, epoch: int) -> int:
         """Side of the training images in pixels in `epoch`, counted from 0 (progressive learning, arXiv:2104.00298).
@@ -54,8 +130,8 @@ class TrainConfig:
         Small steps: going from 128 to 224 at once cost RcdNet 0.04 of its validation AUC, which 8 epochs did not win back.
         """
         last = spec_of(self.model).input_size
-        sizes = [*range(self.coarse_size, last, 32), last]
-        rising = self.epochs - self.fine_epochs
+        sizes = [*range(self.start_size, last, 32), last]
+        rising = self.epochs - self.full_size_epochs
         return last if epoch >= rising else sizes[epoch * (len(sizes) - 1) // rising]
 
     def to_json(self) -> str:
@@ -63,4 +139,50 @@ class TrainConfig:
 
     @staticmethod
     def read(path: Path) -> "TrainConfig":
-        return TrainConfig(**json.loads(path.read_text()))
+        """The settings in `path`; `ConfigError` if the file is missing or holds something else."""
+        try:
+            return TrainConfig(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"{path} holds no settings of a run ({error}). Expected the config.json of a run."
+            ) from error
+
+
+# The paper's recipe, and what differs from it for a reason.
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "paper": {},
+    "scratch": {  # from random weights on some thousand images, where the paper's recipe learns little
+        "init": "random",
+        "split": "official",
+        "epochs": 48,
+        "start_size": 128,  # most is learned at a third of the cost
+        "full_size_epochs": 12,
+        "optimizer": "adamw",
+        "learning_rate": 1.5e-3,
+        "warmup_epochs": 8,
+        "weight_decay": 0.03,
+        "label_smoothing": 0.05,
+        "ema": 0.99,
+        "crop": 0.9,
+        "rotation": 11.0,  # a hand tilts the probe this far without becoming another view
+        "scale": 0.2,  # depth setting; mild, for lesion size carries diagnostic information
+        "gamma": 1.5,  # dynamic range setting
+        "gain": 0.2,
+        "noise": 0.03,
+        "softened": 0.5,  # other scanners resolve less
+        "mask_weight": 1.0,  # worth about 0.2 of AUC without ImageNet weights: it tells the trunk where to look
+    },
+}
+
+
+def preset(name: str, **changes: Any) -> TrainConfig:
+    """The settings of a preset with `changes`; `ConfigError` lists every mistake in them."""
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}. The presets are {', '.join(PRESETS)}.")
+    return TrainConfig(**{**PRESETS[name], **changes})
+
+
+def kind_of(name: str) -> type:
+    """The type of a setting that a form or a command line asks for: int, float, str or bool."""
+    kind = TrainConfig.__annotations__[name]
+    return (get_args(kind) or (kind,))[0]

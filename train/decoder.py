@@ -34,18 +34,40 @@ class LesionDecoder(nn.Module):
         return self.classify(merged)
 
 
-def lesion_loss(logits: torch.Tensor, lesions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Pixel cross-entropy over three classes plus soft Dice on the lesion.
+class Supervised(nn.Module):
+    """A model, with the lesion decoder on its trunk where masks supervise."""
+
+    def __init__(self, model: nn.Module, size: int, *, decoder: bool):
+        super().__init__()
+        self.model = model
+        self.decoder = None
+        if decoder:
+            with torch.no_grad():
+                maps = model.eval().forward_intermediates(torch.zeros(1, 1, size, size))[1][-LEVELS:]
+            self.decoder = LesionDecoder([m.shape[1] for m in maps])
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Normalised images float (N, 1, S, S) to class logits (N, 2) and pixel logits (N, 3, h, w), or None."""
+        if self.decoder is None:
+            return self.model(x), None
+        features, maps = self.model.forward_intermediates(x)
+        return self.model.forward_head(features), self.decoder(maps[-LEVELS:])
+
+
+def lesion_loss(logits: torch.Tensor, lesions: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    """Pixel cross-entropy over background, benign and malignant, plus soft Dice on the lesion; 0 where no image has a mask.
 
     Args:
         logits: float (N, 3, h, w) of `LesionDecoder`.
-        lesions: float (N, 1, S, S), 1 inside the lesion.
-        labels: int (N,), 0 benign, 1 malignant.
+        lesions: float (N, 2, S, S), how much of each pixel is benign and malignant lesion.
+        masked: bool (N,), whose lesions are known.
     """
     lesions = F.interpolate(lesions, logits.shape[-2:], mode="area")
-    inside = (lesions[:, 0] >= 0.5).long()
-    cross_entropy = F.cross_entropy(logits, inside * (1 + labels).view(-1, 1, 1))
-    found = 1 - logits.softmax(dim=1)[:, :1]
-    overlap = (found * lesions).sum(dim=(1, 2, 3))
-    dice = (2 * overlap + 1) / (found.sum(dim=(1, 2, 3)) + lesions.sum(dim=(1, 2, 3)) + 1)
-    return cross_entropy + (1 - dice).mean()
+    whole = lesions.sum(dim=1)
+    targets = torch.cat([1 - whole.unsqueeze(1), lesions], dim=1)
+    cross_entropy = F.cross_entropy(logits, targets, reduction="none").mean(dim=(1, 2))
+    found = 1 - logits.softmax(dim=1)[:, 0]
+    overlap = (found * whole).sum(dim=(1, 2))
+    dice = (2 * overlap + 1) / (found.sum(dim=(1, 2)) + whole.sum(dim=(1, 2)) + 1)
+    losses = (cross_entropy + 1 - dice) * masked
+    return losses.sum() / masked.sum().clamp(min=1)

@@ -1,141 +1,238 @@
-"""What a finished run is worth, on the images it was not trained on; and the card that says so."""
+"""What weights are worth on images they were not trained on. Every figure is computed from `predictions.csv` alone.
 
-import csv
-import hashlib
-from datetime import date
+Threshold and temperature come from the validation images and are carried over to every other set, never chosen there.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import load as load_tensors
 from sklearn.metrics import roc_auc_score
 
-from rcdnet import preprocessing
-from rcdnet.checkpoint import WEIGHTS_FOLDER, Figures, ModelCard, write_checkpoint
 from rcdnet.errors import DatasetError
-from rcdnet.registry import CLASSES, create_model, spec_of
-from train.config import TrainConfig
-from train.loop import scores_of
-from train.metrics import auc_interval, group_means, sensitivity_specificity, threshold_at_sensitivity
-from train.sources import Sample, read_canvases, read_sources
-from train.splits import Split
+from train.metrics import (
+    Confusion,
+    confusion,
+    figures_of,
+    fit_temperature,
+    group_means,
+    intervals,
+    rates,
+    threshold_at_sensitivity,
+)
+from train.predictions import Row
 
 SENSITIVITY = 0.95
-TITLES = {"busbra": "BUS-BRA", "busi": "BUSI"}
-VALIDATION = {
-    "busbra": "BUS-BRA, official fold {fold}",
-    "busi": "BUSI, one fifth held out by near-duplicate group",
-}
-KNOWN_FAILURES = (
-    "Normal breasts and implants were not in the training data; a call on them means nothing.",
-    "A few BUSI training images show an axilla, and seven, all benign, carry a Doppler overlay: colour may sway a call.",
-    "The probability is the network's own softmax. It is not calibrated, so it is no risk for a patient.",
-    "One still image is read: no patient history, no other view, no prior examination.",
-    "Calipers and text burned into a scan may sway the call; their effect was not measured for these weights.",
-    "Scanners other than those of the two data sets shift the threshold.",
-)
+BOTH_AT_LEAST = 10  # images of each class, below which a subgroup's AUC says nothing
 
 
-def evaluate(run: Path, *, ship: bool = False, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
-    """Score a finished run on its validation images; writes `predictions.csv` into the run.
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval, by bootstrap over patients or near-duplicate groups; nan where undefined."""
 
-    The threshold is chosen on the first source of the run; every other source is only measured.
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Some images of a set. sensitivity, specificity: at the set's threshold; nan without images of that class."""
+
+    name: str
+    images: int
+    malignant: int
+    sensitivity: float
+    specificity: float
+    auc: Estimate | None
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
+
+    figures: `train.metrics.figures_of`. references: AUC of other readers on the same images, as far as the data has them;
+    each with the number of images that it covers.
+    """
+
+    name: str
+    role: str
+    images: int
+    malignant: int
+    groups: int
+    threshold: float
+    figures: dict[str, Estimate]
+    auc_by_group: float
+    confusion: Confusion
+    subgroups: tuple[Subgroup, ...]
+    references: dict[str, tuple[Estimate, int]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that `evaluation.json` holds. weights_sha256: of the file that was evaluated; other weights, other figures."""
+
+    model: str
+    weights_sha256: str
+    epoch: int | None
+    temperature: float
+    threshold: float
+    threshold_rule: str
+    left_out: tuple[str, ...]
+    sets: tuple[SetFigures, ...]
+
+
+def operating_point(labels: np.ndarray, logits: np.ndarray, sources: np.ndarray) -> tuple[float, float, str]:
+    """Temperature from all images, then the threshold that finds 95 % of the cancers among those of the first source.
 
     Args:
-        run: a folder made by `train.loop.fit`.
-        ship: also write weights and card into `folder`, for the app.
+        labels: int (N,). logits: log-odds of malignancy, float (N,). sources: names (N,).
+
+    Returns:
+        temperature, threshold of the calibrated probability, and the rule as the end of a sentence.
+    """
+    temperature = fit_temperature(labels, logits)
+    first = sources == sources[0]
+    if len(np.unique(labels[first])) < 2:
+        first[:] = True
+    scores = 1 / (1 + np.exp(-logits[first] / temperature))
+    threshold = threshold_at_sensitivity(labels[first], scores, SENSITIVITY)
+    return temperature, threshold, f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation"
+
+
+def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str], str]) -> tuple[SetFigures, ...]:
+    """Figures of each source in its order; `role` says of a source what else it was used for.
 
     Raises:
-        DatasetError: the run is not finished, or its data is gone.
+        DatasetError: no source has images of both classes.
     """
-    if not (run / "model.safetensors").exists():
-        raise DatasetError(f"{run} holds no finished run. Go on with `python -m train fit` and the same --out.")
-    config = TrainConfig.read(run / "config.json")
-    split = Split.from_json((run / "split.json").read_text())
-    weights = (run / "model.safetensors").read_bytes()
-    by_id = {s.id: s for s in read_sources({name: Path(place) for name, place in config.data.items()})}
-    samples = [by_id[i] for i in split.validation]
-    scores = _scores(config.model, weights, samples)
-    _write_predictions(run / "predictions.csv", samples, scores, split)
-
-    labels = np.array([s.label for s in samples])
-    groups = np.array([split.groups[s.id] for s in samples])
-    sources = np.array([s.source for s in samples])
-    first, *others = [source for source in config.data if source in sources]
-    threshold = threshold_at_sensitivity(labels[sources == first], scores[sources == first], SENSITIVITY)
-
-    def figures_on(source: str, role: str) -> Figures:
-        rows = sources == source
-        data = VALIDATION[source].format(fold=config.fold)
-        return _figures(data, role, labels[rows], scores[rows], groups[rows], threshold)
-
-    figures = (
-        figures_on(first, "the threshold was chosen here"),
-        *(figures_on(source, "the threshold was only applied here") for source in others),
-    )
-    train_counts = {s: sum(by_id[i].source == s for i in split.train) for s in config.data}
-    card = ModelCard(
-        model=config.model,
-        classes=CLASSES,
-        input_size=spec_of(config.model).input_size,
-        preprocessing=preprocessing.VERSION,
-        threshold=threshold,
-        threshold_rule=f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation",
-        validation=figures,
-        trained_on=" and ".join(f"{count} images of {TITLES[source]}" for source, count in train_counts.items())
-        + ", from random weights, with lesion masks as supervision",
-        training_command=_command(config),
-        split_sha256=split.digest,
-        date=date.today().isoformat(),
-        known_failures=KNOWN_FAILURES,
-        sha256=hashlib.sha256(weights).hexdigest(),
-    )
-    if ship:
-        write_checkpoint(weights, card, folder)
-    return card
+    sources = list(dict.fromkeys(row.source for row in rows))
+    sets = [(name, [row for row in rows if row.source == name]) for name in sources]
+    usable = [(name, members) for name, members in sets if len({row.label for row in members}) == 2]
+    if not usable:
+        raise DatasetError("No source has images of both classes, so there is nothing to compute. Add images.")
+    return tuple(set_figures(name, role(name), members, threshold) for name, members in usable)
 
 
-def _scores(model: str, weights: bytes, samples: list[Sample]) -> np.ndarray:
-    network = create_model(model)
-    network.load_state_dict(load_tensors(weights))
-    size = spec_of(model).input_size
-    canvases = torch.from_numpy(read_canvases(samples, size)[0])
-    return scores_of(network.float(), canvases, size).double().numpy()
-
-
-def _figures(data, role, labels, scores, groups, threshold) -> Figures:
-    sensitivity, specificity = sensitivity_specificity(labels, scores, threshold)
-    return Figures(
-        data=data,
+def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> SetFigures:
+    """Figures of one set, which must have both classes."""
+    labels, groups = np.array([r.label for r in rows]), np.array([r.group for r in rows])
+    scores = np.array([r.probability for r in rows])
+    values = figures_of(labels, scores, threshold)
+    ranges = intervals(groups, labels, lambda chosen: figures_of(labels[chosen], scores[chosen], threshold))
+    return SetFigures(
+        name=name,
         role=role,
-        images=len(labels),
+        images=len(rows),
         malignant=int(labels.sum()),
         groups=len(np.unique(groups)),
-        auc=float(roc_auc_score(labels, scores)),
-        auc_interval=auc_interval(labels, scores, groups),
+        threshold=threshold,
+        figures={key: Estimate(value, *ranges[key]) for key, value in values.items()},
         auc_by_group=float(roc_auc_score(*group_means(labels, scores, groups))),
-        sensitivity=sensitivity,
-        specificity=specificity,
+        confusion=confusion(labels, scores, threshold),
+        subgroups=_subgroups(rows, threshold),
+        references=_references(rows),
     )
 
 
-def _write_predictions(path: Path, samples: list[Sample], scores: np.ndarray, split: Split) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "source", "group", "label", "p_malignant"])
-        for sample, score in zip(samples, scores, strict=True):
-            writer.writerow([sample.id, sample.source, split.groups[sample.id], sample.label, f"{score:.6f}"])
+def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:
+    """By BI-RADS category, scanner, burned-in marks, and third of lesion size."""
+    named: dict[str, list[Row]] = {}
+    shares = [r.lesion_share for r in rows if not math.isnan(r.lesion_share)]
+    small, large = np.quantile(shares, [1 / 3, 2 / 3]) if shares else (math.nan, math.nan)
+    for row in rows:
+        names = [
+            f"BI-RADS {row.birads}" if row.birads is not None else None,
+            f"scanner {row.device}" if row.device else None,
+            {True: "with burned-in marks", False: "without burned-in marks", None: None}[row.marks],
+        ]
+        if not math.isnan(row.lesion_share):
+            third = "small" if row.lesion_share <= small else "large" if row.lesion_share > large else "middle"
+            names.append(f"lesion size: {third} third")
+        for name in filter(None, names):
+            named.setdefault(name, []).append(row)
+    return tuple(_subgroup(name, named[name], threshold) for name in sorted(named))
 
 
-def _command(config: TrainConfig) -> str:
-    """The command that made the run, with the folders, which differ from machine to machine, left open."""
-    defaults = TrainConfig(config.model)
-    changed = [
-        f"--{name.replace('_', '-')} {value}"
-        for name, value in vars(config).items()
-        if name not in ("model", "data") and value != getattr(defaults, name)
-    ]
-    sources = [f"--data {name}=DIR" for name in config.data]
-    return " ".join(
-        ["python -m train fit", f"--model {config.model}", *sources, f"--out runs/{config.model}", *changed]
+def _subgroup(name: str, rows: Sequence[Row], threshold: float) -> Subgroup:
+    labels, scores = np.array([r.label for r in rows]), np.array([r.probability for r in rows])
+    at = rates(confusion(labels, scores, threshold))
+    enough = min(labels.sum(), len(labels) - labels.sum()) >= BOTH_AT_LEAST
+    auc = _auc(labels, scores, np.array([r.group for r in rows])) if enough else None
+    return Subgroup(name, len(rows), int(labels.sum()), at["sensitivity"], at["specificity"], auc)
+
+
+def _references(rows: Sequence[Row]) -> dict[str, tuple[Estimate, int]]:
+    """AUC of the lesion's box alone, and of the radiologist's BI-RADS category, where there are enough of them."""
+    readers = {
+        "box geometry": [(r, r.box_score) for r in rows if not math.isnan(r.box_score)],
+        "BI-RADS category": [(r, float(r.birads)) for r in rows if r.birads is not None],
+    }
+    found = {}
+    for name, pairs in readers.items():
+        labels = np.array([r.label for r, _ in pairs], int)
+        if pairs and min(labels.sum(), len(labels) - labels.sum()) >= BOTH_AT_LEAST:
+            scores, groups = np.array([score for _, score in pairs]), np.array([r.group for r, _ in pairs])
+            found[name] = (_auc(labels, scores, groups), len(pairs))
+    return found
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate:
+    def auc(chosen: np.ndarray) -> dict[str, float]:
+        return {"auc": float(roc_auc_score(labels[chosen], scores[chosen]))}
+
+    return Estimate(float(roc_auc_score(labels, scores)), *intervals(groups, labels, auc)["auc"])
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """As JSON, nan as null."""
+    path.write_text(json.dumps(_without_nan(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The evaluation in `path`; `DatasetError` says how to make one."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Evaluation(**data | {"left_out": tuple(data["left_out"]), "sets": tuple(map(_set_of, data["sets"]))})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DatasetError(
+            f"{path} holds no evaluation ({error}). Make one with: python -m train evaluate RUN"
+        ) from error
+
+
+def _set_of(data: dict) -> SetFigures:
+    return SetFigures(
+        **data
+        | {
+            "figures": {name: _estimate(values) for name, values in data["figures"].items()},
+            "confusion": Confusion(**data["confusion"]),
+            "subgroups": tuple(
+                Subgroup(
+                    **group
+                    | {key: _number(group[key]) for key in ("sensitivity", "specificity")}
+                    | {"auc": _estimate(group["auc"]) if group["auc"] else None}
+                )
+                for group in data["subgroups"]
+            ),
+            "references": {name: (_estimate(values), count) for name, (values, count) in data["references"].items()},
+        }
     )
+
+
+def _estimate(values: dict) -> Estimate:
+    return Estimate(**{name: _number(value) for name, value in values.items()})
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

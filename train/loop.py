@@ -1,230 +1,269 @@
-"""Training one model from nothing, with lesion masks as supervision. Files of a run:
+"""Training one model. `fit` says what happens as it happens; `train.run` keeps the files of a run around it."""
 
-config.json         the settings
-split.json          who trained and who validated
-events.jsonl        one line an epoch
-state.safetensors   everything needed to go on, replaced after each epoch
-model.safetensors   the averaged weights alone, once the run is finished
-"""
-
-import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from sklearn.metrics import roc_auc_score
+from accelerate import Accelerator
+from sklearn.metrics import roc_auc_score, roc_curve
+from timm.data import Mixup
+from timm.layers import convert_sync_batchnorm
+from timm.loss import SoftTargetCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.errors import ConfigError, DatasetError
+from rcdnet.errors import ConfigError, DatasetError, Diverged
 from rcdnet.preprocessing import normalise
-from rcdnet.registry import create_model, spec_of
-from train.augment import augment, resized, softened
+from rcdnet.registry import CLASSES, spec_of
+from train.augment import augment, draw_moves
 from train.config import TrainConfig
-from train.decoder import LEVELS, LesionDecoder, lesion_loss
-from train.sources import read_canvases, read_sources
-from train.splits import Split, make_split
+from train.decode import Decoded
+from train.decoder import Supervised, lesion_loss
+from train.events import Epoch, Finished, Started, Step, line_of
+from train.initial import starting_model
+from train.splits import Split
+from train.state import Progress, restore_state, save_state
 
-MINIMUM_STEPS = 10  # below it the learning-rate cycle has no room to rise and fall
-VALIDATE_EVERY = 5  # epochs; the curve is for looking at, no weights are chosen by it
-
-
-@dataclass(frozen=True)
-class EpochEnd:
-    """One line of `events.jsonl`. `validation_auc` by source, empty where the epoch was not validated."""
-
-    epoch: int
-    size: int
-    loss: float
-    lesion_loss: float
-    learning_rate: float
-    seconds: float
-    validation_auc: dict[str, float]
+CHECK_EVERY = 20  # steps; looking at the loss waits for the device
+VALIDATION_BATCH = 64
 
 
-class Supervised(nn.Module):
-    """A model with the lesion decoder on its trunk."""
-
-    def __init__(self, model: nn.Module, size: int):
-        super().__init__()
-        self.model = model
-        # timm draws MobileNetV2's last layer from a range that is right for 1000 classes and far too wide for two.
-        nn.init.trunc_normal_(model.get_classifier().weight, std=0.02)
-        with torch.no_grad():
-            maps = model.eval().forward_intermediates(torch.zeros(1, 1, size, size))[1][-LEVELS:]
-        self.decoder = LesionDecoder([m.shape[1] for m in maps])
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised images float (N, 1, S, S) to class logits (N, 2) and pixel logits (N, 3, h, w)."""
-        features, maps = self.model.forward_intermediates(x)
-        return self.model.forward_head(features), self.decoder(maps[-LEVELS:])
-
-
-def fit(config: TrainConfig, out: Path, *, report: Callable[[EpochEnd], None] = lambda event: None) -> None:
-    """Train `config.model` and leave the files of the run in `out`; a run cut short goes on from its last epoch.
+def accelerator_for(config: TrainConfig) -> Accelerator:
+    """Accelerate's view of the devices: one, or as many as `accelerate launch` or torchrun started.
 
     Raises:
-        DatasetError: the data is missing or not laid out as expected.
-        ConfigError: `out` holds a run with other settings.
+        ConfigError: bf16 was asked for where there is none, or the batch cannot be divided over the devices.
     """
-    torch.manual_seed(config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / "config.json").exists() and TrainConfig.read(out / "config.json") != config:
-        raise ConfigError(f"{out} holds a run with other settings. Give the settings it began with, or another --out.")
-    (out / "config.json").write_text(config.to_json())
-    samples = read_sources({name: Path(folder) for name, folder in config.data.items()})
-    split = _split(out / "split.json", config, samples)
-    by_id = {sample.id: sample for sample in samples}
-    training = [by_id[i] for i in split.train]
-    validation = [by_id[i] for i in split.validation]
-    steps = len(training) // config.batch_size
-    if steps * config.epochs < MINIMUM_STEPS:
+    cuda = torch.cuda.is_available()
+    bf16 = cuda and torch.cuda.is_bf16_supported()
+    if config.precision == "bf16" and not bf16:
+        raise ConfigError("precision is bf16, which no device here has. Choose auto or fp32.")
+    accelerator = Accelerator(cpu=not cuda, mixed_precision="bf16" if bf16 and config.precision != "fp32" else "no")
+    if config.batch_size % (2 * accelerator.num_processes):
+        raise ConfigError(
+            f"batch_size is {config.batch_size}; with {accelerator.num_processes} devices a multiple of "
+            f"{2 * accelerator.num_processes} is expected."
+        )
+    return accelerator
+
+
+class Engine:
+    """A model in training on one device: its data, its augmentation and its step. `fit` drives it, `train.bench` times it."""
+
+    def __init__(self, config: TrainConfig, model: nn.Module, steps: int, accelerator: Accelerator):
+        self.config, self.steps, self.accelerator = config, steps, accelerator
+        size = spec_of(config.model).input_size
+        self.raw = Supervised(model, size, decoder=config.mask_weight > 0).to(memory_format=torch.channels_last)
+        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+            self.raw = convert_sync_batchnorm(self.raw)
+        self.raw = self.raw.to(accelerator.device).train()
+        self.average = ModelEmaV3(self.raw, decay=config.ema) if config.ema else None
+        self.optimiser = create_optimizer_v2(
+            self.raw,
+            config.optimizer,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=accelerator.device.type == "cuda" or None,
+        )
+        # It computes the rate of any step from its number alone, so a resumed run needs no state of it.
+        self.schedule = create_scheduler_v2(
+            self.optimiser,
+            "cosine",
+            num_epochs=config.epochs,
+            warmup_epochs=config.warmup_epochs,
+            warmup_lr=config.learning_rate / 25,
+            min_lr=config.learning_rate / 1000,
+            step_on_epochs=False,
+            updates_per_epoch=steps,
+        )[0]
+        self.mixup = Mixup(
+            mixup_alpha=config.mixup, prob=float(config.mixup > 0), label_smoothing=config.label_smoothing,
+            num_classes=len(CLASSES),
+        )  # fmt: skip
+        self.class_loss = SoftTargetCrossEntropy()
+        self.net = accelerator.prepare(self.raw)
+        if config.compile:
+            self.net = torch.compile(self.net)
+
+    @property
+    def kept(self) -> Supervised:
+        """The network whose weights are kept: the averaged one, or the one that trains."""
+        return self.average.module if self.average else self.raw
+
+    def step(
+        self, number: int, grey: torch.Tensor, lesions: torch.Tensor | None, labels: torch.Tensor, masked: torch.Tensor
+    ) -> torch.Tensor:
+        """One update on augmented images, counted from 0; its class loss, lesion loss and share called right, float (3,)."""
+        self.schedule.step_update(number)
+        x = grey
+        if lesions is not None:  # mixed in one piece with the image they belong to
+            own = F.one_hot(labels, len(CLASSES)).view(-1, len(CLASSES), 1, 1)
+            x = torch.cat([grey, lesions * own], dim=1)
+        np.random.seed([self.config.seed, number])
+        x, targets = self.mixup(x, labels)
+        logits, pixels = self.net(normalise(x[:, :1]).contiguous(memory_format=torch.channels_last))
+        class_loss = self.class_loss(logits, targets)
+        mask_loss = torch.zeros((), device=grey.device)
+        if pixels is not None:
+            known = masked & masked.flip(0) if self.config.mixup else masked
+            mask_loss = lesion_loss(pixels.float(), x[:, 1:], known)
+        self.optimiser.zero_grad()
+        self.accelerator.backward(class_loss + self.config.mask_weight * mask_loss)
+        self.accelerator.clip_grad_norm_(self.raw.parameters(), 5.0)
+        self.optimiser.step()
+        if self.average:
+            self.average.update(self.raw)
+        right = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
+        return torch.stack([class_loss, mask_loss, right]).detach()
+
+
+def fit(
+    config: TrainConfig, decoded: Decoded, split: Split, out: Path, accelerator: Accelerator
+) -> Generator[Started | Step | Epoch | Finished, None, None]:
+    """Train from where `out` left off, or from the start, and keep the checkpoints there. Leaving the iteration stops it.
+
+    On a CPU, a run cut short and resumed ends with the weights of one that was not, bit for bit.
+
+    Raises:
+        DatasetError: fewer training images than one batch.
+        Diverged: the loss is no longer a number.
+        ConfigError, NotTrained, CheckpointError: the starting weights cannot be had.
+    """
+    device = accelerator.device
+    rows, held_out = decoded.rows_of(split.train), decoded.rows_of(split.validation)
+    steps = len(rows) // config.batch_size
+    if not steps:
         raise DatasetError(
-            f"{len(training)} training images in batches of {config.batch_size} give {steps * config.epochs} steps; "
-            f"at least {MINIMUM_STEPS} are needed. Add images or epochs, or make the batches smaller."
+            f"{len(rows)} training images are fewer than one batch of {config.batch_size}. Add images, or make batches smaller."
         )
-    full_size = spec_of(config.model).input_size
-    canvases, lesions = (torch.from_numpy(a).to(device) for a in read_canvases(training, full_size))
-    labels = torch.tensor([sample.label for sample in training], device=device)
-    held_out = torch.from_numpy(read_canvases(validation, full_size)[0]).to(device)
-
-    net = Supervised(create_model(config.model), full_size).to(device).to(memory_format=torch.channels_last).train()
-    average = ModelEmaV3(net, decay=config.ema_decay)
-    optimiser = torch.optim.AdamW(_parameter_groups(net, config.weight_decay), lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=steps * config.epochs + 1, pct_start=0.2
+    torch.manual_seed(config.seed)
+    engine = Engine(config, starting_model(config.model, config.init), steps, accelerator)
+    progress = restore_state(out, config.model, engine.raw, engine.kept, engine.optimiser)
+    with_masks = config.mask_weight > 0
+    canvases, masked, labels = (
+        torch.from_numpy(a[rows]).to(device) for a in (decoded.canvases, decoded.masked, decoded.labels)
     )
-    done = _restore(out / "state.safetensors", net, average, optimiser, schedule)
+    lesions = torch.from_numpy(decoded.lesions[rows]).to(device) if with_masks else None
+    validation = torch.from_numpy(decoded.canvases[held_out]).to(device)
+    yield Started(
+        time=time.time(), model=config.model, device=_device_name(device), processes=accelerator.num_processes,
+        epoch=progress.epoch, epochs=config.epochs, training=len(rows), validation=len(held_out),
+        conflicts=len(split.conflicts), skipped=decoded.skipped,
+    )  # fmt: skip
 
-    for epoch in range(done, config.epochs):
-        started = time.monotonic()
-        torch.manual_seed(config.seed * 1000 + epoch)  # dropout; a resumed run then equals one never cut short
-        generator = torch.Generator(device=device).manual_seed(config.seed * 1000 + epoch)
-        rng = np.random.default_rng([config.seed, epoch])
-        size = config.size_at(epoch)
-        net.train()
-        losses = torch.zeros(2)
-        order = torch.randperm(len(training), generator=generator, device=device)
-        for rows in order[: steps * config.batch_size].split(config.batch_size):
-            grey, lesion = augment(canvases[rows], lesions[rows], size, generator)
-            if config.softened and rng.random() < config.softened:
-                grey = softened(grey, generator)
-            share = rng.beta(config.mixup, config.mixup) if config.mixup else 1.0
-            mixed = share * grey + (1 - share) * grey.flip(0)  # each image with the one opposite in the batch
-            logits, pixels = net(normalise(mixed).contiguous(memory_format=torch.channels_last))
-            class_loss, mask_loss = (
-                share * own + (1 - share) * opposite
-                for own, opposite in zip(
-                    _losses(logits, pixels, lesion, labels[rows], config.label_smoothing),
-                    _losses(logits, pixels, lesion.flip(0), labels[rows].flip(0), config.label_smoothing),
-                    strict=True,
-                )
-            )
-            optimiser.zero_grad()
-            (class_loss + mask_loss).backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            average.update(net)
-            losses += torch.tensor([class_loss.item(), mask_loss.item()])
-        seconds = time.monotonic() - started
-        validation_auc: dict[str, float] = {}
-        if (epoch + 1) % VALIDATE_EVERY == 0 or epoch + 1 == config.epochs:
-            validation_auc = _auc_by_source(validation, scores_of(average.module.model, held_out, size))
-        class_loss_mean, lesion_loss_mean = (losses / steps).tolist()
-        event = EpochEnd(
-            epoch=epoch + 1,
-            size=size,
-            loss=class_loss_mean,
-            lesion_loss=lesion_loss_mean,
-            learning_rate=float(schedule.get_last_lr()[0]),
-            seconds=seconds,
-            validation_auc=validation_auc,
+    for epoch in range(progress.epoch, config.epochs):
+        began = time.monotonic()
+        torch.manual_seed(config.seed * 100_003 + epoch)  # dropout
+        generator = torch.Generator(device=device).manual_seed(config.seed * 100_003 + epoch)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed * 100_003 + epoch)).to(
+            device
         )
-        _save(out / "state.safetensors", epoch + 1, net, average, optimiser, schedule)
-        with (out / "events.jsonl").open("a") as file:
-            file.write(json.dumps(asdict(event)) + "\n")
-        report(event)
-    weights = {key: value.cpu().contiguous() for key, value in average.module.model.state_dict().items()}
-    halves = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
-    save_file(halves, out / "model.safetensors")
+        coin = np.random.default_rng([config.seed, epoch])
+        size = config.size_at(epoch)
+        engine.raw.train()
+        sums = torch.zeros(3, device=device)
+        for step in range(steps):
+            moves = draw_moves(config, config.batch_size, size, generator, coin)
+            mine = _share(config.batch_size, accelerator).to(device)
+            chosen = order[step * config.batch_size : (step + 1) * config.batch_size][mine]
+            grey, lesion = augment(
+                canvases[chosen], lesions[chosen] if lesions is not None else None, size, moves.of(mine)
+            )
+            sums += engine.step(epoch * steps + step, grey, lesion, labels[chosen], masked[chosen])
+            if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+                _check(sums, epoch, config)
+            yield Step(epoch + 1, step + 1, steps)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.monotonic() - began
+        sums = accelerator.reduce(sums, "mean") / steps
+        if accelerator.is_main_process:
+            event = _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, progress)
+            progress = Progress(
+                epoch=epoch + 1,
+                best_epoch=epoch + 1 if event.best else progress.best_epoch,
+                best_auc=event.validation_auc if event.best else progress.best_auc,
+                event=line_of(event),
+            )
+            save_state(out, config.model, progress, engine.raw, engine.kept, engine.optimiser)
+            yield event
+        accelerator.wait_for_everyone()
+    yield Finished(time.time(), progress.best_epoch, progress.best_auc)
 
 
-def _losses(
-    logits: torch.Tensor, pixels: torch.Tensor, lesions: torch.Tensor, labels: torch.Tensor, label_smoothing: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    class_loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    return class_loss, lesion_loss(pixels, lesions, labels)
+def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, progress) -> Epoch:
+    """The event of an epoch that ended, with the kept weights validated at the size they will be used at."""
+    class_loss, mask_loss, accuracy = sums.tolist()
+    figures: dict = {"validation_loss": None, "validation_accuracy": None, "validation_auc": None, "roc": None}
+    auc_by_source: dict[str, float] = {}
+    if len(held_out):
+        logits = logits_of(engine.kept.model, validation)
+        scores, labels = logits.softmax(dim=1)[:, 1].numpy(), decoded.labels[held_out]
+        sources = np.array([decoded.samples[row].source for row in held_out])
+        auc_by_source = _auc_by_source(labels, scores, sources)
+        rates = roc_curve(labels, scores)[:2]
+        figures = {
+            "validation_loss": float(F.cross_entropy(logits, torch.from_numpy(labels))),
+            "validation_accuracy": float(((scores >= 0.5) == labels).mean()),
+            "validation_auc": float(np.mean(list(auc_by_source.values()))),
+            "roc": tuple(tuple(round(float(v), 4) for v in rate) for rate in rates),
+        }
+    cuda = engine.accelerator.device.type == "cuda"
+    return Epoch(
+        epoch=epoch + 1,
+        size=config.size_at(epoch),
+        loss=class_loss,
+        lesion_loss=mask_loss,
+        accuracy=accuracy,
+        **figures,
+        auc_by_source=auc_by_source,
+        # Where nothing validates, the last weights are the ones to keep.
+        best=not len(held_out) or progress.best_auc is None or figures["validation_auc"] > progress.best_auc,
+        learning_rate=float(engine.optimiser.param_groups[0]["lr"]),
+        seconds=seconds,
+        images_per_second=engine.steps * config.batch_size / seconds,
+        gpu_memory_mib=torch.cuda.max_memory_allocated() / 2**20 if cuda else None,
+    )
 
 
 @torch.no_grad()
-def scores_of(model: nn.Module, canvases: torch.Tensor, size: int) -> torch.Tensor:
-    """Probability of malignancy, float32 (N,) on the CPU, for canvases uint8 (N, S, S) at `size` pixels."""
+def logits_of(model: nn.Module, canvases: torch.Tensor) -> torch.Tensor:
+    """Logits float32 (N, 2) on the CPU, for canvases uint8 (N, S, S); leaves the model in eval mode."""
     model.eval()
-    probabilities = []
-    for batch in canvases.split(64):
-        grey = resized(batch.unsqueeze(1).float() / 255, size)
-        probabilities.append(model(normalise(grey)).softmax(dim=1)[:, 1].float().cpu())
-    return torch.cat(probabilities)
-
-
-def _split(path: Path, config: TrainConfig, samples: list) -> Split:
-    if not path.exists():
-        path.write_text(make_split(samples, fold=config.fold, seed=config.seed).to_json())
-    return Split.from_json(path.read_text())
-
-
-def _parameter_groups(net: nn.Module, weight_decay: float) -> list[dict]:
-    """Weights decay; biases, norms and position embeddings do not."""
-    named = list(net.named_parameters())
-    free = [p for name, p in named if p.ndim <= 1 or name.endswith(("pos_embed", "cls_token"))]
-    return [
-        {"params": [p for name, p in named if not any(p is q for q in free)], "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
+    logits = [
+        model(normalise(batch.unsqueeze(1).float() / 255)).float().cpu() for batch in canvases.split(VALIDATION_BATCH)
     ]
+    return torch.cat(logits)
 
 
-def _auc_by_source(validation: list, scores: torch.Tensor) -> dict[str, float]:
-    figures = {}
-    for source in sorted({sample.source for sample in validation}):
-        rows = [i for i, sample in enumerate(validation) if sample.source == source]
-        figures[source] = float(roc_auc_score([validation[i].label for i in rows], scores[rows]))
-    return figures
+def _auc_by_source(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> dict[str, float]:
+    """AUC of each source that has both classes, or of all images where no single source has."""
+    both = [s for s in np.unique(sources) if len(np.unique(labels[sources == s])) == 2]
+    if not both:
+        return {"all": float(roc_auc_score(labels, scores))}
+    return {str(s): float(roc_auc_score(labels[sources == s], scores[sources == s])) for s in both}
 
 
-def _save(path: Path, epochs: int, net, average, optimiser, schedule) -> None:
-    """Tensors only, never a pickle; written beside and moved, so that a kill leaves the last whole state."""
-    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.module.state_dict().items()}
-    for index, values in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
-    tensors = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    save_file(tensors, path.with_suffix(".new"), metadata={"epochs": str(epochs), "step": str(schedule.last_epoch)})
-    path.with_suffix(".new").replace(path)
+def _share(batch: int, accelerator: Accelerator) -> torch.Tensor:
+    """Positions in the global batch that this process takes; the two that Mixup pairs stay together."""
+    positions = torch.arange(batch)
+    chunk = batch // 2 // accelerator.num_processes
+    mine = slice(accelerator.process_index * chunk, (accelerator.process_index + 1) * chunk)
+    return torch.cat([positions[mine], positions.flip(0)[mine].flip(0)])
 
 
-def _restore(path: Path, net, average, optimiser, schedule) -> int:
-    """Load what `_save` wrote; the number of epochs done, 0 where there is nothing to go on from."""
-    if not path.exists():
-        return 0
-    tensors = load_file(path)
-    with safe_open(path, framework="pt") as file:
-        meta = file.metadata()
-    net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-    average.module.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("average.")})
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    for _ in range(int(meta["step"])):
-        schedule.step()
-    return int(meta["epochs"])
+def _check(sums: torch.Tensor, epoch: int, config: TrainConfig) -> None:
+    if not torch.isfinite(sums).all():
+        raise Diverged(
+            f"The loss is no longer a number in epoch {epoch + 1}. The last whole epoch is kept. Begin again with a smaller "
+            f"learning_rate than {config.learning_rate:g}, or with more warmup_epochs."
+        )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"

@@ -1,18 +1,79 @@
-"""Arrays in, figures out."""
+"""Arrays in, figures out: labels int (N,) of 0 and 1, scores float (N,) in 0..1, groups (N,) of patients or near-duplicates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, roc_curve
+from torchmetrics.functional.classification import binary_calibration_error
 
-BOOTSTRAP_SAMPLES = 2000
+BOOTSTRAP_SAMPLES = 1000
+SENSITIVITIES = (0.90, 0.95, 0.98)
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts at a threshold, malignant being positive."""
+
+    true_positive: int
+    false_negative: int
+    false_positive: int
+    true_negative: int
+
+
+def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Confusion:
+    """Counts when a score at or above the threshold is called malignant."""
+    called, sick = scores >= threshold, labels == 1
+    return Confusion(
+        int((called & sick).sum()),
+        int((~called & sick).sum()),
+        int((called & ~sick).sum()),
+        int((~called & ~sick).sum()),
+    )
+
+
+def rates(c: Confusion) -> dict[str, float]:
+    """Figures at a threshold; nan where nothing is divided by.
+
+    Plain names are of the malignant class, `_benign` of the other, `_macro` the mean of both, as tables of papers often give.
+    """
+    figures = {
+        "accuracy": _ratio(
+            c.true_positive + c.true_negative, c.true_positive + c.true_negative + c.false_positive + c.false_negative
+        ),
+        "sensitivity": _ratio(c.true_positive, c.true_positive + c.false_negative),
+        "specificity": _ratio(c.true_negative, c.true_negative + c.false_positive),
+        "precision": _ratio(c.true_positive, c.true_positive + c.false_positive),
+        "precision_benign": _ratio(c.true_negative, c.true_negative + c.false_negative),
+        "f1": _ratio(2 * c.true_positive, 2 * c.true_positive + c.false_positive + c.false_negative),
+        "f1_benign": _ratio(2 * c.true_negative, 2 * c.true_negative + c.false_positive + c.false_negative),
+    }
+    return figures | {
+        "precision_macro": (figures["precision"] + figures["precision_benign"]) / 2,
+        "recall_macro": (figures["sensitivity"] + figures["specificity"]) / 2,
+        "f1_macro": (figures["f1"] + figures["f1_benign"]) / 2,
+    }
+
+
+def figures_of(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
+    """Every figure of a set that has both classes: `rates`, and those that need no threshold."""
+    return rates(confusion(labels, scores, threshold)) | {
+        "auc": float(roc_auc_score(labels, scores)),
+        "average_precision": float(average_precision_score(labels, scores)),
+        "brier": float(brier_score_loss(labels, scores)),
+        "ece": calibration_error(labels, scores),
+        **{f"specificity_at_{s * 100:.0f}": specificity_at(labels, scores, s) for s in SENSITIVITIES},
+    }
 
 
 def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity: float) -> float:
     """A threshold at which `score >= threshold` finds at least that share of the positives, and as few negatives as can be.
 
     It lies midway between the score it has to reach and the next lower one, so that no rounding moves a score across.
-
-    Args:
-        labels: int (N,) of 0 and 1. scores: float (N,). sensitivity: 0..1.
 
     >>> round(threshold_at_sensitivity(np.array([0, 1, 1, 1]), np.array([0.2, 0.3, 0.6, 0.9]), 0.6), 6)
     0.45
@@ -23,26 +84,45 @@ def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity
     return (reached + float(lower.max())) / 2 if len(lower) else reached / 2
 
 
-def sensitivity_specificity(labels: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[float, float]:
-    """Share of positives at or above the threshold, and of negatives below it."""
-    called = scores >= threshold
-    return float(called[labels == 1].mean()), float((~called[labels == 0]).mean())
+def specificity_at(labels: np.ndarray, scores: np.ndarray, sensitivity: float) -> float:
+    """The specificity of the highest threshold that finds at least that share of these positives."""
+    false_alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
+    return float(1 - false_alarms[np.argmax(found >= sensitivity)])
 
 
-def auc_interval(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the AUC by bootstrap over groups (patients, or near-duplicates), which are not independent inside.
+def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Expected calibration error of the malignant probability over 15 bins of equal width (Guo et al. 2017, equation 3)."""
+    error = binary_calibration_error(
+        torch.from_numpy(scores).float(), torch.from_numpy(labels).long(), n_bins=CALIBRATION_BINS
+    )
+    return float(error)
 
-    Resamples without both classes are drawn again.
+
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The temperature T at which sigmoid(logit / T) has the least log loss (Guo et al. 2017, section 4.2), within 0.05 to 20."""
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(labels, expit(logits / np.exp(log_temperature)), labels=[0, 1])
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def intervals(
+    groups: np.ndarray, labels: np.ndarray, figures: Callable[[np.ndarray], dict[str, float]], *, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals by bootstrap over groups, whose members are not independent.
+
+    Args:
+        figures: from rows int (M,) to named values. Resamples without both classes are drawn again.
     """
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    values: list[float] = []
-    while len(values) < BOOTSTRAP_SAMPLES:
+    drawn: list[dict[str, float]] = []
+    while len(drawn) < BOOTSTRAP_SAMPLES:
         rows = np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])
         if 0 < labels[rows].sum() < len(rows):
-            values.append(roc_auc_score(labels[rows], scores[rows]))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+            drawn.append(figures(rows))
+    return {name: _bounds(np.array([d[name] for d in drawn])) for name in drawn[0]}
 
 
 def group_means(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,3 +132,15 @@ def group_means(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
         np.array([labels[groups == group].max() for group in unique]),
         np.array([scores[groups == group].mean() for group in unique]),
     )
+
+
+def _bounds(values: np.ndarray) -> tuple[float, float]:
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

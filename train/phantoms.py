@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from rcdnet.registry import CLASSES
+
 HEIGHT_PX, WIDTH_PX = 440, 520
 
 
@@ -69,6 +71,30 @@ def draw(recipe: Recipe, seed: int) -> Phantom:
     image = np.clip((decibel + 30) / 44 * 255, 0, 255).astype(np.uint8)
     cv2.putText(image, "SYNTHETIC", (10, HEIGHT_PX - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.55, 230, 1, cv2.LINE_AA)
     return Phantom(image, mask, recipe.label)
+
+
+def random_recipe(label: int, rng: np.random.Generator) -> Recipe:
+    """A lesion of the label, drawn from what is typical: benign oval, wide and smooth, malignant tall, lobed and spiculated."""
+    if label == 0:
+        return Recipe(
+            0, rng.uniform(0.12, 0.22), rng.uniform(0.07, 0.12), lobes=rng.uniform(0, 0.05), spikes=0.0,
+            echo=rng.uniform(0.01, 0.3), behind=rng.uniform(1.0, 1.7), blur=rng.uniform(0.003, 0.008),
+        )  # fmt: skip
+    return Recipe(
+        1, rng.uniform(0.08, 0.14), rng.uniform(0.1, 0.18), lobes=rng.uniform(0.08, 0.18), spikes=rng.uniform(0.1, 0.3),
+        echo=rng.uniform(0.05, 0.2), behind=rng.uniform(0.25, 0.8), blur=rng.uniform(0.008, 0.018),
+    )  # fmt: skip
+
+
+def write_dataset(folder: Path, count: int, *, seed: int = 0) -> None:
+    """`count` benign and as many malignant phantoms with masks, laid out as BUSI: data for a dry run, to give as busi=DIR."""
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(1, count + 1):
+            rng = np.random.default_rng([seed, label, number])
+            phantom = draw(random_recipe(label, rng), seed=int(rng.integers(2**31)))
+            Image.fromarray(phantom.image).save(folder / name / f"{name} ({number}).png")
+            Image.fromarray(phantom.mask.astype(np.uint8) * 255).save(folder / name / f"{name} ({number})_mask.png")
 
 
 def write_samples(folder: Path) -> None:

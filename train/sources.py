@@ -1,24 +1,25 @@
 """Data sets as downloaded, read into one kind of `Sample`.
 
-BUSI      Al-Dhabyani et al. 2020, doi:10.1016/j.dib.2019.104863
-BUS-BRA   Gómez-Flores et al. 2024, doi:10.1002/mp.16812
+busi      Al-Dhabyani et al. 2020, doi:10.1016/j.dib.2019.104863
+busbra    Gómez-Flores et al. 2024, doi:10.1002/mp.16812
+folder    any folder with benign/ and malignant/ inside, or a CSV file with path,label[,patient][,mask]
 """
 
 import csv
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from rcdnet.errors import DatasetError
-from rcdnet.images import read_scan
-from rcdnet.preprocessing import letterbox, prepare
 from rcdnet.registry import CLASSES
 
 # Left out of BUSI with its reason; near-duplicates and label conflicts are found by `train.audit` instead.
-BUSI_EXCLUDED = {"malignant (11)": "shows an axilla, and a near-copy of it circulates under another number"}
+BUSI_EXCLUDED = {"malignant (11)": "shows an axilla, and a near-copy of it circulates under another number"} | {
+    f"benign ({number})": "carries a Doppler overlay, as no malignant image does: colour would give the label away"
+    for number in (6, 234, 240, 255, 261, 277, 323)
+}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Sample:
     patient: id of the patient, where the source has one; images of one patient never part in a split.
     fold: official cross-validation fold, where the source has one.
     masks: lesion mask files, training supervision only; their union is the lesion.
+    birads: the radiologist's category, 2 to 5. device: the scanner. box: x, y, width, height of the lesion in pixels.
     """
 
     id: str
@@ -39,6 +41,9 @@ class Sample:
     patient: str | None = None
     fold: int | None = None
     masks: tuple[Path, ...] = ()
+    birads: int | None = None
+    device: str | None = None
+    box: tuple[int, int, int, int] | None = None
 
 
 def read_busi(folder: Path) -> list[Sample]:
@@ -54,69 +59,95 @@ def read_busi(folder: Path) -> list[Sample]:
 
 
 def read_busbra(folder: Path) -> list[Sample]:
-    """BUS-BRA's images with pathology, patient and official fold."""
-    with (_existing(folder / "5-fold-cv.csv")).open(newline="") as file:
-        folds = {row["ID"]: int(row["kFold"]) for row in csv.DictReader(file)}
-    with (_existing(folder / "bus_data.csv")).open(newline="") as file:
+    """BUS-BRA's images with pathology, patient, official fold, BI-RADS category, scanner and lesion box."""
+    folds = {row["ID"]: int(row["kFold"]) for row in _rows(folder / "5-fold-cv.csv", ("ID", "kFold"))}
+    columns = ("ID", "Case", "Pathology")
+    return [
+        Sample(
+            id=f"busbra/{row['ID']}",
+            source="busbra",
+            path=folder / "Images" / f"{row['ID']}.png",
+            label=_label(row["Pathology"], row["ID"]),
+            patient=f"busbra/{row['Case']}",
+            fold=folds.get(row["ID"]),
+            masks=(folder / "Masks" / f"{row['ID'].replace('bus', 'mask', 1)}.png",),
+            birads=int(row["BIRADS"]) if row.get("BIRADS") else None,
+            device=row.get("Device") or None,
+            box=tuple(json.loads(row["BBOX"])) if row.get("BBOX") else None,
+        )
+        for row in _rows(folder / "bus_data.csv", columns)
+    ]
+
+
+def read_folder(place: Path) -> list[Sample]:
+    """A folder with `benign/` and `malignant/`, searched to any depth, or a CSV with `path,label[,patient][,mask]`.
+
+    Paths in the CSV are relative to it. The source is named after the folder or file.
+    """
+    name = place.stem
+    if place.suffix.lower() == ".csv":
         return [
             Sample(
-                id=f"busbra/{row['ID']}",
-                source="busbra",
-                path=folder / "Images" / f"{row['ID']}.png",
-                label=CLASSES.index(row["Pathology"]),
-                patient=f"busbra/{row['Case']}",
-                fold=folds[row["ID"]],
-                masks=(folder / "Masks" / f"{row['ID'].replace('bus', 'mask', 1)}.png",),
+                id=f"{name}/{row['path']}",
+                source=name,
+                path=place.parent / row["path"],
+                label=_label(row["label"], row["path"]),
+                patient=f"{name}/{row['patient']}" if row.get("patient") else None,
+                masks=(place.parent / row["mask"],) if row.get("mask") else (),
             )
-            for row in csv.DictReader(file)
+            for row in _rows(place, ("path", "label"))
         ]
+    return [
+        Sample(f"{name}/{path.relative_to(place).as_posix()}", name, path, label)
+        for label, class_name in enumerate(CLASSES)
+        for path in sorted(_existing(place / class_name).rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
 
 
-READERS: dict[str, Callable[[Path], list[Sample]]] = {"busi": read_busi, "busbra": read_busbra}
+READERS: dict[str, Callable[[Path], list[Sample]]] = {"busi": read_busi, "busbra": read_busbra, "folder": read_folder}
 
 
-def read_sources(folders: dict[str, Path]) -> list[Sample]:
-    """All samples of the named sources, in the order given; `DatasetError` for an unknown name or an empty folder."""
+def read_sources(data: Iterable[tuple[str, str]]) -> list[Sample]:
+    """All samples of (reader, place) pairs, in the order given.
+
+    Raises:
+        DatasetError: an unknown reader, an empty or wrongly laid out place, or two sources of one name.
+    """
     samples: list[Sample] = []
-    for name, folder in folders.items():
-        if name not in READERS:
-            raise DatasetError(f"There is no reader for {name!r}. The sources are {', '.join(READERS)}.")
-        found = READERS[name](folder)
+    names: set[str] = set()
+    for reader, place in data:
+        if reader not in READERS:
+            raise DatasetError(f"There is no reader for {reader!r}. The sources are {', '.join(READERS)}.")
+        found = READERS[reader](Path(place))
         if not found:
-            raise DatasetError(f"{folder} holds no labelled image of {name}. Expected the data set as downloaded.")
+            raise DatasetError(f"{place} holds no labelled image of {reader}. Expected the layout in train/sources.py.")
+        name = found[0].source
+        if name in names:
+            raise DatasetError(f"Two sources are named {name}. Rename the folder or file of one of them.")
+        names.add(name)
         samples += found
+    if not samples:
+        raise DatasetError("No data was named. Give at least one, as --data busbra=DIR, busi=DIR or folder=DIR.")
     return samples
 
 
-def read_pixels(sample: Sample) -> np.ndarray:
-    """The sample's grey image, uint8 (H, W), read exactly as an upload is."""
-    return read_scan(sample.path.read_bytes()).pixels
+def _label(text: str, name: str) -> int:
+    word = text.strip().lower()
+    if word not in CLASSES:
+        raise DatasetError(f"{name} is labelled {text!r}; expected {' or '.join(CLASSES)}. Correct it or leave it out.")
+    return CLASSES.index(word)
 
 
-def read_canvases(samples: list[Sample], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs uint8 (N, size, size) as `prepare` makes them, and lesion masks of 0 and 1 on the same pixels."""
-    canvases = np.empty((len(samples), size, size), np.uint8)
-    lesions = np.zeros((len(samples), size, size), np.uint8)
-    for index, sample in enumerate(samples):
-        canvases[index], frame = prepare(read_pixels(sample), size)
-        for path in sample.masks:
-            mask = _read_mask(path)
-            if mask.shape != (frame.image_height, frame.image_width):
-                raise DatasetError(
-                    f"The mask {path.name} has {mask.shape[1]} × {mask.shape[0]} pixels, its image "
-                    f"{frame.image_width} × {frame.image_height}. Leave the pair out or repair it."
-                )
-            lesions[index] |= letterbox(mask, frame, nearest=True) > 127
-    return canvases, lesions
-
-
-def _read_mask(path: Path) -> np.ndarray:
-    """Grey uint8 (H, W); not `read_scan`, which refuses the one flat colour of an empty mask."""
-    try:
-        with Image.open(_existing(path)) as image:
-            return np.asarray(image.convert("L"))
-    except (OSError, SyntaxError) as error:
-        raise DatasetError(f"The mask {path.name} is damaged ({error}). Leave the pair out or repair it.") from error
+def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    with _existing(path).open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in columns if c not in (reader.fieldnames or ())]
+        if missing:
+            raise DatasetError(
+                f"{path.name} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}."
+            )
+        return list(reader)
 
 
 def _existing(path: Path) -> Path:

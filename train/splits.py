@@ -1,21 +1,26 @@
 """Who trains and who validates: by patient and by near-duplicate group, seeded, written to a file."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from train.audit import label_conflicts, near_duplicate_groups
-from train.sources import Sample, read_pixels
+from rcdnet.errors import DatasetError
+from rcdnet.registry import CLASSES
+from train.config import TrainConfig
+from train.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
+from train.sources import Sample
 
 
 @dataclass(frozen=True)
 class Split:
     """Sample ids on each side. `conflicts` are near-duplicates under two labels, left out of both.
 
-    groups: group number of every sample id; a group never has members on both sides.
+    groups: group number of every sample id; a group, as a patient, never has members on both sides.
     """
 
     train: tuple[str, ...]
@@ -24,14 +29,18 @@ class Split:
     groups: dict[str, int]
     rule: str
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     @staticmethod
-    def from_json(text: str) -> "Split":
-        data = json.loads(text)
-        sides = {side: tuple(data[side]) for side in ("train", "validation", "conflicts")}
-        return Split(**sides, groups=data["groups"], rule=data["rule"])
+    def read(path: Path) -> "Split":
+        """The split in `path`; `DatasetError` if it holds none, for a run must not get another one silently."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            sides = {side: tuple(data[side]) for side in ("train", "validation", "conflicts")}
+            return Split(**sides, groups=data["groups"], rule=data["rule"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{path} holds no split ({error}). Restore it, or begin a new run.") from error
 
     @property
     def digest(self) -> str:
@@ -39,36 +48,81 @@ class Split:
         return sha256(json.dumps([self.train, self.validation, self.conflicts]).encode()).hexdigest()
 
 
-def make_split(samples: list[Sample], *, fold: int, seed: int = 0) -> Split:
-    """Validation is official fold `fold` where a source has folds, and a grouped, stratified fifth where it has none."""
+def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> Split:
+    """Divide samples as `config.split` says.
+
+    Raises:
+        DatasetError: a side would lack a class, or the official fold is asked for and no source has one.
+    """
     labels = np.array([sample.label for sample in samples])
-    groups = _groups(samples)
+    groups = grouped(samples, fingerprints)
     conflict = label_conflicts(groups, labels)
-    validation = np.array([sample.fold == fold for sample in samples])
+    usable = ~conflict
+    validation = np.zeros(len(samples), bool)
+    if config.split == "official":
+        official = np.array([sample.fold is not None for sample in samples])
+        if not official.any():
+            raise DatasetError("No source has official folds. Choose split 7:3 or k-fold, or add BUS-BRA.")
+        validation = np.array([sample.fold == config.fold for sample in samples])
+        unfolded = _parts(usable & ~official, labels, groups, config.folds, config.seed)
+        validation |= unfolded == (config.fold - 1) % config.folds
+    elif config.split == "k-fold":
+        validation = _parts(usable, labels, groups, config.folds, config.seed) == config.fold - 1
+    elif config.split == "7:3":
+        few = min(len(np.unique(groups[usable & (labels == label)])) for label in range(len(CLASSES))) < 10
+        parts = _parts(usable, labels, groups, 3 if few else 10, config.seed)
+        validation = parts == 0 if few else (parts >= 0) & (parts < 3)
     # A near-copy of a validation image goes to validation too, whatever its own fold says.
-    unfolded = np.array([sample.fold is None for sample in samples]) & ~conflict
-    if unfolded.any():
-        rows = np.flatnonzero(unfolded)
-        folds = StratifiedGroupKFold(n_splits=5, shuffle=True, random_state=seed)
-        validation[rows[next(folds.split(rows, labels[rows], groups[rows]))[1]]] = True
     validation = np.isin(groups, groups[validation])
     ids = np.array([sample.id for sample in samples])
+    sides = {"training": ~validation & usable} | ({"validation": validation & usable} if config.split != "all" else {})
+    for side, rows in sides.items():
+        for label, name in enumerate(CLASSES):
+            if not (labels[rows] == label).any():
+                raise DatasetError(f"No {name} image would be on the {side} side. Add some, or choose another split.")
     return Split(
-        train=tuple(map(str, ids[~validation & ~conflict])),
-        validation=tuple(map(str, ids[validation & ~conflict])),
+        train=tuple(map(str, ids[~validation & usable])),
+        validation=tuple(map(str, ids[validation & usable])),
         conflicts=tuple(map(str, ids[conflict])),
         groups={sample.id: int(group) for sample, group in zip(samples, groups, strict=True)},
-        rule=f"official fold {fold} of BUS-BRA and one fifth of BUSI validate; patients and near-duplicates stay "
-        f"together; images under two labels left out; seed {seed}",
+        rule=_rule(config),
     )
 
 
-def _groups(samples: list[Sample]) -> np.ndarray:
-    """Near-duplicate groups, merged with patients where they are known."""
-    groups = near_duplicate_groups([read_pixels(sample) for sample in samples])
+def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """int (N,): which of `count` parts each of the `rows` (bool) belongs to, classes in proportion and groups whole; else -1."""
+    part = np.full(len(rows), -1)
+    where = np.flatnonzero(rows)
+    if not len(where):
+        return part
+    smallest = min(len(np.unique(groups[where][labels[where] == label])) for label in range(len(CLASSES)))
+    if smallest < count:
+        raise DatasetError(
+            f"A class has {smallest} patients or groups of near-copies; at least {count} are needed to divide it in "
+            f"{count}. Add images, or choose fewer folds."
+        )
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(where, labels[where], groups[where])
+    for number, (_, held_out) in enumerate(folds):
+        part[where[held_out]] = number
+    return part
+
+
+def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> np.ndarray:
+    """Group number int (N,): near-duplicates, and all images of one patient, share one."""
+    groups = near_duplicate_groups(fingerprints)
     first_of_patient: dict[str, int] = {}
     for index, sample in enumerate(samples):
         if sample.patient is not None:
             first = first_of_patient.setdefault(sample.patient, index)
             groups[groups == groups[index]] = groups[first]
     return groups
+
+
+def _rule(config: TrainConfig) -> str:
+    sides = {
+        "7:3": "three tenths validate",
+        "official": f"official fold {config.fold} validates, and one of {config.folds} parts of every source without folds",
+        "k-fold": f"part {config.fold} of {config.folds} validates",
+        "all": "every image trains, none validates",
+    }[config.split]
+    return f"{sides}; patients and near-duplicates stay together; near-duplicates under two labels left out; seed {config.seed}"

@@ -1,0 +1,249 @@
+"""Figures against scikit-learn, against numbers worked by hand, and DeLong's test against its published example."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from train.compare import compare_rows, table
+from train.delong import auc_covariance, compare_auc
+from train.evaluation import (
+    Evaluation,
+    figures_by_source,
+    operating_point,
+    read_evaluation,
+    set_figures,
+    write_evaluation,
+)
+from train.metrics import (
+    Confusion,
+    calibration_error,
+    confusion,
+    figures_of,
+    fit_temperature,
+    group_means,
+    intervals,
+    rates,
+    specificity_at,
+    threshold_at_sensitivity,
+)
+from train.predictions import Row, read_predictions, write_predictions
+
+LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 0])
+SCORES = np.array([0.1, 0.2, 0.6, 0.3, 0.7, 0.8, 0.9, 0.4])
+
+
+def drawn(count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores that know something of them, and groups of two."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(count) < 0.35).astype(int)
+    return labels, expit(rng.normal(labels * 1.5 - 0.8, 1.0)), np.arange(count) // 2
+
+
+def test_figures_at_a_threshold_worked_by_hand():
+    assert confusion(LABELS, SCORES, 0.5) == Confusion(3, 1, 1, 3)
+    assert confusion(LABELS, SCORES, 0.3) == Confusion(4, 0, 2, 2)  # a score at the threshold is called
+    figures = rates(Confusion(8, 2, 5, 15))
+    assert figures["accuracy"] == pytest.approx(23 / 30)
+    assert figures["sensitivity"] == 0.8
+    assert figures["specificity"] == 0.75
+    assert figures["precision"] == pytest.approx(8 / 13)
+    assert figures["precision_benign"] == pytest.approx(15 / 17)
+    assert figures["f1"] == pytest.approx(16 / 23)
+    assert figures["recall_macro"] == pytest.approx(0.775)
+    assert math.isnan(rates(Confusion(0, 3, 0, 4))["precision"])
+
+
+def test_figures_are_scikit_learns():
+    labels, scores, _ = drawn()
+    figures = figures_of(labels, scores, 0.4)
+    called = (scores >= 0.4).astype(int)
+    precision, recall, f1, _ = precision_recall_fscore_support(labels, called)
+    expected = {
+        "accuracy": accuracy_score(labels, called), "sensitivity": recall[1], "specificity": recall[0],
+        "precision": precision[1], "precision_benign": precision[0], "f1": f1[1], "f1_benign": f1[0],
+        "precision_macro": precision.mean(), "recall_macro": recall.mean(), "f1_macro": f1.mean(),
+        "auc": roc_auc_score(labels, scores), "average_precision": average_precision_score(labels, scores),
+        "brier": brier_score_loss(labels, scores),
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert figures[name] == pytest.approx(value, abs=1e-12), name
+
+
+def test_thresholds_and_specificities_worked_by_hand():
+    assert threshold_at_sensitivity(LABELS, SCORES, 0.75) == pytest.approx(0.65)
+    assert threshold_at_sensitivity(LABELS, SCORES, 0.95) == pytest.approx(0.25)
+    assert specificity_at(LABELS, SCORES, 0.75) == 1.0
+    assert specificity_at(LABELS, SCORES, 0.95) == 0.5
+    labels, scores, _ = drawn()
+    for sensitivity in (0.9, 0.95, 0.98):
+        threshold = threshold_at_sensitivity(labels, scores, sensitivity)
+        found = rates(confusion(labels, scores, threshold))
+        assert found["sensitivity"] >= sensitivity
+        assert found["specificity"] == pytest.approx(specificity_at(labels, scores, sensitivity))
+
+
+def test_calibration_worked_by_hand():
+    # Two bins: 0.2 said of four images of which none is malignant, 0.8 of four of which three are.
+    labels, scores = np.array([0, 0, 0, 0, 1, 1, 1, 0]), np.array([0.2] * 4 + [0.8] * 4)
+    assert calibration_error(labels, scores) == pytest.approx(0.5 * 0.2 + 0.5 * 0.05, abs=1e-6)
+
+
+def test_the_temperature_that_was_applied_is_found_again():
+    rng = np.random.default_rng(1)
+    true_logits = rng.normal(0, 2, 20_000)
+    labels = (rng.random(20_000) < expit(true_logits)).astype(int)
+    for temperature in (0.5, 1.0, 3.0):
+        assert fit_temperature(labels, true_logits * temperature) == pytest.approx(temperature, rel=0.05)
+
+
+def test_group_means():
+    groups = np.array([0, 0, 1, 2, 2, 3, 4, 5])
+    grouped_labels, grouped_scores = group_means(LABELS, SCORES, groups)
+    assert grouped_labels.tolist() == [0, 0, 1, 1, 1, 0]
+    assert grouped_scores == pytest.approx([0.15, 0.6, 0.5, 0.8, 0.9, 0.4])
+
+
+def test_intervals_resample_whole_groups():
+    labels, scores, _ = drawn(300)
+
+    def auc(rows):
+        return {"auc": roc_auc_score(labels[rows], scores[rows])}
+
+    low, high = intervals(np.arange(300), labels, auc)["auc"]
+    assert low < roc_auc_score(labels, scores) < high
+    # Every image four times over tells nothing new: with the copies in groups the interval stays, without it would halve.
+    labels, scores = np.tile(labels, 4), np.tile(scores, 4)
+    grouped = intervals(np.tile(np.arange(300), 4), labels, auc)["auc"]
+    alone = intervals(np.arange(1200), labels, auc)["auc"]
+    assert grouped[1] - grouped[0] == pytest.approx(high - low, rel=0.1)
+    assert alone[1] - alone[0] < 0.7 * (high - low)
+
+
+# Three tests before surgery for ovarian cancer, of the 43 patients who had all three: albumin, total protein, K-G score and
+# the outcome. DeLong et al. 1988; areas, errors and p-values as the SAS/STAT guide prints them (PROC LOGISTIC, ROC example).
+OVARIAN = """
+3.0 5.8 10 0 3.2 6.3 5 1 3.9 6.8 3 1 2.8 4.8 6 0 3.2 5.8 3 1 0.9 4.0 5 0 2.5 5.7 8 0 1.6 5.6 5 1 3.8 5.7 5 1 3.7 6.7 6 1
+3.2 5.4 4 1 3.8 6.6 6 1 4.1 6.6 5 1 3.6 5.7 5 1 4.3 7.0 4 1 3.6 6.7 4 0 2.3 4.4 6 1 4.2 7.6 4 0 4.0 6.6 6 0 3.5 5.8 6 1
+3.8 6.8 7 1 3.0 4.7 8 0 4.5 7.4 5 1 3.7 7.4 5 1 3.1 6.6 6 1 4.1 8.2 6 1 4.3 7.0 5 1 4.3 6.5 4 1 3.2 5.1 5 1 2.6 4.7 6 1
+3.3 6.8 6 0 1.7 4.0 7 0 3.7 6.1 5 1 3.3 6.3 7 1 4.2 7.7 6 1 3.5 6.2 5 1 2.9 5.7 9 0 2.1 4.8 7 1 2.8 6.2 8 0 4.0 7.0 7 1
+3.3 5.7 6 1 3.7 6.9 5 1 3.6 6.6 5 1
+"""
+
+
+def test_delong_on_its_published_example():
+    albumin, protein, score, outcome = np.array(OVARIAN.split(), float).reshape(-1, 4).T
+    aucs, covariance = auc_covariance(outcome, np.stack([10 - score, albumin, protein]))
+    assert aucs.round(4).tolist() == [0.7258, 0.7366, 0.6478]
+    assert np.sqrt(np.diag(covariance)).round(4).tolist() == [0.1028, 0.0927, 0.1000]
+    first = compare_auc(outcome, albumin, 10 - score)
+    assert (round(first.difference, 4), round(first.p, 4)) == (0.0108, 0.9102)
+    assert np.round(first.interval, 4).tolist() == [-0.1761, 0.1976]
+    second = compare_auc(outcome, protein, 10 - score)
+    assert (round(second.difference, 4), round(second.p, 4)) == (-0.0780, 0.4561)
+
+
+def test_delong_agrees_with_the_definition():
+    """The placements compared pair by pair, as the paper writes them."""
+    labels, scores, _ = drawn(60)
+    scores = scores.round(1)  # ties
+    sick, well = scores[labels == 1], scores[labels == 0]
+    wins = (sick[:, None] > well[None]) + 0.5 * (sick[:, None] == well[None])
+    variance = wins.mean(axis=1).var(ddof=1) / len(sick) + wins.mean(axis=0).var(ddof=1) / len(well)
+    aucs, covariance = auc_covariance(labels, scores[None])
+    assert aucs[0] == pytest.approx(wins.mean()) == pytest.approx(roc_auc_score(labels, scores))
+    assert covariance[0, 0] == pytest.approx(variance)
+    same = compare_auc(labels, scores, scores)
+    assert (same.difference, same.p) == (0.0, 1.0)
+
+
+def rows_of(labels, scores, groups, source="a") -> list[Row]:
+    rng = np.random.default_rng(5)
+    logits = np.log(scores / (1 - scores))
+    return [
+        Row(
+            id=f"{source}/{k}", source=source, patient=None if group % 5 else f"{source}/p{group}", group=int(group),
+            label=int(label), logit=float(logit), probability=float(score), birads=int(2 + 2 * label + rng.integers(2)),
+            device=("one", "two")[k % 2], marks=(True, False, None)[k % 3],
+            lesion_share=float("nan") if k % 7 == 0 else float(rng.random()), box_score=float(rng.random()),
+        )
+        for k, (label, score, group, logit) in enumerate(zip(labels, scores, groups, logits, strict=True))
+    ]  # fmt: skip
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path):
+    rows = rows_of(*drawn(30))
+    write_predictions(tmp_path / "p.csv", rows)
+    again = read_predictions(tmp_path / "p.csv")
+    assert repr(again) == repr(rows)  # nan is not equal to itself
+
+
+def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
+    labels, scores, groups = drawn()
+    rows = rows_of(labels, scores, groups) + rows_of(*drawn(200, seed=3), source="b")
+    (a, b) = figures_by_source(rows, 0.4, lambda source: f"role of {source}")
+    assert (a.name, a.role, a.images, a.malignant, a.groups) == ("a", "role of a", 400, labels.sum(), 200)
+    for name, value in figures_of(labels, scores, 0.4).items():
+        estimate = a.figures[name]
+        assert estimate.value == value
+        assert estimate.low <= value <= estimate.high or name == "ece"  # resampling only ever adds calibration error
+    assert a.auc_by_group == pytest.approx(roc_auc_score(*group_means(labels, scores, groups)))
+    by_name = {g.name: g for g in a.subgroups}
+    odd = np.arange(400) % 2 == 1
+    assert by_name["scanner two"].images == 200
+    assert by_name["scanner two"].auc.value == pytest.approx(roc_auc_score(labels[odd], scores[odd]))
+    assert by_name["scanner two"].sensitivity == pytest.approx((scores[odd & (labels == 1)] >= 0.4).mean())
+    assert by_name["BI-RADS 2"].auc is None  # benign alone
+    assert sum(by_name[f"lesion size: {third} third"].images for third in ("small", "middle", "large")) == 342
+    assert by_name["with burned-in marks"].images == 134
+    birads = np.array([row.birads for row in rows[:400]])
+    assert a.references["BI-RADS category"][0].value == pytest.approx(roc_auc_score(labels, birads))
+    assert a.references["box geometry"][1] == 400
+
+    evaluation = Evaluation("rcdnet", "0" * 64, 3, 1.5, 0.4, "a rule", ("x",), (a, b))
+    write_evaluation(tmp_path / "evaluation.json", evaluation)
+    assert repr(read_evaluation(tmp_path / "evaluation.json")) == repr(evaluation)
+    printed = table([("mine", evaluation)])
+    assert f"| {a.figures['auc'].value:.3f} [{a.figures['auc'].low:.3f}, {a.figures['auc'].high:.3f}] |" in printed
+    assert "BI-RADS category on a" in printed
+
+
+def test_the_operating_point_uses_the_first_source_alone():
+    labels, scores, _ = drawn()
+    logits = np.log(scores / (1 - scores))
+    sources = np.array(["a"] * 300 + ["b"] * 100)
+    temperature, threshold, rule = operating_point(labels, logits, sources)
+    calibrated = expit(logits / temperature)
+    found = (calibrated[:300] >= threshold)[labels[:300] == 1].mean()
+    assert found >= 0.95
+    assert threshold == pytest.approx(threshold_at_sensitivity(labels[:300], calibrated[:300], 0.95))
+    assert "95 % of the cancers" in rule
+
+
+def test_models_are_compared_on_the_same_images_only():
+    labels, scores, groups = drawn()
+    first = rows_of(labels, scores, groups)
+    second = [dataclasses.replace(row, probability=row.probability**2 * 0.9) for row in reversed(first)]
+    compared = compare_rows(first, second)
+    mean_labels, mean_scores = group_means(labels, scores, groups)
+    assert compared.first == pytest.approx(roc_auc_score(mean_labels, mean_scores))
+    assert compare_rows(first, second[1:]) is None
+
+
+def test_a_set_without_a_reference_has_none():
+    labels, scores, groups = drawn(60)
+    bare = [
+        dataclasses.replace(row, birads=None, device=None, marks=None, lesion_share=math.nan, box_score=math.nan)
+        for row in rows_of(labels, scores, groups)
+    ]
+    figures = set_figures("a", "", bare, 0.5)
+    assert (figures.references, figures.subgroups) == ({}, ())

@@ -1,0 +1,140 @@
+"""Every image of a run read once: canvas and lesion for the network, fingerprint for the split."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from rcdnet.errors import DatasetError, ImageError
+from rcdnet.images import read_scan
+from rcdnet.preprocessing import letterbox, prepare
+from train.duplicates import Fingerprint, fingerprint
+from train.sources import Sample
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Samples and, row by row, what was read of them.
+
+    canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
+    lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
+    masked: bool (N,), whether the sample has a mask.
+    skipped: a sentence for each sample that could not be read.
+    """
+
+    samples: tuple[Sample, ...]
+    canvases: np.ndarray = field(repr=False)
+    lesions: np.ndarray = field(repr=False)
+    masked: np.ndarray = field(repr=False)
+    fingerprints: tuple[Fingerprint, ...] = field(repr=False)
+    skipped: tuple[str, ...]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (N,), indices into `CLASSES`."""
+        return np.array([sample.label for sample in self.samples], np.int64)
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """int64: the row of each id; `DatasetError` names the first one that is not there."""
+        row = {sample.id: index for index, sample in enumerate(self.samples)}
+        if gone := [i for i in ids if i not in row]:
+            raise DatasetError(
+                f"{len(gone)} images of the split are not in the data, {gone[0]} first. Put them back where config.json "
+                "says the data lies, or begin a new run."
+            )
+        return np.array([row[i] for i in ids], np.int64)
+
+
+def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -> Decoded:
+    """Read all samples at `size` pixels, several at a time.
+
+    Raises:
+        DatasetError: a file is missing, damaged or does not fit its mask, unless `skip_broken`.
+    """
+    count = len(samples)
+    canvases, lesions = np.empty((count, size, size), np.uint8), np.zeros((count, size, size), np.uint8)
+    kept: list[Sample] = []
+    fingerprints: list[Fingerprint] = []
+    skipped: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        for sample, read in zip(samples, pool.map(lambda s: _read(s, size), samples), strict=True):
+            if isinstance(read, DatasetError):
+                if not skip_broken:
+                    raise read
+                skipped.append(str(read))
+                continue
+            row = len(kept)
+            canvases[row], lesions[row] = read[0], read[1]
+            kept.append(sample)
+            fingerprints.append(read[2])
+    rows = len(kept)
+    return Decoded(
+        samples=tuple(kept),
+        canvases=canvases[:rows],
+        lesions=lesions[:rows],
+        masked=np.array([bool(sample.masks) for sample in kept], bool),
+        fingerprints=tuple(fingerprints),
+        skipped=tuple(skipped),
+    )
+
+
+def read_pixels(sample: Sample) -> np.ndarray:
+    """The sample's grey image, uint8 (H, W), read exactly as an upload is; `DatasetError` names a file that is broken."""
+    try:
+        return read_scan(sample.path.read_bytes()).pixels
+    except OSError as error:
+        raise DatasetError(
+            f"{sample.id}: {sample.path.name} cannot be opened ({error.strerror}). Put it back."
+        ) from error
+    except ImageError as error:
+        raise DatasetError(f"{sample.id}: {error} Repair the file or leave it out.") from error
+
+
+def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
+    """The union of the sample's masks on the image's own pixels, bool (H, W).
+
+    Raises:
+        DatasetError: a mask is missing, damaged or of another size than the image.
+    """
+    lesion = np.zeros(shape, bool)
+    for path in sample.masks:
+        try:
+            # Not `read_scan`, which refuses the one flat colour of an empty mask.
+            with Image.open(path) as image:
+                mask = np.asarray(image.convert("L"))
+        except (OSError, SyntaxError) as error:
+            raise DatasetError(
+                f"The mask {path.name} is damaged ({error}). Leave the pair out or repair it."
+            ) from error
+        if mask.shape != shape:
+            raise DatasetError(
+                f"The mask {path.name} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {shape[1]} × {shape[0]}. "
+                "Leave the pair out or repair it."
+            )
+        lesion |= mask > 127
+    return lesion
+
+
+def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, Fingerprint] | DatasetError:
+    try:
+        pixels = read_pixels(sample)
+        canvas, frame = prepare(pixels, size)
+        mask = read_lesion(sample, pixels.shape)
+    except DatasetError as error:
+        return error
+    return canvas, letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127, fingerprint(pixels)
+
+
+def iterate_pixels(samples: Sequence[Sample]) -> Iterator[tuple[Sample, np.ndarray | DatasetError]]:
+    """Each sample with its pixels, or with the reason why there are none; several are read at a time."""
+
+    def attempt(sample: Sample) -> np.ndarray | DatasetError:
+        try:
+            return read_pixels(sample)
+        except DatasetError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        yield from zip(samples, pool.map(attempt, samples), strict=True)

@@ -1,0 +1,46 @@
+"""Whether two models differ in AUC on the same cases (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """AUC of the first and the second model, their difference with a 95 % interval, and the two-sided p-value."""
+
+    first: float
+    second: float
+    difference: float
+    interval: tuple[float, float]
+    p: float
+
+
+def compare_auc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:
+    """DeLong's test for two scores of the same independent cases; several views of a patient have to be averaged before.
+
+    Args:
+        labels: int (N,) of 0 and 1, both present. first, second: float (N,).
+    """
+    aucs, covariance = auc_covariance(labels, np.stack([first, second]))
+    difference = float(aucs[0] - aucs[1])
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    error = float(np.sqrt(max(variance, 0.0)))
+    p = 2 * norm.sf(abs(difference) / error) if error > 0 else float(difference == 0)
+    half = float(norm.ppf(0.975)) * error
+    return Comparison(float(aucs[0]), float(aucs[1]), difference, (difference - half, difference + half), float(p))
+
+
+def auc_covariance(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUC (K,) of scores float (K, N), and their covariance (K, K).
+
+    By midranks, as in Sun and Xu 2014 (doi:10.1109/LSP.2014.2337313), which give DeLong's placements without comparing pairs.
+    """
+    sick, well = scores[:, labels == 1], scores[:, labels == 0]
+    m, n = sick.shape[1], well.shape[1]
+    together = rankdata(np.concatenate([sick, well], axis=1), axis=1)
+    over_well = (together[:, :m] - rankdata(sick, axis=1)) / n  # share of the well that each sick case exceeds
+    under_sick = 1 - (together[:, m:] - rankdata(well, axis=1)) / m
+    covariance = np.atleast_2d(np.cov(over_well)) / m + np.atleast_2d(np.cov(under_sick)) / n
+    return over_well.mean(axis=1), covariance

@@ -1,0 +1,79 @@
+"""The data sets from their official places; needs the network, and pooch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rcdnet.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Release:
+    """Where a data set is published. sha256: of the archive, None where its authors published none."""
+
+    title: str
+    url: str
+    sha256: str | None
+    file_name: str
+    folder: str
+    licence: str
+
+
+RELEASES = {
+    "busbra": Release(
+        "BUS-BRA (Gómez-Flores et al. 2024, doi:10.1002/mp.16812)",
+        "https://zenodo.org/api/records/8231412/files/BUSBRA.zip/content",
+        "ba3e6ed19cc37c682d8d39e25435bbf8a555a12cb7e641b5f2117685c95580ff",
+        "BUSBRA.zip",
+        "BUSBRA",
+        "CC BY 4.0; whoever uses it cites it",
+    ),
+    "busi": Release(
+        "BUSI (Al-Dhabyani et al. 2020, doi:10.1016/j.dib.2019.104863)",
+        "https://scholar.cu.edu.eg/Dataset_BUSI.zip",
+        None,
+        "Dataset_BUSI.zip",
+        "Dataset_BUSI_with_GT",
+        "no licence file in the original; cite it, and do not pass its images on",
+    ),
+}
+
+
+def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
+    """Download, check and unpack a data set below `folder`; the place to give as --data. What is there is not fetched again.
+
+    Args:
+        url: another address of the same archive.
+
+    Raises:
+        DatasetError: no such data set, no network, or an archive that is not the published one.
+    """
+    import pooch
+
+    if name not in RELEASES:
+        raise DatasetError(f"There is nothing to fetch under {name!r}. The data sets are {', '.join(RELEASES)}.")
+    release = RELEASES[name]
+    address = url or release.url
+    try:
+        files = pooch.retrieve(
+            address,
+            known_hash=f"sha256:{release.sha256}" if release.sha256 else None,
+            fname=release.file_name,
+            path=folder,
+            processor=pooch.Unzip(extract_dir=name),
+            downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+        )
+    except ValueError as error:
+        raise DatasetError(
+            f"What lies at {address} is not the published archive of {release.title}: {error} Nothing was unpacked."
+        ) from error
+    except OSError as error:
+        raise DatasetError(
+            f"{release.title} could not be fetched from {address} ({type(error).__name__}). Check the network, or download it "
+            f"in a browser, unpack it, and give its folder as --data {name}=DIR."
+        ) from error
+    found = next((Path(f) for f in files if release.folder in Path(f).parts), None)
+    if found is None:
+        raise DatasetError(
+            f"The archive of {release.title} holds no folder {release.folder}. Give its folder as --data yourself."
+        )
+    return Path(*found.parts[: found.parts.index(release.folder) + 1])

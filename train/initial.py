@@ -1,0 +1,80 @@
+"""The weights a run starts from."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from rcdnet.checkpoint import load_checkpoint
+from rcdnet.errors import CheckpointError, ConfigError
+from rcdnet.registry import create_model, spec_of
+
+
+def starting_model(name: str, init: str) -> nn.Module:
+    """A network of `name`, ready to train.
+
+    Args:
+        init: "random"; "imagenet", from timm's cache or the network; "bundled", the app's own; or a safetensors file, of one
+            of this project's runs or of timm's ImageNet weights.
+
+    Raises:
+        ConfigError: the weights cannot be had, or do not fit.
+        NotTrained, CheckpointError: there are no bundled weights for `name`, or they are damaged.
+    """
+    title = spec_of(name).title
+    if init == "random":
+        return _with_small_head(create_model(name))
+    if init == "bundled":
+        return load_checkpoint(name)[0].train().requires_grad_(True)
+    if init == "imagenet":
+        try:
+            return _with_small_head(create_model(name, pretrained=True))
+        except Exception as error:  # the hub's own errors have no common root
+            raise ConfigError(
+                f"The ImageNet weights of {title} could not be fetched ({type(error).__name__}). Connect once to "
+                "huggingface.co, give a file of timm's weights as --init FILE, or start from --init random."
+            ) from error
+    return _from_file(name, Path(init))
+
+
+def _from_file(name: str, path: Path) -> nn.Module:
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"{path.name} cannot be read as safetensors ({error}). Expected weights of a run or of timm."
+        ) from error
+    model = create_model(name)
+    if tensors.keys() == model.state_dict().keys():
+        try:
+            model.load_state_dict(
+                {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+            )
+            return model
+        except RuntimeError as error:
+            raise CheckpointError(f"{path.name} does not fit {spec_of(name).title}: {error}") from error
+    # timm itself is silent about weights that are missing from a file.
+    if missing := _trunk_names(model) - tensors.keys():
+        wanted = "efficientnet_b0" if name == "rcdnet" else spec_of(name).timm_name
+        raise ConfigError(
+            f"{path.name} fits neither {spec_of(name).title} nor timm's {wanted}: {len(missing)} tensors are missing, "
+            f"{min(missing)} among them. Choose another file."
+        )
+    return _with_small_head(create_model(name, pretrained=True, weights_file=path))
+
+
+def _trunk_names(model: nn.Module) -> set[str]:
+    """The tensors that timm's ImageNet weights have to bring: all but the classifier, and of RcdNet those of its trunk."""
+    classifier = next(name for name, module in model.named_modules() if module is model.get_classifier())
+    names = {
+        k for k in model.state_dict() if not k.endswith("num_batches_tracked") and not k.startswith(f"{classifier}.")
+    }
+    trunk = {k.removeprefix("trunk.") for k in names if k.startswith("trunk.")}
+    return trunk or names
+
+
+def _with_small_head(model: nn.Module) -> nn.Module:
+    # timm draws MobileNetV2's last layer from a range that is right for 1000 classes and far too wide for two.
+    nn.init.trunc_normal_(model.get_classifier().weight, std=0.02)
+    return model

@@ -1,0 +1,105 @@
+"""`predictions.csv`: what a model said about each image, and all that its figures are computed from."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from rcdnet.errors import DatasetError
+from train.decode import iterate_pixels
+from train.marks import find_marks
+from train.references import box_scores, lesion_share
+from train.sources import Sample
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image.
+
+    group: patient or near-duplicate group. logit: log-odds of malignancy as the network gives them. probability: the same
+    after the temperature, as the app shows it. marks: burned-in text or calipers were found. lesion_share: of the image's
+    area. box_score: the reference by box geometry. The last five are nan or None where nothing is known.
+    """
+
+    id: str
+    source: str
+    patient: str | None
+    group: int
+    label: int
+    logit: float
+    probability: float
+    birads: int | None
+    device: str | None
+    marks: bool | None
+    lesion_share: float
+    box_score: float
+
+
+def predictions(
+    samples: Sequence[Sample], groups: Sequence[int], logits: np.ndarray, temperature: float, training: Sequence[Sample]
+) -> list[Row]:
+    """Rows for samples with their logits float (N,), in order; `training` is what the box reference is fitted on."""
+    found = {s.id: None if not isinstance(p, np.ndarray) else bool(find_marks(p)) for s, p in iterate_pixels(samples)}
+    boxes = box_scores(training, samples)
+    return [
+        Row(
+            id=s.id,
+            source=s.source,
+            patient=s.patient,
+            group=int(group),
+            label=s.label,
+            logit=float(logit),
+            probability=float(expit(logit / temperature)),
+            birads=s.birads,
+            device=s.device,
+            marks=found[s.id],
+            lesion_share=lesion_share(s),
+            box_score=float(box),
+        )
+        for s, group, logit, box in zip(samples, groups, logits, boxes, strict=True)
+    ]
+
+
+def write_predictions(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows with a header; floats whole, so that what is read gives the same figures to the last digit."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(
+                {k: "" if v is None or v != v else int(v) if isinstance(v, bool) else v for k, v in asdict(row).items()}
+            )
+
+
+def read_predictions(path: Path) -> list[Row]:
+    """The rows of a predictions file; `DatasetError` if there is none or it is damaged."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_row(record) for record in csv.DictReader(file)]
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(
+            f"{path} holds no predictions ({error}). Make them with: python -m train evaluate RUN"
+        ) from error
+
+
+def _row(record: dict[str, str]) -> Row:
+    def number(name: str) -> float:
+        return float(record[name]) if record[name] else float("nan")
+
+    return Row(
+        id=record["id"],
+        source=record["source"],
+        patient=record["patient"] or None,
+        group=int(record["group"]),
+        label=int(record["label"]),
+        logit=float(record["logit"]),
+        probability=float(record["probability"]),
+        birads=int(record["birads"]) if record["birads"] else None,
+        device=record["device"] or None,
+        marks=bool(int(record["marks"])) if record["marks"] else None,
+        lesion_share=number("lesion_share"),
+        box_score=number("box_score"),
+    )
