@@ -53,9 +53,9 @@ class RcdNet(nn.Module):
         """float (N, C, S, S) to float (N, 1280, S/32, S/32), the maps that Grad-CAM explains."""
         return self.cbam(self.dsc(self.trunk(x)[-1]))
 
-    def forward_head(self, features: torch.Tensor) -> torch.Tensor:
-        """float (N, 1280, h, w) to logits float (N, num_classes)."""
-        return self.head(features)
+    def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """float (N, 1280, h, w) to logits float (N, num_classes), or to what the linear layer sees, float (N, 1280)."""
+        return self.head(features, pre_logits=pre_logits)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float (N, C, S, S) to logits float (N, num_classes)."""

@@ -30,7 +30,7 @@ from train.assess import evaluate_elsewhere, ship
 from train.augment import augment, draw_moves
 from train.config import TrainConfig
 from train.decode import decode
-from train.decoder import LesionDecoder, Supervised, lesion_loss
+from train.decoder import LesionDecoder, Supervised, birads_loss, lesion_loss
 from train.events import Epoch, Failed, Finished, Started, Stopped, read_events
 from train.initial import starting_model
 from train.loop import _share, logits_of
@@ -42,7 +42,7 @@ from train.splits import Split
 TINY = [
     "--model", "mobilenetv2", "--init", "random", "--epochs", "3", "--batch-size", "8", "--start-size", "64",
     "--full-size-epochs", "1", "--mask-weight", "1", "--ema", "0.9", "--noise", "0.02", "--gamma", "1.2", "--gain", "0.1",
-    "--softened", "0.5",
+    "--softened", "0.5", "--birads-weight", "0.5",
 ]  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_the_files_of_a_run(run):
     assert (started.training, started.validation) == (len(split.train), len(split.validation))
     for epoch in epochs:
         assert epoch.loss > 0
-        assert epoch.lesion_loss > 0
+        assert epoch.added_loss > 0
         assert epoch.images_per_second > 0
         assert epoch.validation_auc == pytest.approx(np.mean(list(epoch.auc_by_source.values())))
         false_alarms, found = epoch.roc
@@ -363,6 +363,9 @@ def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys):
     assert main(["evaluate", "rcdnet", "--data", f"busi={busi}"]) == 1
     assert "Give one with --out" in capsys.readouterr().err
     assert main(["evaluate", "rcdnet", "--data", f"busi={busi}", "--out", str(tmp_path / "e")]) == 0
+    file = ROOT / "assets" / "weights" / "rcdnet.safetensors"
+    assert main(["evaluate", str(file), "--data", f"busi={busi}", "--out", str(tmp_path / "f")]) == 0
+    assert (tmp_path / "e" / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()
     assert "was not checked" in json.loads((tmp_path / "e" / "evaluation.json").read_text())["sets"][0]["role"]
 
 
@@ -422,7 +425,7 @@ def test_a_table_of_images_trains_without_masks_and_a_run_may_use_all_of_them(bu
     arguments = [*TINY, "--data", f"folder={table}", "--epochs", "1", "--full-size-epochs", "0", "--split", "all"]
     assert main(["fit", *arguments, "--out", str(out)]) == 0
     (epoch,) = [e for e in read_events(out / "events.jsonl") if isinstance(e, Epoch)]
-    assert (epoch.lesion_loss, epoch.validation_auc, epoch.roc, epoch.best) == (0.0, None, None, True)
+    assert (epoch.added_loss, epoch.validation_auc, epoch.roc, epoch.best) == (0.0, None, None, True)
     assert json.loads((out / "best.json").read_text())["epoch"] == 1
     assert not (out / "predictions.csv").exists()
 
@@ -443,13 +446,13 @@ def test_a_run_can_be_given_its_split(run, data, tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_takes_the_lesion_decoder(name):
-    net = Supervised(create_model(name), 224, decoder=True).train()
-    logits, pixels = net(torch.randn(2, 1, 128, 128))
+    net = Supervised(create_model(name), 224, decoder=True, birads=True).train()
+    logits, pixels, category = net(torch.randn(2, 1, 128, 128))
     assert logits.shape == (2, 2)
     assert pixels.shape[:2] == (2, 3)
     lesions = torch.zeros(2, 2, 128, 128)
     lesions[0, 0] = lesions[1, 1] = 1
-    (logits.sum() + lesion_loss(pixels, lesions, torch.tensor([True, True]))).backward()
+    (logits.sum() + category.sum() + lesion_loss(pixels, lesions, torch.tensor([True, True]))).backward()
     assert next(net.model.parameters()).grad.abs().sum() > 0
 
 
@@ -463,6 +466,14 @@ def test_lesion_loss_is_small_for_the_right_pixels_and_large_for_the_wrong_class
     assert lesion_loss(logits, lesions.flip(1), torch.tensor([False])) == 0
     both = lesion_loss(logits.repeat(2, 1, 1, 1), torch.cat([lesions, lesions.flip(1)]), torch.tensor([True, False]))
     assert both == lesion_loss(logits, lesions, known)
+
+
+def test_birads_counts_where_it_is_known():
+    logits = torch.tensor([10.0, -10.0, 10.0])
+    suspicion = torch.tensor([1.0, 0.0, 0.0])
+    assert birads_loss(logits, suspicion, torch.tensor([True, True, False])) < 0.001
+    assert birads_loss(logits, suspicion, torch.tensor([False, False, True])) > 9
+    assert birads_loss(logits, suspicion, torch.tensor([False] * 3)) == 0
 
 
 def test_the_decoder_keeps_the_finest_maps_size():

@@ -10,7 +10,7 @@ from train.config import PRESETS, TrainConfig, kind_of, preset
 from train.events import Epoch, Failed, Finished, Started, Stopped, event_of, line_of, read_events
 
 EPOCH = Epoch(
-    epoch=1, size=224, loss=0.5, lesion_loss=0.0, accuracy=0.7, validation_loss=0.6, validation_accuracy=0.6,
+    epoch=1, size=224, loss=0.5, added_loss=0.0, accuracy=0.7, validation_loss=0.6, validation_accuracy=0.6,
     validation_auc=0.7, auc_by_source={"busi": 0.7}, roc=((0.0, 1.0), (0.0, 1.0)), best=True, learning_rate=1e-3, seconds=2.0,
     images_per_second=9.0, gpu_memory_mib=None,
 )  # fmt: skip

@@ -68,6 +68,20 @@ def test_busbra_brings_all_that_its_table_knows(busbra):
     assert decoded.masked.all()
 
 
+def test_without_its_mask_a_lesion_is_the_ellipse_in_its_box(busbra, tmp_path):
+    folder = tmp_path / "busbra"
+    shutil.copytree(busbra, folder)
+    (folder / "Masks" / "mask_0002-l.png").unlink()
+    with_mask, without = (next(s for s in read_busbra(f) if s.id == "busbra/bus_0002-l") for f in (busbra, folder))
+    assert without.masks == ()
+    mask, ellipse = (read_lesion(s, (440, 520)) for s in (with_mask, without))
+    assert 2 * (mask & ellipse).sum() / (mask.sum() + ellipse.sum()) > 0.9
+    decoded = decode([without, dataclasses.replace(without, box=None, birads=None)], 64)
+    assert decoded.masked.tolist() == [True, False]
+    assert decoded.suspicion[0] == pytest.approx(1 / 3)
+    assert np.isnan(decoded.suspicion[1])
+
+
 def test_a_folder_of_classes_and_a_table(busi, tmp_path):
     classes = tmp_path / "clinic"
     for name in ("benign", "malignant"):

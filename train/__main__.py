@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("evaluate", help="score weights on images that they were not trained on")
     command.set_defaults(run=_evaluate)
-    command.add_argument("weights", help="folder of a run, or the name of a bundled model")
+    command.add_argument("weights", help="folder of a run, the name of a bundled model, or a weight file with its card")
     command.add_argument("--data", action="append", default=[], metavar="SOURCE=DIR", type=_source,
                          help="an external test set, instead of the run's validation images")  # fmt: skip
     command.add_argument("--out", type=Path, help="folder for the figures of an external test")

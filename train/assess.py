@@ -96,18 +96,20 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
     Images that a run trained on or validated with, and near-copies of them, are left out and listed.
 
     Args:
-        weights: a run's folder, or the name of a bundled model, whose training images are not known here.
+        weights: a run's folder; or the name of a bundled model, or a weight file with its card beside it, whose training images
+            are not known here.
         out: folder for `predictions.csv` and `evaluation.json`; a run has one of its own, `external/NAME`.
 
     Raises:
         DatasetError: nothing is left to evaluate on, or `out` is missing.
     """
     run = Path(weights)
-    if str(weights) in MODELS and not (run / "config.json").exists():
+    if (run.suffix == ".safetensors" or str(weights) in MODELS) and not (run / "config.json").exists():
         if out is None:
-            raise DatasetError("Bundled weights have no folder of their own. Give one with --out.")
-        card = read_card(str(weights))
-        content = (WEIGHTS_FOLDER / f"{weights}.safetensors").read_bytes()
+            raise DatasetError("Weights outside a run have no folder of their own. Give one with --out.")
+        folder = run.parent if run.suffix else WEIGHTS_FOLDER
+        card = read_card(run.stem, folder)
+        content = (folder / f"{run.stem}.safetensors").read_bytes()
         model, own, epoch = card.model, None, None
         temperature, threshold, rule = card.temperature, card.threshold, card.threshold_rule
     else:
@@ -132,10 +134,10 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         model, digest, epoch, temperature, threshold, rule, tuple(sorted(left_out)),
         figures_by_source(rows, threshold, lambda source: role),
     )  # fmt: skip
-    folder = out or run / "external" / "+".join(dict.fromkeys(row.source for row in rows))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_predictions(folder / "predictions.csv", rows)
-    write_evaluation(folder / "evaluation.json", evaluation)
+    place = out or run / "external" / "+".join(dict.fromkeys(row.source for row in rows))
+    place.mkdir(parents=True, exist_ok=True)
+    write_predictions(place / "predictions.csv", rows)
+    write_evaluation(place / "evaluation.json", evaluation)
     return evaluation
 
 

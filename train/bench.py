@@ -21,7 +21,7 @@ from rcdnet.preprocessing import MEAN, STD, prepare
 from rcdnet.registry import create_model, spec_of
 from train.augment import augment, draw_moves
 from train.config import TrainConfig
-from train.loop import Engine, accelerator_for
+from train.engine import Engine, Truth, accelerator_for
 
 IMAGES = 512
 SIDE = (400, 500)
@@ -72,7 +72,8 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4, workers:
     canvases = torch.from_numpy(rng.integers(0, 256, (IMAGES, size, size), dtype=np.uint8)).to(device)
     lesions = (canvases > 200).to(torch.uint8) if config.mask_weight else None
     labels = (torch.arange(IMAGES) % 2).to(device)
-    masked = torch.ones(IMAGES, dtype=torch.bool, device=device)
+    known = torch.ones(IMAGES, device=device)
+    truth = Truth(labels, known.bool(), known)
     generator, coin = torch.Generator(device=device).manual_seed(0), np.random.default_rng(0)
     done = 0
 
@@ -82,16 +83,17 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4, workers:
             rows = torch.randperm(IMAGES, generator=generator, device=device)[:batch]
             moves = draw_moves(config, batch, size, generator, coin)
             grey, lesion = augment(canvases[rows], lesions[rows] if lesions is not None else None, size, moves)
-            engine.step(done, grey, lesion, labels[rows], masked[rows])
+            engine.step(done, grey, lesion, truth.of(rows))
             done += 1
 
+    first = truth.of(torch.arange(batch, device=device))
     ready = torch.rand(batch, 1, size, size, device=device)
     ready_lesions = (ready > 0.8).float() if config.mask_weight else None
 
     def ceiling_steps() -> None:
         nonlocal done
         for _ in range(steps):
-            engine.step(done, ready.clone(), ready_lesions, labels[:batch], masked[:batch])
+            engine.step(done, ready.clone(), ready_lesions, first)
             done += 1
 
     plain_steps = _plain(config, scans, size, workers, steps, accelerator)

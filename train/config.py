@@ -82,6 +82,12 @@ class TrainConfig:
     mask_weight: float = setting(
         0.0, "weight of the lesion masks as supervision, where there are any; 0 turns it off", low=0.0, high=100.0
     )
+    birads_weight: float = setting(
+        0.0,
+        "weight of the radiologist's BI-RADS category as a second target, where it is known; 0 turns it off",
+        low=0.0,
+        high=100.0,
+    )
     precision: str = setting(
         "auto", "auto is bf16 on a GPU that has it and fp32 elsewhere", choices=("auto", "fp32", "bf16")
     )

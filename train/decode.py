@@ -20,7 +20,7 @@ class Decoded:
 
     canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
     lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
-    masked: bool (N,), whether the sample has a mask.
+    masked: bool (N,), whether the lesion is known.
     skipped: a sentence for each sample that could not be read.
     """
 
@@ -30,6 +30,13 @@ class Decoded:
     masked: np.ndarray = field(repr=False)
     fingerprints: tuple[Fingerprint, ...] = field(repr=False)
     skipped: tuple[str, ...]
+
+    @property
+    def suspicion(self) -> np.ndarray:
+        """float32 (N,): the radiologist's BI-RADS category, 0 for 2 and 1 for 5; nan where it is not known."""
+        return np.array([np.nan if s.birads is None else (s.birads - 2) / 3 for s in self.samples], np.float32).clip(
+            0, 1
+        )
 
     @property
     def labels(self) -> np.ndarray:
@@ -74,7 +81,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
         samples=tuple(kept),
         canvases=canvases[:rows],
         lesions=lesions[:rows],
-        masked=np.array([bool(sample.masks) for sample in kept], bool),
+        masked=np.array([bool(sample.masks or sample.box) for sample in kept], bool),
         fingerprints=tuple(fingerprints),
         skipped=tuple(skipped),
     )
@@ -93,12 +100,17 @@ def read_pixels(sample: Sample) -> np.ndarray:
 
 
 def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
-    """The union of the sample's masks on the image's own pixels, bool (H, W).
+    """The union of the sample's masks on the image's own pixels, bool (H, W); the ellipse in its box where it has no mask.
 
     Raises:
         DatasetError: a mask is missing, damaged or of another size than the image.
     """
     lesion = np.zeros(shape, bool)
+    if not sample.masks and sample.box:
+        x, y, width, height = sample.box
+        rows, columns = np.ogrid[: shape[0], : shape[1]]
+        across, down = (columns + 0.5 - x - width / 2) / (width / 2), (rows + 0.5 - y - height / 2) / (height / 2)
+        return across**2 + down**2 <= 1
     for path in sample.masks:
         try:
             # Not `read_scan`, which refuses the one flat colour of an empty mask.

@@ -35,23 +35,44 @@ class LesionDecoder(nn.Module):
 
 
 class Supervised(nn.Module):
-    """A model, with the lesion decoder on its trunk where masks supervise."""
+    """A model with what supervises it beside the label, and is dropped after training.
 
-    def __init__(self, model: nn.Module, size: int, *, decoder: bool):
+    The lesion decoder sits on the trunk's maps, the BI-RADS layer beside the classifier.
+    """
+
+    def __init__(self, model: nn.Module, size: int, *, decoder: bool, birads: bool = False):
         super().__init__()
         self.model = model
-        self.decoder = None
+        self.decoder = self.birads = None
+        with torch.no_grad():
+            features, maps = model.eval().forward_intermediates(torch.zeros(1, 1, size, size))
+            width = model.forward_head(features, pre_logits=True).shape[1]
         if decoder:
-            with torch.no_grad():
-                maps = model.eval().forward_intermediates(torch.zeros(1, 1, size, size))[1][-LEVELS:]
-            self.decoder = LesionDecoder([m.shape[1] for m in maps])
+            self.decoder = LesionDecoder([m.shape[1] for m in maps[-LEVELS:]])
+        if birads:
+            self.birads = nn.Linear(width, 1)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Normalised images float (N, 1, S, S) to class logits (N, 2) and pixel logits (N, 3, h, w), or None."""
-        if self.decoder is None:
-            return self.model(x), None
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Normalised images float (N, 1, S, S) to class logits (N, 2), pixel logits (N, 3, h, w) and BI-RADS logits (N,).
+
+        The last two are None where nothing asks for them.
+        """
+        if self.decoder is None and self.birads is None:
+            return self.model(x), None, None
         features, maps = self.model.forward_intermediates(x)
-        return self.model.forward_head(features), self.decoder(maps[-LEVELS:])
+        pixels = self.decoder(maps[-LEVELS:]) if self.decoder else None
+        category = self.birads(self.model.forward_head(features, pre_logits=True))[:, 0] if self.birads else None
+        return self.model.forward_head(features), pixels, category
+
+
+def birads_loss(logits: torch.Tensor, suspicion: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy with the category's suspicion, 0 for BI-RADS 2 and 1 for BI-RADS 5, where it is known.
+
+    Args:
+        logits, suspicion: float (N,). known: bool (N,).
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, suspicion, reduction="none") * known
+    return losses.sum() / known.sum().clamp(min=1)
 
 
 def lesion_loss(logits: torch.Tensor, lesions: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:

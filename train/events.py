@@ -37,7 +37,8 @@ class Step:
 class Epoch:
     """An epoch ended, counted from 1.
 
-    loss: cross-entropy on training images, as augmented. lesion_loss: of the masks, 0 where none are used.
+    loss: cross-entropy on training images, as augmented. added_loss: of masks and BI-RADS, weighted, 0 where
+    neither is used.
     accuracy: share of training images called right, Mixup counting by its larger part. validation_*: of the weights that
     are kept, at threshold 0.5; None where nothing validates. validation_auc: mean of `auc_by_source`.
     roc: false and true positive rates over all validation images. best: whether `validation_auc` is the highest so far.
@@ -48,7 +49,7 @@ class Epoch:
     epoch: int
     size: int
     loss: float
-    lesion_loss: float
+    added_loss: float
     accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None

@@ -8,22 +8,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from sklearn.metrics import roc_auc_score, roc_curve
-from timm.data import Mixup
-from timm.layers import convert_sync_batchnorm
-from timm.loss import SoftTargetCrossEntropy
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.errors import ConfigError, DatasetError, Diverged
+from rcdnet.errors import DatasetError, Diverged
 from rcdnet.preprocessing import normalise
-from rcdnet.registry import CLASSES, spec_of
 from train.augment import augment, draw_moves
 from train.config import TrainConfig
 from train.decode import Decoded
-from train.decoder import Supervised, lesion_loss
+from train.engine import Engine, Truth
 from train.events import Epoch, Finished, Started, Step, line_of
 from train.initial import starting_model
 from train.splits import Split
@@ -31,95 +24,6 @@ from train.state import Progress, restore_state, save_state
 
 CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 VALIDATION_BATCH = 64
-
-
-def accelerator_for(config: TrainConfig) -> Accelerator:
-    """Accelerate's view of the devices: one, or as many as `accelerate launch` or torchrun started.
-
-    Raises:
-        ConfigError: bf16 was asked for where there is none, or the batch cannot be divided over the devices.
-    """
-    cuda = torch.cuda.is_available()
-    bf16 = cuda and torch.cuda.is_bf16_supported()
-    if config.precision == "bf16" and not bf16:
-        raise ConfigError("precision is bf16, which no device here has. Choose auto or fp32.")
-    accelerator = Accelerator(cpu=not cuda, mixed_precision="bf16" if bf16 and config.precision != "fp32" else "no")
-    if config.batch_size % (2 * accelerator.num_processes):
-        raise ConfigError(
-            f"batch_size is {config.batch_size}; with {accelerator.num_processes} devices a multiple of "
-            f"{2 * accelerator.num_processes} is expected."
-        )
-    return accelerator
-
-
-class Engine:
-    """A model in training on one device: its data, its augmentation and its step. `fit` drives it, `train.bench` times it."""
-
-    def __init__(self, config: TrainConfig, model: nn.Module, steps: int, accelerator: Accelerator):
-        self.config, self.steps, self.accelerator = config, steps, accelerator
-        size = spec_of(config.model).input_size
-        self.raw = Supervised(model, size, decoder=config.mask_weight > 0).to(memory_format=torch.channels_last)
-        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-            self.raw = convert_sync_batchnorm(self.raw)
-        self.raw = self.raw.to(accelerator.device).train()
-        self.average = ModelEmaV3(self.raw, decay=config.ema) if config.ema else None
-        self.optimiser = create_optimizer_v2(
-            self.raw,
-            config.optimizer,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=accelerator.device.type == "cuda" or None,
-        )
-        # It computes the rate of any step from its number alone, so a resumed run needs no state of it.
-        self.schedule = create_scheduler_v2(
-            self.optimiser,
-            "cosine",
-            num_epochs=config.epochs,
-            warmup_epochs=config.warmup_epochs,
-            warmup_lr=config.learning_rate / 25,
-            min_lr=config.learning_rate / 1000,
-            step_on_epochs=False,
-            updates_per_epoch=steps,
-        )[0]
-        self.mixup = Mixup(
-            mixup_alpha=config.mixup, prob=float(config.mixup > 0), label_smoothing=config.label_smoothing,
-            num_classes=len(CLASSES),
-        )  # fmt: skip
-        self.class_loss = SoftTargetCrossEntropy()
-        self.net = accelerator.prepare(self.raw)
-        if config.compile:
-            self.net = torch.compile(self.net)
-
-    @property
-    def kept(self) -> Supervised:
-        """The network whose weights are kept: the averaged one, or the one that trains."""
-        return self.average.module if self.average else self.raw
-
-    def step(
-        self, number: int, grey: torch.Tensor, lesions: torch.Tensor | None, labels: torch.Tensor, masked: torch.Tensor
-    ) -> torch.Tensor:
-        """One update on augmented images, counted from 0; its class loss, lesion loss and share called right, float (3,)."""
-        self.schedule.step_update(number)
-        x = grey
-        if lesions is not None:  # mixed in one piece with the image they belong to
-            own = F.one_hot(labels, len(CLASSES)).view(-1, len(CLASSES), 1, 1)
-            x = torch.cat([grey, lesions * own], dim=1)
-        np.random.seed([self.config.seed, number])
-        x, targets = self.mixup(x, labels)
-        logits, pixels = self.net(normalise(x[:, :1]).contiguous(memory_format=torch.channels_last))
-        class_loss = self.class_loss(logits, targets)
-        mask_loss = torch.zeros((), device=grey.device)
-        if pixels is not None:
-            known = masked & masked.flip(0) if self.config.mixup else masked
-            mask_loss = lesion_loss(pixels.float(), x[:, 1:], known)
-        self.optimiser.zero_grad()
-        self.accelerator.backward(class_loss + self.config.mask_weight * mask_loss)
-        self.accelerator.clip_grad_norm_(self.raw.parameters(), 5.0)
-        self.optimiser.step()
-        if self.average:
-            self.average.update(self.raw)
-        right = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
-        return torch.stack([class_loss, mask_loss, right]).detach()
 
 
 def fit(
@@ -145,9 +49,8 @@ def fit(
     engine = Engine(config, starting_model(config.model, config.init), steps, accelerator)
     progress = restore_state(out, config.model, engine.raw, engine.kept, engine.optimiser)
     with_masks = config.mask_weight > 0
-    canvases, masked, labels = (
-        torch.from_numpy(a[rows]).to(device) for a in (decoded.canvases, decoded.masked, decoded.labels)
-    )
+    canvases = torch.from_numpy(decoded.canvases[rows]).to(device)
+    truth = Truth(*(torch.from_numpy(a[rows]).to(device) for a in (decoded.labels, decoded.masked, decoded.suspicion)))
     lesions = torch.from_numpy(decoded.lesions[rows]).to(device) if with_masks else None
     validation = torch.from_numpy(decoded.canvases[held_out]).to(device)
     yield Started(
@@ -174,7 +77,7 @@ def fit(
             grey, lesion = augment(
                 canvases[chosen], lesions[chosen] if lesions is not None else None, size, moves.of(mine)
             )
-            sums += engine.step(epoch * steps + step, grey, lesion, labels[chosen], masked[chosen])
+            sums += engine.step(epoch * steps + step, grey, lesion, truth.of(chosen))
             if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
                 _check(sums, epoch, config)
             yield Step(epoch + 1, step + 1, steps)
@@ -198,7 +101,7 @@ def fit(
 
 def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, progress) -> Epoch:
     """The event of an epoch that ended, with the kept weights validated at the size they will be used at."""
-    class_loss, mask_loss, accuracy = sums.tolist()
+    class_loss, added, accuracy = sums.tolist()
     figures: dict = {"validation_loss": None, "validation_accuracy": None, "validation_auc": None, "roc": None}
     auc_by_source: dict[str, float] = {}
     if len(held_out):
@@ -218,7 +121,7 @@ def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, 
         epoch=epoch + 1,
         size=config.size_at(epoch),
         loss=class_loss,
-        lesion_loss=mask_loss,
+        added_loss=added,
         accuracy=accuracy,
         **figures,
         auc_by_source=auc_by_source,

@@ -26,8 +26,9 @@ from train.assess import evaluate_run
 from train.compare import table
 from train.config import TrainConfig
 from train.decode import Decoded, decode
+from train.engine import accelerator_for
 from train.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
-from train.loop import accelerator_for, fit
+from train.loop import fit
 from train.sources import read_sources
 from train.splits import Split, make_split
 from train.state import read_progress, write_whole
@@ -201,9 +202,9 @@ def sentence(event: Event) -> str:
             )
         case Epoch():
             aucs = "".join(f", AUC {source} {auc:.3f}" for source, auc in event.auc_by_source.items())
-            lesion = f", lesion {event.lesion_loss:.3f}" if event.lesion_loss else ""
+            added = f", added {event.added_loss:.3f}" if event.added_loss else ""
             return (
-                f"Epoch {event.epoch}, {event.size} px: loss {event.loss:.3f}{lesion}, accuracy {event.accuracy:.3f}; "
+                f"Epoch {event.epoch}, {event.size} px: loss {event.loss:.3f}{added}, accuracy {event.accuracy:.3f}; "
                 f"{event.images_per_second:.1f} images/s{aucs}{', best' if event.best else ''}"
             )
         case Finished():

@@ -61,6 +61,7 @@ def read_busi(folder: Path) -> list[Sample]:
 def read_busbra(folder: Path) -> list[Sample]:
     """BUS-BRA's images with pathology, patient, official fold, BI-RADS category, scanner and lesion box."""
     folds = {row["ID"]: int(row["kFold"]) for row in _rows(folder / "5-fold-cv.csv", ("ID", "kFold"))}
+    masks = {path.stem.replace("mask", "bus", 1): (path,) for path in (folder / "Masks").glob("*.png")}
     columns = ("ID", "Case", "Pathology")
     return [
         Sample(
@@ -70,7 +71,7 @@ def read_busbra(folder: Path) -> list[Sample]:
             label=_label(row["Pathology"], row["ID"]),
             patient=f"busbra/{row['Case']}",
             fold=folds.get(row["ID"]),
-            masks=(folder / "Masks" / f"{row['ID'].replace('bus', 'mask', 1)}.png",),
+            masks=masks.get(row["ID"], ()),
             birads=int(row["BIRADS"]) if row.get("BIRADS") else None,
             device=row.get("Device") or None,
             box=tuple(json.loads(row["BBOX"])) if row.get("BBOX") else None,
