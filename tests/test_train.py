@@ -26,18 +26,22 @@ from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import ConfigError, DatasetError, NotTrained, RunFailed
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
-from train.assess import evaluate_elsewhere, ship
+from train.assess import evaluate_elsewhere
 from train.augment import augment, draw_moves
 from train.config import TrainConfig
 from train.decode import decode
 from train.decoder import LesionDecoder, Supervised, birads_loss, lesion_loss
+from train.engine import Engine, Images, accelerator_for, share_of
 from train.events import Epoch, Failed, Finished, Started, Stopped, read_events
+from train.files import append_line, whole_lines, write_whole
 from train.initial import starting_model
-from train.loop import _share, logits_of
+from train.loop import logits_of
 from train.predictions import read_predictions
 from train.run import start
+from train.ship import ship
 from train.sources import read_sources
 from train.splits import Split
+from train.state import Progress, restore_state, save_state
 
 TINY = [
     "--model", "mobilenetv2", "--init", "random", "--epochs", "3", "--batch-size", "8", "--start-size", "64",
@@ -157,7 +161,6 @@ def test_an_epoch_line_lost_to_a_kill_is_written_again(run, tmp_path):
     out = copied(run, tmp_path / "lost")
     lines = (out / "events.jsonl").read_text().splitlines(keepends=True)
     (out / "events.jsonl").write_text("".join(lines[:3]))  # killed before the line of epoch 3
-    (out / "best.json").unlink()  # and before the best weights, if that was the best epoch
     assert main(["fit", "--resume", str(out)]) == 0
     events = read_events(out / "events.jsonl")
     assert events[:4] == read_events(run / "events.jsonl")[:4]
@@ -299,11 +302,12 @@ def test_two_processes_train_as_one(busi, tmp_path):
 def test_a_share_of_the_batch_keeps_mixups_pairs_together():
     class Two:
         num_processes = 2
+        device = torch.device("cpu")
 
         def __init__(self, index: int):
             self.process_index = index
 
-    first, second = (_share(8, Two(k)) for k in (0, 1))
+    first, second = (share_of(8, Two(k)) for k in (0, 1))
     assert sorted([*first.tolist(), *second.tolist()]) == list(range(8))
     for share in (first, second):
         assert (share + share.flip(0) == 7).all()
@@ -345,7 +349,7 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     shutil.copy(busi / "benign" / "benign (2).png", place / "benign" / "seen.png")
     out = copied(run, tmp_path / "run")
     assert main(["evaluate", str(out), "--data", f"folder={place}"]) == 0
-    assert "1 images were left out" in capsys.readouterr().out
+    assert "Left out: clinic/benign/seen.png: the run knows it, or a near-copy of it" in capsys.readouterr().out
     folder = out / "external" / "clinic"
     rows = read_predictions(folder / "predictions.csv")
     assert len(rows) == 8
@@ -353,7 +357,7 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     inside = json.loads((out / "evaluation.json").read_text())
     outside = json.loads((folder / "evaluation.json").read_text())
     assert (outside["threshold"], outside["temperature"]) == (inside["threshold"], inside["temperature"])
-    assert outside["left_out"] == ["clinic/benign/seen.png"]
+    assert outside["left_out"] == ["clinic/benign/seen.png: the run knows it, or a near-copy of it"]
     assert "nothing was chosen here" in outside["sets"][0]["role"]
     with pytest.raises(DatasetError, match="was used in training"):
         evaluate_elsewhere(out, [("busi", str(busi))])
@@ -428,6 +432,12 @@ def test_a_table_of_images_trains_without_masks_and_a_run_may_use_all_of_them(bu
     assert (epoch.added_loss, epoch.validation_auc, epoch.roc, epoch.best) == (0.0, None, None, True)
     assert json.loads((out / "best.json").read_text())["epoch"] == 1
     assert not (out / "predictions.csv").exists()
+    best = (out / "best.safetensors").read_bytes()
+    for name in ("best.safetensors", "best.json"):  # killed between the checkpoint and the best weights
+        (out / name).unlink()
+    (out / "events.jsonl").write_text("".join((out / "events.jsonl").read_text().splitlines(keepends=True)[:-1]))
+    assert main(["fit", "--resume", str(out)]) == 0
+    assert (out / "best.safetensors").read_bytes() == best
 
 
 def test_a_run_can_be_given_its_split(run, data, tmp_path):
@@ -437,7 +447,8 @@ def test_a_run_can_be_given_its_split(run, data, tmp_path):
     other.write(tmp_path / "split.json")
     smaller = TrainConfig(**{**vars(config), "epochs": 1, "full_size_epochs": 0, "batch_size": 4})
     start(smaller, tmp_path / "run", split=tmp_path / "split.json", say=lambda text: None)
-    assert Split.read(tmp_path / "run" / "split.json") == other
+    given = Split.read(tmp_path / "run" / "split.json")
+    assert (given.train, given.validation, given.rule) == (other.train, other.validation, "given: turned around")
     missing = Split((*split.train, "busi/gone"), split.validation, (), split.groups, "")
     missing.write(tmp_path / "missing.json")
     with pytest.raises(RunFailed, match="busi/gone first"):
@@ -522,3 +533,88 @@ def test_a_file_of_timms_weights_starts_the_trunk(tmp_path):
     torch.testing.assert_close(model.trunk.blocks[3][1].conv_pw.weight, trunk.blocks[3][1].conv_pw.weight)
     summed = trunk.conv_stem.weight.sum(dim=1, keepdim=True)
     torch.testing.assert_close(model.trunk.conv_stem.weight, summed)  # three colours become one grey
+
+
+def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
+    """Fused optimisers refuse moments that are laid out otherwise, which a CPU would not notice."""
+    config = TrainConfig(model="resnet50", init="random", batch_size=2)
+
+    def engine() -> Engine:
+        torch.manual_seed(0)
+        return Engine(config, create_model("resnet50"), 1, accelerator_for(config))
+
+    first, second = engine(), engine()
+    grey = torch.rand(2, 1, 64, 64)
+    batch = Images(
+        torch.zeros(2, 64, 64, dtype=torch.uint8),
+        None,
+        torch.tensor([0, 1]),
+        torch.zeros(2, dtype=torch.bool),
+        torch.full((2,), torch.nan),
+    )
+    first.step(0, grey.clone(), None, batch)
+    save_state(tmp_path, "resnet50", Progress(epoch=1), first.raw, first.kept, first.optimiser)
+    restore_state(tmp_path, "resnet50", second.raw, second.kept, second.optimiser)
+    moments = [(p, v) for p, state in second.optimiser.state.items() for v in state.values() if v.shape == p.shape]
+    assert len(moments) == 2 * len(list(second.raw.parameters()))
+    assert all(p.stride() == v.stride() for p, v in moments)
+    for number in (1, 2):
+        torch.testing.assert_close(
+            first.step(number, grey.clone(), None, batch),
+            second.step(number, grey.clone(), None, batch),
+            rtol=0,
+            atol=0,
+        )
+
+
+def test_best_weights_that_are_not_the_runs_own_are_refused(run, tmp_path, capsys):
+    out = copied(run, tmp_path / "run")
+    about = json.loads((out / "best.json").read_text())
+    (out / "best.json").write_text(json.dumps(about | {"epoch": about["epoch"] + 1}))
+    assert main(["evaluate", str(out)]) == 1
+    assert "are not those of epoch" in capsys.readouterr().err
+    (out / "best.json").write_text(json.dumps(about | {"preprocessing": "another"}))
+    assert main(["evaluate", str(out), "--ship"]) == 1
+    assert "was made for preprocessing another" in capsys.readouterr().err
+    (out / "best.json").write_text(json.dumps(about))
+    (out / "predictions.csv").write_bytes((out / "predictions.csv").read_bytes()[:-30])
+    assert main(["compare", str(out), str(run)]) == 1
+    assert "python -m train evaluate RUN" in capsys.readouterr().err
+
+
+def test_a_given_split_that_leaks_is_refused(run, data, tmp_path):
+    split = Split.read(run / "split.json")
+    config = TrainConfig.read(run / "config.json")
+    pair = next(i for i in split.train if i.endswith("-l"))
+    Split(tuple(i for i in split.train if i != pair), (*split.validation, pair), (), {}, "leaks").write(
+        tmp_path / "leak.json"
+    )
+    with pytest.raises(RunFailed, match="of the same patient or a near-copy"):
+        start(config, tmp_path / "a", split=tmp_path / "leak.json", say=lambda text: None)
+    again = TrainConfig(**{**vars(config), "init": str(run / "best.safetensors"), "seed": 5})
+    with pytest.raises(RunFailed, match="validation images trained the weights"):
+        start(again, tmp_path / "b", say=lambda text: None)
+
+
+def test_a_resumed_run_keeps_its_settings_and_needs_its_starting_weights_no_more(run, tmp_path, capsys):
+    assert main(["fit", "--resume", str(run), "--epochs", "60"]) == 2
+    assert "give --resume alone" in capsys.readouterr().err
+    out = copied(run, tmp_path / "moved")
+    lines = (out / "events.jsonl").read_text().splitlines(keepends=True)
+    (out / "events.jsonl").write_text("".join(lines[:-1]))
+    settings = json.loads((out / "config.json").read_text()) | {"init": str(tmp_path / "gone.safetensors")}
+    (out / "config.json").write_text(json.dumps(settings))
+    assert main(["fit", "--resume", str(out)]) == 0
+
+
+def test_writing_survives_what_a_kill_or_a_full_disk_leaves(tmp_path):
+    path = tmp_path / "lines"
+    append_line(path, "one é\n")
+    with path.open("ab") as file:
+        file.write("half a line é".encode()[:-1])  # killed in the middle of a letter
+    assert whole_lines(path) == ["one é"]
+    append_line(path, "two\n")
+    assert whole_lines(path) == ["one é", "two"]
+    assert whole_lines(tmp_path / "none") == []
+    write_whole(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["lines"]

@@ -38,15 +38,33 @@ def test_every_preset_is_valid_and_every_setting_is_explained(name):
 def test_all_mistakes_are_reported_together():
     with pytest.raises(ConfigError) as caught:
         TrainConfig(
-            model="rcdnt", data=(("ddsm", "x"),), init="nowhere.safetensors", epochs=0, batch_size=7, mixup=-1, split="8:2",
+            model="rcdnt", data=(("ddsm", "x"),), init="nowhere", epochs=0, batch_size=7, mixup=-1, split="8:2",
             warmup_epochs=3, fold=6, learning_rate=2.0,
         )  # fmt: skip
     message = str(caught.value)
     for part in (
-        "Did you mean rcdnet", "'ddsm'", "nowhere.safetensors", "epochs is 0; expected 1 to 5000", "batch_size is 7", "mixup is -1",
+        "Did you mean rcdnet", "'ddsm'", "init is 'nowhere'", "epochs is 0; expected 1 to 5000", "batch_size is 7", "mixup is -1",
         "split is '8:2'", "warmup_epochs is 3", "learning_rate is 2.0",
     ):  # fmt: skip
         assert part in message
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(
+            epochs=3.5,
+            batch_size=True,
+            compile="false",
+            seed="1",
+            learning_rate=1,
+            data="busi",
+            model=None,
+            gamma=float("nan"),
+        )
+    for part in (
+        "epochs is 3.5; expected a whole number", "batch_size is True", "compile is 'false'; expected true or false", "seed is '1'",
+        "data is 'busi'; expected pairs", "model is None; expected a word",
+    ):  # fmt: skip
+        assert part in str(caught.value)
+    with pytest.raises(ConfigError, match="gamma is nan; expected 1 to 3"):
+        TrainConfig(gamma=float("nan"))
     with pytest.raises(ConfigError, match="There is no preset 'best'"):
         preset("best")
 

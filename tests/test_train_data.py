@@ -177,9 +177,12 @@ def test_conflicts():
 
 
 def disguised(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A near-copy as data sets hold them: cropped by a few pixels, resized, brighter, with a caliper."""
-    top, left = rng.integers(0, 7, 2)
-    copy = image[top : image.shape[0] - rng.integers(0, 7), left : image.shape[1] - rng.integers(0, 7)]
+    """A near-copy as data sets hold them: cropped or mirrored, resized, brighter, with a caliper."""
+    cut = rng.choice([0.01, 0.02, 0.04, 0.06, 0.08])
+    rows, columns = (round(side * cut) for side in image.shape)
+    copy = image[rows : image.shape[0] - rows, columns : image.shape[1] - columns]
+    if cut == 0.01 and rng.random() < 0.5:
+        copy = image[:, ::-1]
     scale = rng.uniform(0.8, 1.2)
     copy = cv2.resize(copy, None, fx=scale, fy=scale)
     copy = np.clip(copy * rng.uniform(0.85, 1.15), 0, 255).astype(np.uint8)

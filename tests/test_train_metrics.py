@@ -164,6 +164,9 @@ def test_delong_agrees_with_the_definition():
     assert covariance[0, 0] == pytest.approx(variance)
     same = compare_auc(labels, scores, scores)
     assert (same.difference, same.p) == (0.0, 1.0)
+    perfect = compare_auc(np.array([0, 0, 1, 1]), np.arange(4.0), -np.arange(4.0))
+    assert perfect.difference == 1.0
+    assert math.isnan(perfect.p)  # no variance, so nothing can be said
 
 
 def rows_of(labels, scores, groups, source="a") -> list[Row]:
@@ -206,27 +209,29 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
     assert sum(by_name[f"lesion size: {third} third"].images for third in ("small", "middle", "large")) == 342
     assert by_name["with burned-in marks"].images == 134
     birads = np.array([row.birads for row in rows[:400]])
-    assert a.references["BI-RADS category"][0].value == pytest.approx(roc_auc_score(labels, birads))
-    assert a.references["box geometry"][1] == 400
+    assert a.references["BI-RADS category"].auc.value == pytest.approx(roc_auc_score(labels, birads))
+    assert a.references["BI-RADS category"].model_auc.value == pytest.approx(a.figures["auc"].value)
+    assert a.references["box geometry"].images == 400
 
-    evaluation = Evaluation("rcdnet", "0" * 64, 3, 1.5, 0.4, "a rule", ("x",), (a, b))
+    evaluation = Evaluation("rcdnet", "0" * 64, 3, 1.5, 0.4, "a rule", ("a",), "1" * 64, ("x",), (a, b))
     write_evaluation(tmp_path / "evaluation.json", evaluation)
     assert repr(read_evaluation(tmp_path / "evaluation.json")) == repr(evaluation)
     printed = table([("mine", evaluation)])
     assert f"| {a.figures['auc'].value:.3f} [{a.figures['auc'].low:.3f}, {a.figures['auc'].high:.3f}] |" in printed
-    assert "BI-RADS category on a" in printed
+    assert "| reference | BI-RADS category | a: 400 |" in printed
 
 
 def test_the_operating_point_uses_the_first_source_alone():
     labels, scores, _ = drawn()
     logits = np.log(scores / (1 - scores))
     sources = np.array(["a"] * 300 + ["b"] * 100)
-    temperature, threshold, rule = operating_point(labels, logits, sources)
-    calibrated = expit(logits / temperature)
-    found = (calibrated[:300] >= threshold)[labels[:300] == 1].mean()
-    assert found >= 0.95
-    assert threshold == pytest.approx(threshold_at_sensitivity(labels[:300], calibrated[:300], 0.95))
-    assert "95 % of the cancers" in rule
+    point = operating_point(labels, logits, sources)
+    calibrated = expit(logits / point.temperature)
+    assert (calibrated[:300] >= point.threshold)[labels[:300] == 1].mean() >= 0.95
+    assert point.threshold == pytest.approx(threshold_at_sensitivity(labels[:300], calibrated[:300], 0.95))
+    assert (point.chosen_on, "95 % of the cancers" in point.rule) == (("a",), True)
+    one_class = np.where(labels == 1, "sick", "well")
+    assert set(operating_point(labels, logits, one_class).chosen_on) == {"sick", "well"}
 
 
 def test_models_are_compared_on_the_same_images_only():

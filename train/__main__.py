@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
-from train.assess import evaluate_again, evaluate_elsewhere, ship
+from train.assess import evaluate_again, evaluate_elsewhere
 from train.audit import Finding, audit
 from train.bench import throughput
 from train.compare import delong_lines, read_all, table
@@ -25,6 +25,7 @@ from train.events import Failed
 from train.fetch import RELEASES, fetch
 from train.phantoms import write_dataset, write_samples
 from train.run import resume, start
+from train.ship import ship
 from train.sources import read_sources
 
 
@@ -107,6 +108,10 @@ def _config(options: argparse.Namespace) -> TrainConfig:
 
 
 def _fit(options: argparse.Namespace) -> int:
+    given = [f.name for f in fields(TrainConfig) if getattr(options, f.name) is not None]
+    if options.resume and (given or options.out or options.split_file):
+        print("A run that is resumed keeps its settings; give --resume alone.", file=sys.stderr)
+        return 2
     if options.resume:
         event = resume(options.resume, say=_say)
     elif options.out:
@@ -120,8 +125,8 @@ def _fit(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> None:
     if options.data:
         evaluation = evaluate_elsewhere(options.weights, options.data, options.out)
-        if evaluation.left_out:
-            print(f"{len(evaluation.left_out)} images were left out: the run knows them, or near-copies of them.")
+        for sentence in evaluation.left_out:
+            print(f"Left out: {sentence}")
     else:
         evaluation = evaluate_again(Path(options.weights))
     print(table([(Path(options.weights).name, evaluation)]))
@@ -131,8 +136,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    print(table(read_all(options.folders)))
-    for line in delong_lines(options.folders):
+    evaluations = read_all(options.folders)
+    print(table(evaluations))
+    for line in delong_lines(options.folders, evaluations):
         print(line)
 
 

@@ -5,6 +5,7 @@ ceiling  the same step on images that are already augmented
 plain    a torchvision data set and DataLoader, every image transformed on its own, fp32
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -19,9 +20,8 @@ from torchvision.transforms import v2
 
 from rcdnet.preprocessing import MEAN, STD, prepare
 from rcdnet.registry import create_model, spec_of
-from train.augment import augment, draw_moves
 from train.config import TrainConfig
-from train.engine import Engine, Truth, accelerator_for
+from train.engine import Engine, Images, accelerator_for
 
 IMAGES = 512
 SIDE = (400, 500)
@@ -38,10 +38,10 @@ class Throughput:
 
 
 class _Scans(Dataset):
-    """Scans as a plain loop reads them: prepared, transformed and normalised one by one."""
+    """Scans as a plain loop shows them: transformed and normalised one by one. They were prepared and decoded before."""
 
     def __init__(self, scans: np.ndarray, config: TrainConfig, size: int):
-        self.scans, self.size = scans, size
+        self.pictures = [Image.fromarray(prepare(scan, size)[0]) for scan in scans]
         self.transform = v2.Compose(
             [
                 v2.RandomResizedCrop(size, scale=(config.crop**2, 1.0), ratio=(1.0, 1.0)),
@@ -57,11 +57,10 @@ class _Scans(Dataset):
         return IMAGES
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        scan = self.scans[index % len(self.scans)]
-        return self.transform(Image.fromarray(prepare(scan, self.size)[0])), index % 2
+        return self.transform(self.pictures[index % len(self.pictures)]), index % 2
 
 
-def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4, workers: int = 2) -> Throughput:
+def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4) -> Throughput:
     """Time the three ways in turn, `rounds` times over `steps` steps, on random scans; speed does not depend on the images."""
     accelerator = accelerator_for(config)
     device = accelerator.device
@@ -71,9 +70,8 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4, workers:
     engine = Engine(config, create_model(config.model), steps * 1000, accelerator)
     canvases = torch.from_numpy(rng.integers(0, 256, (IMAGES, size, size), dtype=np.uint8)).to(device)
     lesions = (canvases > 200).to(torch.uint8) if config.mask_weight else None
-    labels = (torch.arange(IMAGES) % 2).to(device)
     known = torch.ones(IMAGES, device=device)
-    truth = Truth(labels, known.bool(), known)
+    images = Images(canvases, lesions, (torch.arange(IMAGES) % 2).to(device), known.bool(), known)
     generator, coin = torch.Generator(device=device).manual_seed(0), np.random.default_rng(0)
     done = 0
 
@@ -81,22 +79,20 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4, workers:
         nonlocal done
         for _ in range(steps):
             rows = torch.randperm(IMAGES, generator=generator, device=device)[:batch]
-            moves = draw_moves(config, batch, size, generator, coin)
-            grey, lesion = augment(canvases[rows], lesions[rows] if lesions is not None else None, size, moves)
-            engine.step(done, grey, lesion, truth.of(rows))
+            engine.augmented_step(done, images, rows, size, generator, coin)
             done += 1
 
-    first = truth.of(torch.arange(batch, device=device))
     ready = torch.rand(batch, 1, size, size, device=device)
     ready_lesions = (ready > 0.8).float() if config.mask_weight else None
+    first = images.of(torch.arange(batch, device=device))
 
     def ceiling_steps() -> None:
         nonlocal done
         for _ in range(steps):
-            engine.step(done, ready.clone(), ready_lesions, first)
+            engine.step(done, ready, ready_lesions, first)
             done += 1
 
-    plain_steps = _plain(config, scans, size, workers, steps, accelerator)
+    plain_steps = _plain(config, scans, size, steps, accelerator)
     ways: list[Callable[[], None]] = [engine_steps, ceiling_steps, plain_steps]
     seconds: list[list[float]] = [[] for _ in ways]
     for _ in range(rounds + 1):  # the first round warms up
@@ -112,12 +108,12 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4, workers:
 
 
 def _plain(
-    config: TrainConfig, scans: np.ndarray, size: int, workers: int, steps: int, accelerator: Accelerator
+    config: TrainConfig, scans: np.ndarray, size: int, steps: int, accelerator: Accelerator
 ) -> Callable[[], None]:
     model = create_model(config.model).to(accelerator.device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     loader = DataLoader(
-        _Scans(scans, config, size), config.batch_size, shuffle=True, drop_last=True, num_workers=workers,
+        _Scans(scans, config, size), config.batch_size, shuffle=True, drop_last=True, num_workers=os.cpu_count() or 1,
         persistent_workers=True,
     )  # fmt: skip
 

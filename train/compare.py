@@ -1,11 +1,13 @@
 """Evaluations side by side: the paper's tables for any runs, and DeLong's test between every two of them."""
 
+import hashlib
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from rcdnet.errors import DatasetError
 from train.delong import Comparison, compare_auc
 from train.evaluation import Estimate, Evaluation, read_evaluation
 from train.metrics import group_means
@@ -26,36 +28,42 @@ COLUMNS = {
 
 def read_all(folders: Sequence[Path]) -> list[tuple[str, Evaluation]]:
     """Name and evaluation of each folder; `DatasetError` says of one that has none how to make it."""
-    return [(folder.name, read_evaluation(folder / "evaluation.json")) for folder in folders]
+    short = len({folder.name for folder in folders}) == len(folders)
+    return [(folder.name if short else str(folder), read_evaluation(folder / "evaluation.json")) for folder in folders]
 
 
 def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
-    """A Markdown table, a row for each evaluation and set, figures with their 95 % intervals."""
-    header = ["run", "model", "images", *COLUMNS.values()]
-    references: dict[str, tuple[Estimate, int]] = {}
+    """A Markdown table, a row for each evaluation and set, figures with their 95 % intervals; references below."""
+    header = ["run", "model", "images", "role", *COLUMNS.values()]
     lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
+    references: dict[tuple, list[str]] = {}
     for name, evaluation in evaluations:
         for s in evaluation.sets:
-            cells = [name, evaluation.model, f"{s.name}: {s.images} ({s.malignant} malignant)"]
+            images = f"{s.name}: {s.images} ({s.malignant} malignant)"
+            cells = [name, evaluation.model, images, s.role.partition(":")[0]]
             lines.append("| " + " | ".join([*cells, *(_cell(s.figures[column]) for column in COLUMNS)]) + " |")
-            references |= {f"{reader} on {s.name}": figures for reader, figures in s.references.items()}
-    for reader, (auc, count) in references.items():
-        blank = ["" for _ in COLUMNS]
-        blank[list(COLUMNS).index("auc")] = _cell(auc)
-        lines.append("| " + " | ".join(["reference", reader, str(count), *blank]) + " |")
-    return "\n".join(lines)
+            for reader, r in s.references.items():
+                blank = ["" for _ in COLUMNS]
+                blank[list(COLUMNS).index("auc")] = _cell(r.auc)
+                # Runs that validated on the same images share the reference.
+                references.setdefault((reader, s.name, r), ["reference", reader, f"{s.name}: {r.images}", "", *blank])
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in references.values())])
 
 
-def delong_lines(folders: Sequence[Path]) -> list[str]:
-    """A sentence for every two folders that predicted the same images of a source, patients and near-copies averaged."""
-    rows = {folder.name: read_predictions(folder / "predictions.csv") for folder in folders}
+def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evaluation]]) -> list[str]:
+    """A sentence for every two folders that predicted the same images of a source, patients and near-copies averaged.
+
+    Raises:
+        DatasetError: predictions that are not those of the evaluation beside them.
+    """
+    read = [(name, _own_predictions(folder, e)) for folder, (name, e) in zip(folders, evaluations, strict=True)]
     lines = []
-    for first, second in combinations(rows, 2):
-        sources = {row.source for row in rows[first]} & {row.source for row in rows[second]}
-        for source in sorted(sources):
-            compared = compare_rows(*([r for r in rows[name] if r.source == source] for name in (first, second)))
+    for (first, first_rows), (second, second_rows) in combinations(read, 2):
+        for source in sorted({row.source for row in first_rows} & {row.source for row in second_rows}):
+            pair = ([row for row in rows if row.source == source] for rows in (first_rows, second_rows))
+            compared = compare_rows(*pair)
             if compared is None:
-                lines.append(f"{first} and {second} on {source}: not the same images, so not compared")
+                lines.append(f"{first} and {second} on {source}: not the same images, or too few, so not compared")
                 continue
             low, high = compared.interval
             lines.append(
@@ -65,15 +73,25 @@ def delong_lines(folders: Sequence[Path]) -> list[str]:
     return lines
 
 
+def _own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
+    path = folder / "predictions.csv"
+    rows = read_predictions(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != evaluation.predictions_sha256:
+        raise DatasetError(
+            f"{path} is not the file its evaluation was made from. Make both anew: python -m train evaluate RUN"
+        )
+    return rows
+
+
 def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | None:
-    """DeLong's test of two models on the same images, by group means; None if the images differ or lack a class."""
+    """DeLong's test of two models on the same images, by group means; None if they differ, or a class has under two groups."""
     other = {row.id: row for row in second}
     if other.keys() != {row.id for row in first}:
         return None
     labels, groups = np.array([row.label for row in first]), np.array([row.group for row in first])
     scores = [np.array([row.probability for row in first]), np.array([other[row.id].probability for row in first])]
     means = [group_means(labels, s, groups) for s in scores]
-    if len(np.unique(means[0][0])) < 2:
+    if min(np.bincount(means[0][0], minlength=2)) < 2:
         return None
     return compare_auc(means[0][0], means[0][1], means[1][1])
 

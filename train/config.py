@@ -11,6 +11,7 @@ from rcdnet.registry import MODELS, spec_of
 
 INITS = ("random", "imagenet", "bundled")
 SOURCES = ("busi", "busbra", "folder")
+_KIND_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
 def setting(default: Any, meaning: str, *, low: float | None = None, high: float | None = None, choices=()) -> Any:
@@ -95,22 +96,39 @@ class TrainConfig:
     seed: int = setting(0, "of weights, split, order and augmentation", low=0, high=2**31 - 1)
 
     def __post_init__(self):
-        object.__setattr__(self, "data", tuple((str(source), str(place)) for source, place in self.data))
-        if mistakes := self._mistakes():
+        mistakes = self._wrong_types()
+        if not mistakes:
+            object.__setattr__(self, "data", tuple((source, place) for source, place in self.data))
+            mistakes = self._wrong_values()
+        if mistakes:
             raise ConfigError(" ".join(mistakes))
 
-    def _mistakes(self) -> list[str]:
+    def _wrong_types(self) -> list[str]:
+        mistakes = []
+        for f in fields(self):
+            value, kind = getattr(self, f.name), kind_of(f.name)
+            if f.name == "data":
+                pairs = isinstance(value, list | tuple) and all(
+                    isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+                    for pair in value
+                )
+                mistakes += [] if pairs else [f"data is {value!r}; expected pairs of a source and a place."]
+                continue
+            fits = type(value) is kind or (kind is float and type(value) is int)
+            mistakes += [] if fits else [f"{f.name} is {value!r}; expected {_KIND_NAMES[kind]}."]
+        return mistakes
+
+    def _wrong_values(self) -> list[str]:
         mistakes = []
         for f in fields(self):
             value, limits = getattr(self, f.name), f.metadata
-            if choices := limits.get("choices"):
-                if f.name == "model":
-                    try:
-                        spec_of(value)
-                    except UnknownModel as error:
-                        mistakes.append(str(error))
-                elif value not in choices:
-                    mistakes.append(f"{f.name} is {value!r}; expected one of {', '.join(choices)}.")
+            if f.name == "model":
+                try:
+                    spec_of(value)
+                except UnknownModel as error:
+                    mistakes.append(str(error))
+            elif (choices := limits.get("choices")) and value not in choices:
+                mistakes.append(f"{f.name} is {value!r}; expected one of {', '.join(choices)}.")
             elif limits.get("low") is not None and not limits["low"] <= value <= limits["high"]:
                 mistakes.append(f"{f.name} is {value}; expected {limits['low']:g} to {limits['high']:g}.")
         mistakes += [
@@ -118,16 +136,16 @@ class TrainConfig:
         ]
         if self.batch_size % 2:
             mistakes.append(f"batch_size is {self.batch_size}; expected an even number.")
+        if self.start_size % 32:
+            mistakes.append(f"start_size is {self.start_size}; expected a multiple of 32.")
         if self.warmup_epochs >= self.epochs:
             mistakes.append(f"warmup_epochs is {self.warmup_epochs}; expected less than epochs, {self.epochs}.")
         if self.full_size_epochs > self.epochs:
             mistakes.append(f"full_size_epochs is {self.full_size_epochs}; expected at most epochs, {self.epochs}.")
         if self.split == "k-fold" and self.fold > self.folds:
             mistakes.append(f"fold is {self.fold}; expected at most folds, {self.folds}.")
-        if self.init not in INITS and not Path(self.init).is_file():
-            mistakes.append(
-                f"init is {self.init!r}; expected one of {', '.join(INITS)}, or a safetensors file that exists."
-            )
+        if self.init not in INITS and not self.init.endswith(".safetensors"):
+            mistakes.append(f"init is {self.init!r}; expected one of {', '.join(INITS)}, or a safetensors file.")
         return mistakes
 
     def size_at(self, epoch: int) -> int:

@@ -77,6 +77,8 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
             kept.append(sample)
             fingerprints.append(read[2])
     rows = len(kept)
+    if not rows:
+        raise DatasetError(f"None of {count} images can be read. The first: {skipped[0]}")
     return Decoded(
         samples=tuple(kept),
         canvases=canvases[:rows],

@@ -8,7 +8,10 @@ from scipy.stats import norm, rankdata
 
 @dataclass(frozen=True)
 class Comparison:
-    """AUC of the first and the second model, their difference with a 95 % interval, and the two-sided p-value."""
+    """AUC of the first and the second model, their difference with a 95 % interval, and the two-sided p-value.
+
+    Interval and p are nan where they are undefined.
+    """
 
     first: float
     second: float
@@ -21,14 +24,16 @@ def compare_auc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Co
     """DeLong's test for two scores of the same independent cases; several views of a patient have to be averaged before.
 
     Args:
-        labels: int (N,) of 0 and 1, both present. first, second: float (N,).
+        labels: int (N,) of 0 and 1, at least two of each. first, second: float (N,).
     """
     aucs, covariance = auc_covariance(labels, np.stack([first, second]))
     difference = float(aucs[0] - aucs[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     error = float(np.sqrt(max(variance, 0.0)))
-    p = 2 * norm.sf(abs(difference) / error) if error > 0 else float(difference == 0)
-    half = float(norm.ppf(0.975)) * error
+    if error > 0:
+        p, half = 2 * norm.sf(abs(difference) / error), float(norm.ppf(0.975)) * error
+    else:  # the same ranking; or too few cases for a variance
+        p, half = (1.0, 0.0) if difference == 0 else (float("nan"), float("nan"))
     return Comparison(float(aucs[0]), float(aucs[1]), difference, (difference - half, difference + half), float(p))
 
 

@@ -1,4 +1,4 @@
-"""Near-duplicate images, found by a perceptual hash and confirmed by correlation."""
+"""Near-duplicate images, found by a perceptual hash and confirmed by correlation; mirrored and cropped copies too."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,43 +12,83 @@ from scipy.sparse.csgraph import connected_components
 # looser the hash. Calipers move bits of the hash, a crop by a few pixels costs correlation. Set by looking at the pairs
 # of BUSI; just below 0.82, images of two BUS-BRA patients with different pathology begin to pass.
 _ALIKE = ((12, 0.82), (20, 0.9))  # (hash bits apart at most, thumbnail correlation at least)
+_VIEW_ALIKE = ((12, 0.86), (20, 0.92))  # of a mirrored or cropped view, which has more chances to match by accident
 _THUMBNAIL_PX = 64
 _BLOCK = 2048  # rows compared at a time, so that memory grows with the number of images and not with its square
+# What a copy may have been made of: left, top, right, bottom of the original, as shares, and whether it is mirrored.
+_VIEWS = (
+    ((0.0, 0.0, 1.0, 1.0), False),
+    ((0.0, 0.0, 1.0, 1.0), True),
+    ((0.02, 0.02, 0.98, 0.98), False),
+    ((0.04, 0.04, 0.96, 0.96), False),
+    ((0.06, 0.06, 0.94, 0.94), False),
+    ((0.08, 0.08, 0.92, 0.92), False),
+    ((0.0, 0.08, 1.0, 1.0), False),
+    ((0.0, 0.0, 1.0, 0.92), False),
+    ((0.08, 0.0, 1.0, 1.0), False),
+    ((0.0, 0.0, 0.92, 1.0), False),
+)
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two copies of one image share. bits: perceptual hash, float32 (64,) of -1 and 1.
+    """What two copies of one image share, for each of its views, the whole image first.
 
-    thumbnail: float32 (4096,), mean 0 and length 1.
+    bits: perceptual hashes, float32 (V, 64) of -1 and 1. thumbnails: float32 (V, 4096), each with mean 0 and length 1.
     """
 
     bits: np.ndarray
-    thumbnail: np.ndarray
+    thumbnails: np.ndarray
 
 
 def fingerprint(image: np.ndarray) -> Fingerprint:
     """The fingerprint of a grey image, uint8 (H, W)."""
     import imagehash  # here, so that a machine without it can train on a split that is already written
 
-    picture = Image.fromarray(image)
-    bits = imagehash.phash(picture).hash.ravel().astype(np.float32) * 2 - 1
-    thumbnail = np.asarray(picture.resize((_THUMBNAIL_PX, _THUMBNAIL_PX)), np.float32).ravel()
-    thumbnail = thumbnail - thumbnail.mean()
-    return Fingerprint(bits, thumbnail / (np.linalg.norm(thumbnail) + 1e-6))
+    whole = Image.fromarray(image)
+    bits, thumbnails = [], []
+    for (left, top, right, bottom), mirrored in _VIEWS:
+        view = whole.crop(
+            (
+                round(left * whole.width),
+                round(top * whole.height),
+                round(right * whole.width),
+                round(bottom * whole.height),
+            )
+        )
+        if mirrored:
+            view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        bits.append(imagehash.phash(view).hash.ravel().astype(np.float32) * 2 - 1)
+        thumbnail = np.asarray(view.resize((_THUMBNAIL_PX, _THUMBNAIL_PX)), np.float32).ravel()
+        thumbnail = thumbnail - thumbnail.mean()
+        thumbnails.append(thumbnail / (np.linalg.norm(thumbnail) + 1e-6))
+    return Fingerprint(np.stack(bits), np.stack(thumbnails))
 
 
 def near_duplicate_pairs(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> np.ndarray:
-    """Index pairs int (P, 2) of one image of `first` and one of `second` that are near-copies of each other."""
-    bits, thumbnails = (np.stack([getattr(f, name) for f in second]) for name in ("bits", "thumbnail"))
-    pairs = []
-    for start in range(0, len(first), _BLOCK):
-        block = first[start : start + _BLOCK]
-        apart = (bits.shape[1] - np.stack([f.bits for f in block]) @ bits.T) / 2
-        correlation = np.stack([f.thumbnail for f in block]) @ thumbnails.T
-        alike = np.any([(apart <= most) & (correlation >= least) for most, least in _ALIKE], axis=0)
-        pairs.append(np.argwhere(alike) + np.array([start, 0]))
-    return np.concatenate(pairs)
+    """Index pairs int (P, 2) of one image of `first` and one of `second` that are near-copies of each other.
+
+    One of a pair may be mirrored, or cropped by up to 8 % all around or on one side; a copy that is both, or turned, or cropped
+    otherwise, is found only where the whole images are alike enough.
+    """
+    alike = np.zeros((len(first), len(second)), bool)
+    for view in range(len(_VIEWS)):
+        alike |= _alike(first, second, view)
+        alike |= _alike(second, first, view).T
+    return np.argwhere(alike)
+
+
+def _alike(viewed: Sequence[Fingerprint], whole: Sequence[Fingerprint], view: int) -> np.ndarray:
+    """bool (len(viewed), len(whole)): whether that view of the one is the whole of the other."""
+    bits, thumbnails = np.stack([f.bits[0] for f in whole]), np.stack([f.thumbnails[0] for f in whole])
+    blocks = []
+    for start in range(0, len(viewed), _BLOCK):
+        block = viewed[start : start + _BLOCK]
+        apart = (bits.shape[1] - np.stack([f.bits[view] for f in block]) @ bits.T) / 2
+        correlation = np.stack([f.thumbnails[view] for f in block]) @ thumbnails.T
+        rule = _VIEW_ALIKE if view else _ALIKE
+        blocks.append(np.any([(apart <= most) & (correlation >= least) for most, least in rule], axis=0))
+    return np.concatenate(blocks)
 
 
 def near_duplicate_groups(fingerprints: Sequence[Fingerprint]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A model in training on one device: its optimiser, its losses and its step. `train.loop` drives it, `train.bench` times it."""
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from rcdnet.errors import ConfigError
 from rcdnet.preprocessing import normalise
 from rcdnet.registry import CLASSES, spec_of
+from train.augment import augment, draw_moves
 from train.config import TrainConfig
 from train.decoder import Supervised, birads_loss, lesion_loss
 
@@ -29,11 +31,11 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
     Raises:
         ConfigError: bf16 was asked for where there is none, or the batch cannot be divided over the devices.
     """
-    cuda = torch.cuda.is_available()
-    bf16 = cuda and torch.cuda.is_bf16_supported()
+    cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    bf16 = not cpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if config.precision == "bf16" and not bf16:
         raise ConfigError("precision is bf16, which no device here has. Choose auto or fp32.")
-    accelerator = Accelerator(cpu=not cuda, mixed_precision="bf16" if bf16 and config.precision != "fp32" else "no")
+    accelerator = Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 and config.precision != "fp32" else "no")
     if config.batch_size % (2 * accelerator.num_processes):
         raise ConfigError(
             f"batch_size is {config.batch_size}; with {accelerator.num_processes} devices a multiple of "
@@ -43,18 +45,30 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What is known of the images of a batch, or of all. labels: int64 (N,). masked: bool (N,), whether the lesion is known.
+class Images:
+    """Training images on the device where they train.
 
-    suspicion: float (N,), `Decoded.suspicion`.
+    canvases: uint8 (N, S, S). lesions: uint8 (N, S, S), or None where masks do not supervise. labels: int64 (N,).
+    masked: bool (N,), whether the lesion is known. suspicion: float (N,), `Decoded.suspicion`.
     """
 
+    canvases: torch.Tensor
+    lesions: torch.Tensor | None
     labels: torch.Tensor
     masked: torch.Tensor
     suspicion: torch.Tensor
 
-    def of(self, rows: torch.Tensor) -> "Truth":
-        return Truth(self.labels[rows], self.masked[rows], self.suspicion[rows])
+    def of(self, rows: torch.Tensor) -> "Images":
+        lesions = None if self.lesions is None else self.lesions[rows]
+        return Images(self.canvases[rows], lesions, self.labels[rows], self.masked[rows], self.suspicion[rows])
+
+
+def share_of(batch: int, accelerator: Accelerator) -> torch.Tensor:
+    """Positions in the global batch that this process takes, on its device; the two that Mixup pairs stay together."""
+    positions = torch.arange(batch, device=accelerator.device)
+    chunk = batch // 2 // accelerator.num_processes
+    mine = slice(accelerator.process_index * chunk, (accelerator.process_index + 1) * chunk)
+    return torch.cat([positions[mine], positions.flip(0)[mine].flip(0)])
 
 
 class Engine:
@@ -92,6 +106,7 @@ class Engine:
             num_classes=len(CLASSES),
         )  # fmt: skip
         self.class_loss = SoftTargetCrossEntropy()
+        self.mine = share_of(config.batch_size, accelerator)
         self.net = accelerator.prepare(self.raw)
         if config.compile:
             self.net = torch.compile(self.net)
@@ -101,8 +116,29 @@ class Engine:
         """The network whose weights are kept: the averaged one, or the one that trains."""
         return self.average.module if self.average else self.raw
 
-    def step(self, number: int, grey: torch.Tensor, lesions: torch.Tensor | None, truth: Truth) -> torch.Tensor:
-        """One update on augmented images, counted from 0; class loss, added loss and share called right, float (3,)."""
+    def augmented_step(
+        self,
+        number: int,
+        images: Images,
+        rows: torch.Tensor,
+        size: int,
+        generator: torch.Generator,
+        coin: np.random.Generator,
+    ) -> torch.Tensor:
+        """`step` on some rows of `images`, the global batch, of which this process takes its share."""
+        moves = draw_moves(self.config, len(rows), size, generator, coin)
+        if self.accelerator.num_processes > 1:
+            rows, moves = rows[self.mine], moves.of(self.mine)
+        batch = images.of(rows)
+        grey, lesions = augment(batch.canvases, batch.lesions, size, moves)
+        return self.step(number, grey, lesions, batch)
+
+    def step(self, number: int, grey: torch.Tensor, lesions: torch.Tensor | None, truth: Images) -> torch.Tensor:
+        """One update, counted from 0, on grey images float (N, 1, S, S) and lesions float (N, 1, S, S) or None.
+
+        Returns:
+            class loss, added loss, share called right, and the norm of the gradient, float (4,).
+        """
         self.schedule.step_update(number)
         count, size = len(grey), grey.shape[-1]
         # Everything that Mixup has to mix alike goes through it as one row for each image.
@@ -123,9 +159,9 @@ class Engine:
             added = added + self.config.mask_weight * lesion_loss(pixels.float(), maps, rest[:, 2] > KNOWN)
         self.optimiser.zero_grad()
         self.accelerator.backward(class_loss + added)
-        self.accelerator.clip_grad_norm_(self.raw.parameters(), 5.0)
+        norm = self.accelerator.clip_grad_norm_(self.raw.parameters(), 5.0)
         self.optimiser.step()
         if self.average:
             self.average.update(self.raw)
         right = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
-        return torch.stack([class_loss, added, right]).detach()
+        return torch.stack([class_loss, added, right, norm]).detach()

@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
+from train.files import write_whole
 from train.metrics import (
     Confusion,
     confusion,
@@ -51,11 +53,19 @@ class Subgroup:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """AUC of another reader, and of the model, on the images that this reader covers."""
+
+    images: int
+    auc: Estimate
+    model_auc: Estimate
+
+
+@dataclass(frozen=True)
 class SetFigures:
     """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
 
-    figures: `train.metrics.figures_of`. references: AUC of other readers on the same images, as far as the data has them;
-    each with the number of images that it covers.
+    figures: `train.metrics.figures_of`. references: other readers of the same images, as far as the data has them.
     """
 
     name: str
@@ -68,12 +78,16 @@ class SetFigures:
     auc_by_group: float
     confusion: Confusion
     subgroups: tuple[Subgroup, ...]
-    references: dict[str, tuple[Estimate, int]]
+    references: dict[str, Reference]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that `evaluation.json` holds. weights_sha256: of the file that was evaluated; other weights, other figures."""
+    """Everything that `evaluation.json` holds.
+
+    weights_sha256: of the file that was evaluated; other weights, other figures. predictions_sha256: of the predictions.csv
+    beside it. left_out: images that were not scored, each with its reason. chosen_on: sources the threshold was chosen on.
+    """
 
     model: str
     weights_sha256: str
@@ -81,26 +95,40 @@ class Evaluation:
     temperature: float
     threshold: float
     threshold_rule: str
+    chosen_on: tuple[str, ...]
+    predictions_sha256: str
     left_out: tuple[str, ...]
     sets: tuple[SetFigures, ...]
 
 
-def operating_point(labels: np.ndarray, logits: np.ndarray, sources: np.ndarray) -> tuple[float, float, str]:
+@dataclass(frozen=True)
+class OperatingPoint:
+    """temperature: of the calibration. threshold: of the calibrated probability. rule: how it was chosen, as the end of a sentence.
+
+    chosen_on: the sources whose images chose the threshold.
+    """
+
+    temperature: float
+    threshold: float
+    rule: str
+    chosen_on: tuple[str, ...]
+
+
+def operating_point(labels: np.ndarray, logits: np.ndarray, sources: np.ndarray) -> OperatingPoint:
     """Temperature from all images, then the threshold that finds 95 % of the cancers among those of the first source.
+
+    All sources choose it together where the first has one class alone.
 
     Args:
         labels: int (N,). logits: log-odds of malignancy, float (N,). sources: names (N,).
-
-    Returns:
-        temperature, threshold of the calibrated probability, and the rule as the end of a sentence.
     """
     temperature = fit_temperature(labels, logits)
-    first = sources == sources[0]
-    if len(np.unique(labels[first])) < 2:
-        first[:] = True
-    scores = 1 / (1 + np.exp(-logits[first] / temperature))
-    threshold = threshold_at_sensitivity(labels[first], scores, SENSITIVITY)
-    return temperature, threshold, f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation"
+    used = sources == sources[0]
+    if len(np.unique(labels[used])) < 2:
+        used[:] = True
+    threshold = threshold_at_sensitivity(labels[used], expit(logits[used] / temperature), SENSITIVITY)
+    rule = f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation"
+    return OperatingPoint(temperature, threshold, rule, tuple(dict.fromkeys(sources[used].tolist())))
 
 
 def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str], str]) -> tuple[SetFigures, ...]:
@@ -165,7 +193,7 @@ def _subgroup(name: str, rows: Sequence[Row], threshold: float) -> Subgroup:
     return Subgroup(name, len(rows), int(labels.sum()), at["sensitivity"], at["specificity"], auc)
 
 
-def _references(rows: Sequence[Row]) -> dict[str, tuple[Estimate, int]]:
+def _references(rows: Sequence[Row]) -> dict[str, Reference]:
     """AUC of the lesion's box alone, and of the radiologist's BI-RADS category, where there are enough of them."""
     readers = {
         "box geometry": [(r, r.box_score) for r in rows if not math.isnan(r.box_score)],
@@ -176,7 +204,8 @@ def _references(rows: Sequence[Row]) -> dict[str, tuple[Estimate, int]]:
         labels = np.array([r.label for r, _ in pairs], int)
         if pairs and min(labels.sum(), len(labels) - labels.sum()) >= BOTH_AT_LEAST:
             scores, groups = np.array([score for _, score in pairs]), np.array([r.group for r, _ in pairs])
-            found[name] = (_auc(labels, scores, groups), len(pairs))
+            own = np.array([r.probability for r, _ in pairs])
+            found[name] = Reference(len(pairs), _auc(labels, scores, groups), _auc(labels, own, groups))
     return found
 
 
@@ -189,14 +218,21 @@ def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """As JSON, nan as null."""
-    path.write_text(json.dumps(_without_nan(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(_without_nan(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_evaluation(path: Path) -> Evaluation:
     """The evaluation in `path`; `DatasetError` says how to make one."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Evaluation(**data | {"left_out": tuple(data["left_out"]), "sets": tuple(map(_set_of, data["sets"]))})
+        return Evaluation(
+            **data
+            | {
+                "left_out": tuple(data["left_out"]),
+                "chosen_on": tuple(data["chosen_on"]),
+                "sets": tuple(map(_set_of, data["sets"])),
+            }
+        )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DatasetError(
             f"{path} holds no evaluation ({error}). Make one with: python -m train evaluate RUN"
@@ -217,7 +253,10 @@ def _set_of(data: dict) -> SetFigures:
                 )
                 for group in data["subgroups"]
             ),
-            "references": {name: (_estimate(values), count) for name, (values, count) in data["references"].items()},
+            "references": {
+                name: Reference(r["images"], _estimate(r["auc"]), _estimate(r["model_auc"]))
+                for name, r in data["references"].items()
+            },
         }
     )
 

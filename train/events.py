@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
+from rcdnet.errors import DatasetError
+from train.files import whole_lines
+
 
 @dataclass(frozen=True)
 class Started:
@@ -102,18 +105,24 @@ def line_of(event: Event) -> str:
 
 
 def read_events(path: Path) -> list[Event]:
-    """All whole lines of an events file, oldest first; a last line still being written is left for the next time."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [event_of(line) for line in lines if line.strip()]
+    """All whole lines of an events file, oldest first; a last line still being written is left for the next time.
+
+    Raises:
+        DatasetError: a line is no event of this version.
+    """
+    return [event_of(line) for line in whole_lines(path) if line.strip()]
 
 
 def event_of(line: str) -> Event:
-    """The event of one line; fields that a later version added are ignored."""
-    data = json.loads(line)
-    kind = _KINDS[data["event"]]
-    return kind(**{f.name: _frozen(data[f.name]) for f in fields(kind)})
+    """The event of one line; fields that a later version added are ignored. `DatasetError` if it is none."""
+    try:
+        data = json.loads(line)
+        kind = _KINDS[data["event"]]
+        return kind(**{f.name: _frozen(data[f.name]) for f in fields(kind)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"events.jsonl holds a line that is no event of this version: {line[:80]}. Begin a new run."
+        ) from error
 
 
 def _frozen(value):

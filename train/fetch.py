@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 from rcdnet.errors import DatasetError
 
@@ -48,6 +49,7 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
         DatasetError: no such data set, no network, or an archive that is not the published one.
     """
     import pooch
+    from requests import RequestException
 
     if name not in RELEASES:
         raise DatasetError(f"There is nothing to fetch under {name!r}. The data sets are {', '.join(RELEASES)}.")
@@ -62,14 +64,17 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
             processor=pooch.Unzip(extract_dir=name),
             downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
         )
-    except ValueError as error:
-        raise DatasetError(
-            f"What lies at {address} is not the published archive of {release.title}: {error} Nothing was unpacked."
-        ) from error
-    except OSError as error:
+    except BadZipFile as error:
+        (folder / release.file_name).unlink(missing_ok=True)
+        raise DatasetError(f"What lies at {address} is no zip archive. Give another address with --url.") from error
+    except RequestException as error:
         raise DatasetError(
             f"{release.title} could not be fetched from {address} ({type(error).__name__}). Check the network, or download it "
             f"in a browser, unpack it, and give its folder as --data {name}=DIR."
+        ) from error
+    except ValueError as error:
+        raise DatasetError(
+            f"What lies at {address} is not the published archive of {release.title}: {error} Nothing was unpacked."
         ) from error
     found = next((Path(f) for f in files if release.folder in Path(f).parts), None)
     if found is None:

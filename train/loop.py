@@ -11,16 +11,16 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.errors import DatasetError, Diverged
+from rcdnet.errors import ConfigError, DatasetError, Diverged
 from rcdnet.preprocessing import normalise
-from train.augment import augment, draw_moves
+from rcdnet.registry import create_model
 from train.config import TrainConfig
 from train.decode import Decoded
-from train.engine import Engine, Truth
+from train.engine import Engine, Images
 from train.events import Epoch, Finished, Started, Step, line_of
 from train.initial import starting_model
 from train.splits import Split
-from train.state import Progress, restore_state, save_state
+from train.state import Progress, read_progress, restore_state, save_state
 
 CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 VALIDATION_BATCH = 64
@@ -46,12 +46,21 @@ def fit(
             f"{len(rows)} training images are fewer than one batch of {config.batch_size}. Add images, or make batches smaller."
         )
     torch.manual_seed(config.seed)
-    engine = Engine(config, starting_model(config.model, config.init), steps, accelerator)
-    progress = restore_state(out, config.model, engine.raw, engine.kept, engine.optimiser)
-    with_masks = config.mask_weight > 0
-    canvases = torch.from_numpy(decoded.canvases[rows]).to(device)
-    truth = Truth(*(torch.from_numpy(a[rows]).to(device) for a in (decoded.labels, decoded.masked, decoded.suspicion)))
-    lesions = torch.from_numpy(decoded.lesions[rows]).to(device) if with_masks else None
+    begun = read_progress(out).epoch > 0
+    model = create_model(config.model) if begun else starting_model(config.model, config.init)
+    engine = Engine(config, model, steps, accelerator)
+    progress = restore_state(
+        out, config.model, engine.raw, engine.kept, engine.optimiser, mend=accelerator.is_main_process
+    )
+    _check_same_epoch(progress.epoch, accelerator)
+
+    def there(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array[rows]).to(device)
+
+    images = Images(
+        there(decoded.canvases), there(decoded.lesions) if config.mask_weight else None, there(decoded.labels),
+        there(decoded.masked), there(decoded.suspicion),
+    )  # fmt: skip
     validation = torch.from_numpy(decoded.canvases[held_out]).to(device)
     yield Started(
         time=time.time(), model=config.model, device=_device_name(device), processes=accelerator.num_processes,
@@ -69,17 +78,12 @@ def fit(
         coin = np.random.default_rng([config.seed, epoch])
         size = config.size_at(epoch)
         engine.raw.train()
-        sums = torch.zeros(3, device=device)
+        sums = torch.zeros(4, device=device)
         for step in range(steps):
-            moves = draw_moves(config, config.batch_size, size, generator, coin)
-            mine = _share(config.batch_size, accelerator).to(device)
-            chosen = order[step * config.batch_size : (step + 1) * config.batch_size][mine]
-            grey, lesion = augment(
-                canvases[chosen], lesions[chosen] if lesions is not None else None, size, moves.of(mine)
-            )
-            sums += engine.step(epoch * steps + step, grey, lesion, truth.of(chosen))
+            chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
+            sums += engine.augmented_step(epoch * steps + step, images, chosen, size, generator, coin)
             if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
-                _check(sums, epoch, config)
+                _check_finite(sums, epoch, config, accelerator)
             yield Step(epoch + 1, step + 1, steps)
         if device.type == "cuda":
             torch.cuda.synchronize()
@@ -101,7 +105,7 @@ def fit(
 
 def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, progress) -> Epoch:
     """The event of an epoch that ended, with the kept weights validated at the size they will be used at."""
-    class_loss, added, accuracy = sums.tolist()
+    class_loss, added, accuracy, _ = sums.tolist()
     figures: dict = {"validation_loss": None, "validation_accuracy": None, "validation_auc": None, "roc": None}
     auc_by_source: dict[str, float] = {}
     if len(held_out):
@@ -152,20 +156,19 @@ def _auc_by_source(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) 
     return {str(s): float(roc_auc_score(labels[sources == s], scores[sources == s])) for s in both}
 
 
-def _share(batch: int, accelerator: Accelerator) -> torch.Tensor:
-    """Positions in the global batch that this process takes; the two that Mixup pairs stay together."""
-    positions = torch.arange(batch)
-    chunk = batch // 2 // accelerator.num_processes
-    mine = slice(accelerator.process_index * chunk, (accelerator.process_index + 1) * chunk)
-    return torch.cat([positions[mine], positions.flip(0)[mine].flip(0)])
-
-
-def _check(sums: torch.Tensor, epoch: int, config: TrainConfig) -> None:
-    if not torch.isfinite(sums).all():
+def _check_finite(sums: torch.Tensor, epoch: int, config: TrainConfig, accelerator: Accelerator) -> None:
+    """All processes look at the same sum, so that all of them leave together."""
+    if not torch.isfinite(accelerator.reduce(sums.clone(), "sum")).all():
         raise Diverged(
             f"The loss is no longer a number in epoch {epoch + 1}. The last whole epoch is kept. Begin again with a smaller "
             f"learning_rate than {config.learning_rate:g}, or with more warmup_epochs."
         )
+
+
+def _check_same_epoch(epoch: int, accelerator: Accelerator) -> None:
+    epochs = accelerator.gather(torch.tensor([epoch], device=accelerator.device))
+    if len(set(epochs.tolist())) > 1:
+        raise ConfigError("The machines do not see the same run folder. Put --out on a disk that all of them share.")
 
 
 def _device_name(device: torch.device) -> str:

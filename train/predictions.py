@@ -1,6 +1,8 @@
 """`predictions.csv`: what a model said about each image, and all that its figures are computed from."""
 
 import csv
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,6 +12,7 @@ from scipy.special import expit
 
 from rcdnet.errors import DatasetError
 from train.decode import iterate_pixels
+from train.files import write_whole
 from train.marks import find_marks
 from train.references import box_scores, lesion_share
 from train.sources import Sample
@@ -63,15 +66,18 @@ def predictions(
     ]
 
 
-def write_predictions(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows with a header; floats whole, so that what is read gives the same figures to the last digit."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {k: "" if v is None or v != v else int(v) if isinstance(v, bool) else v for k, v in asdict(row).items()}
-            )
+def write_predictions(path: Path, rows: Sequence[Row]) -> str:
+    """Write rows with a header; the SHA-256 of the file. Floats are whole, so that the rows read again give the same figures."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {k: "" if v is None or v != v else int(v) if isinstance(v, bool) else v for k, v in asdict(row).items()}
+        )
+    content = text.getvalue().encode()
+    write_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_predictions(path: Path) -> list[Row]:
@@ -79,13 +85,16 @@ def read_predictions(path: Path) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [_row(record) for record in csv.DictReader(file)]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{path} holds no predictions ({error}). Make them with: python -m train evaluate RUN"
         ) from error
 
 
 def _row(record: dict[str, str]) -> Row:
+    if None in record or None in record.values():
+        raise ValueError(f"the row of {record['id']} is not whole")
+
     def number(name: str) -> float:
         return float(record[name]) if record[name] else float("nan")
 

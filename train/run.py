@@ -15,6 +15,8 @@ import errno
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,16 +24,17 @@ from filelock import FileLock, Timeout
 
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from rcdnet.registry import spec_of
-from train.assess import evaluate_run
+from train.assess import check_start, evaluate_run
 from train.compare import table
-from train.config import TrainConfig
+from train.config import INITS, TrainConfig
 from train.decode import Decoded, decode
 from train.engine import accelerator_for
 from train.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
+from train.files import append_line, write_whole
 from train.loop import fit
 from train.sources import read_sources
-from train.splits import Split, make_split
-from train.state import read_progress, write_whole
+from train.splits import Split, check_split, grouped, make_split
+from train.state import read_progress
 
 STOP_EVERY = 10  # steps between looks at the stop file where several processes have to agree on it
 
@@ -45,7 +48,15 @@ def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Cal
     """
     if (out / "events.jsonl").exists():
         raise ConfigError(f"{out} holds a run already. Go on with --resume {out}, or give another --out.")
-    return _locked(config, out, split, say)
+    if not config.data:
+        raise ConfigError("No data was named. Give at least one, as --data busbra=DIR, busi=DIR or folder=DIR.")
+    init = config.init
+    if init not in INITS:
+        if not Path(init).is_file():
+            raise ConfigError(f"init is {init!r}, but there is no such file.")
+        init = str(Path(init).resolve())
+    whole = tuple((source, str(Path(place).resolve())) for source, place in config.data)  # a resume may start elsewhere
+    return _locked(replace(config, data=whole, init=init), out, split, say, new=True)
 
 
 def resume(out: Path, *, say: Callable[[str], None] = print) -> Event:
@@ -53,10 +64,10 @@ def resume(out: Path, *, say: Callable[[str], None] = print) -> Event:
     config = TrainConfig.read(out / "config.json")
     if any(isinstance(event, Finished) for event in read_events(out / "events.jsonl")):
         raise ConfigError(f"The run in {out} is finished. Begin a new one with another --out.")
-    return _locked(config, out, None, say)
+    return _locked(config, out, None, say, new=False)
 
 
-def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[str], None]) -> Event:
+def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[str], None], *, new: bool) -> Event:
     accelerator = accelerator_for(config)
     if not accelerator.is_main_process:
         return _train(config, out, split, accelerator, lambda event: None, lambda text: None)
@@ -69,6 +80,8 @@ def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[s
             f"Another process trains in {out}. Wait for it, or stop it by making the file {out / 'stop'}."
         ) from None
     try:
+        if new:
+            (out / "split.json").unlink(missing_ok=True)  # of a start that was cut short; this one may ask for another
         return _recorded(config, out, split, accelerator, say)
     finally:
         lock.release()
@@ -80,15 +93,14 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
     def note(text: str) -> None:
         with (out / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        say(text)
+        with suppress(OSError):  # whoever listened may be gone
+            say(text)
 
     def record(event: Event) -> None:
-        with (out / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line_of(event))
+        append_line(out / "events.jsonl", line_of(event))
         note(sentence(event))
 
     try:
-        (out / "stop").unlink(missing_ok=True)
         write_whole(out / "config.json", config.to_json().encode())
         _mend_events(out)
         return _train(config, out, split, accelerator, record, note)
@@ -102,8 +114,9 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
             if kind == "internal":
                 note(traceback.format_exc())
             record(Failed(time.time(), kind, message))
-        except OSError:
-            say(message)  # a full disk takes no event either
+        except OSError:  # a full disk takes no event either
+            with suppress(OSError):
+                say(message)
         raise RunFailed(message) from error
 
 
@@ -115,12 +128,24 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     for sentence_ in decoded.skipped:
         note(f"Skipped: {sentence_}")
     if accelerator.is_main_process and not (out / "split.json").exists():
-        split = Split.read(split_file) if split_file else make_split(config, decoded.samples, decoded.fingerprints)
+        if split_file:
+            split = Split.read(split_file)
+            decoded.rows_of([*split.train, *split.validation])
+            check_split(split, decoded.samples, decoded.fingerprints)
+            groups = grouped(decoded.samples, decoded.fingerprints).tolist()
+            split = replace(
+                split,
+                rule=f"given: {split.rule}",
+                groups={s.id: group for s, group in zip(decoded.samples, groups, strict=True)},
+            )
+        else:
+            split = make_split(config, decoded.samples, decoded.fingerprints)
         split.write(out / "split.json")
         for left_out in split.conflicts:
             note(f"Left out, for a near-copy of it has the other label: {left_out}")
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
+    check_start(config, split)
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
     last: Event = Stopped(time.time(), epoch)
@@ -128,6 +153,8 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
         if isinstance(event, Step):
             if _asked_to_stop(out, event, accelerator):
                 running.close()
+                accelerator.wait_for_everyone()
+                (out / "stop").unlink(missing_ok=True)
                 last = Stopped(time.time(), epoch)
                 record(last)
                 return last

@@ -93,7 +93,7 @@ def read_folder(place: Path) -> list[Sample]:
                 source=name,
                 path=place.parent / row["path"],
                 label=_label(row["label"], row["path"]),
-                patient=f"{name}/{row['patient']}" if row.get("patient") else None,
+                patient=f"{name}/{row['patient'].strip()}" if (row.get("patient") or "").strip() else None,
                 masks=(place.parent / row["mask"],) if row.get("mask") else (),
             )
             for row in _rows(place, ("path", "label"))

@@ -13,6 +13,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
 from train.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
+from train.files import write_whole
 from train.sources import Sample
 
 
@@ -30,7 +31,7 @@ class Split:
     rule: str
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        write_whole(path, json.dumps(asdict(self), indent=1).encode())
 
     @staticmethod
     def read(path: Path) -> "Split":
@@ -56,7 +57,8 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     """
     labels = np.array([sample.label for sample in samples])
     groups = grouped(samples, fingerprints)
-    conflict = label_conflicts(groups, labels)
+    # By copies alone: a patient may well have a benign and a malignant lesion.
+    conflict = label_conflicts(near_duplicate_groups(fingerprints), labels)
     usable = ~conflict
     validation = np.zeros(len(samples), bool)
     if config.split == "official":
@@ -64,6 +66,11 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
         if not official.any():
             raise DatasetError("No source has official folds. Choose split 7:3 or k-fold, or add BUS-BRA.")
         validation = np.array([sample.fold == config.fold for sample in samples])
+        if not validation.any():
+            known = sorted({sample.fold for sample in samples if sample.fold is not None})
+            raise DatasetError(
+                f"No image is in official fold {config.fold}. The folds are {', '.join(map(str, known))}."
+            )
         unfolded = _parts(usable & ~official, labels, groups, config.folds, config.seed)
         validation |= unfolded == (config.fold - 1) % config.folds
     elif config.split == "k-fold":
@@ -85,8 +92,34 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
         validation=tuple(map(str, ids[validation & usable])),
         conflicts=tuple(map(str, ids[conflict])),
         groups={sample.id: int(group) for sample, group in zip(samples, groups, strict=True)},
-        rule=_rule(config),
+        rule=rule_of(config),
     )
+
+
+def check_split(split: Split, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> None:
+    """Refuse a split that did not come from `make_split` and would leak, or cannot be trained on.
+
+    Raises:
+        DatasetError: an image, a patient or a near-copy is on both sides, or the training side lacks a class.
+    """
+    side = dict.fromkeys(split.train, "training") | dict.fromkeys(split.validation, "validation")
+    if len(side) < len(split.train) + len(split.validation):
+        raise DatasetError("The split names images twice, or on both sides. Correct it, or let a new one be made.")
+    seen: dict[int, tuple[str, str]] = {}
+    for sample, group in zip(samples, grouped(samples, fingerprints).tolist(), strict=True):
+        if sample.id not in side:
+            continue
+        other, where = seen.setdefault(group, (sample.id, side[sample.id]))
+        if where != side[sample.id]:
+            raise DatasetError(
+                f"The split has {sample.id} in {side[sample.id]} and {other}, of the same patient or a near-copy, in {where}. "
+                "Correct it, or let a new one be made."
+            )
+    for label, name in enumerate(CLASSES):
+        if not any(side.get(sample.id) == "training" and sample.label == label for sample in samples):
+            raise DatasetError(
+                f"The split has no {name} image on the training side. Correct it, or let a new one be made."
+            )
 
 
 def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -118,7 +151,8 @@ def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> n
     return groups
 
 
-def _rule(config: TrainConfig) -> str:
+def rule_of(config: TrainConfig) -> str:
+    """The rule by which `make_split` divides, in words."""
     sides = {
         "7:3": "three tenths validate",
         "official": f"official fold {config.fold} validates, and one of {config.folds} parts of every source without folds",

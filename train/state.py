@@ -5,7 +5,6 @@ Every file is written beside its place and moved there, so that a kill at any in
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,26 +17,21 @@ from rcdnet import preprocessing
 from rcdnet.errors import CheckpointError
 from rcdnet.registry import CLASSES
 from train.decoder import Supervised
+from train.files import write_whole
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. best_epoch: whose weights are in `best.safetensors`. event: the line of the last epoch."""
+    """How far a run is. best_epoch: whose weights are in `best.safetensors`. event: the line of the last epoch.
+
+    preprocessing: the version its weights are valid for.
+    """
 
     epoch: int = 0
     best_epoch: int | None = None
     best_auc: float | None = None
     event: str = ""
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at every instant the old one or the new one is there."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    preprocessing: str = preprocessing.VERSION
 
 
 def save_state(
@@ -49,30 +43,37 @@ def save_state(
         tensors |= {f"kept.{k}": v for k, v in kept.state_dict().items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
-    content = save(_plain(tensors), metadata={"progress": json.dumps(asdict(progress))})
-    write_whole(out / "last.safetensors", content)
-    about = {"model": name, "epoch": progress.epoch, "sha256": hashlib.sha256(content).hexdigest()}
-    write_whole(out / "last.json", json.dumps(about, indent=1).encode())
+    write_whole(out / "last.safetensors", save(_plain(tensors), metadata={"progress": json.dumps(asdict(progress))}))
+    _write_about_last(out, name, progress)
     if progress.best_epoch == progress.epoch:
         _save_best(out, name, progress, kept.model)
 
 
 def read_progress(out: Path) -> Progress:
-    """How far the run in `out` is; a run that has not ended an epoch has a `Progress` of nothing."""
+    """How far the run in `out` is; a run that has not ended an epoch has a `Progress` of nothing.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or of another preprocessing than this version's.
+    """
     path = out / "last.safetensors"
     if not path.exists():
         return Progress()
     try:
         with safe_open(path, framework="pt") as file:
-            return Progress(**json.loads(file.metadata()["progress"]))
+            progress = Progress(**json.loads(file.metadata()["progress"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Begin a new run.") from error
+    _check_preprocessing(path, progress.preprocessing)
+    return progress
 
 
 def restore_state(
-    out: Path, name: str, net: Supervised, kept: Supervised, optimiser: torch.optim.Optimizer
+    out: Path, name: str, net: Supervised, kept: Supervised, optimiser: torch.optim.Optimizer, *, mend: bool = True
 ) -> Progress:
-    """Put net, kept weights and optimiser where the run in `out` left them."""
+    """Put net, kept weights and optimiser where the run in `out` left them.
+
+    `mend` also writes the files that a kill kept from being written after the checkpoint; one process does that.
+    """
     progress = read_progress(out)
     if not progress.epoch:
         return progress
@@ -86,11 +87,55 @@ def restore_state(
             _, index, name_ = key.split(".")
             state.setdefault(int(index), {})[name_] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    best = out / "best.json"
-    written = json.loads(best.read_text()).get("epoch") if best.exists() else None
-    if progress.best_epoch == progress.epoch != written:  # killed between the two files
-        _save_best(out, name, progress, kept.model)
+    for parameter, moments in optimiser.state.items():  # fused optimisers want them laid out as their parameter
+        for key, value in moments.items():
+            if value.shape == parameter.shape:
+                moments[key] = torch.empty_like(parameter).copy_(value)
+    if mend:
+        _write_about_last(out, name, progress)
+        if progress.best_epoch == progress.epoch and _epoch_of_best(out) != progress.epoch:
+            _save_best(out, name, progress, kept.model)
     return progress
+
+
+def read_best(out: Path) -> bytes:
+    """The best weights of the run in `out`, a safetensors file, once it is sure that they are what the run says.
+
+    Raises:
+        CheckpointError: there are none yet, they are damaged, of another preprocessing, or behind the checkpoint.
+    """
+    path, progress = out / "best.safetensors", read_progress(out)
+    if not path.exists() or not (out / "best.json").exists():
+        raise CheckpointError(f"{out} holds no weights yet. Go on with: python -m train fit --resume {out}")
+    about, content = json.loads((out / "best.json").read_text(encoding="utf-8")), path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != about["sha256"] or about["epoch"] != progress.best_epoch:
+        raise CheckpointError(
+            f"The best weights in {out} are not those of epoch {progress.best_epoch}. Go on with: python -m train fit --resume {out}"
+        )
+    _check_preprocessing(path, about["preprocessing"])
+    return content
+
+
+def _check_preprocessing(path: Path, version: str) -> None:
+    if version != preprocessing.VERSION:
+        raise CheckpointError(
+            f"{path} was made for preprocessing {version}; this version uses {preprocessing.VERSION}. Begin a new run."
+        )
+
+
+def _epoch_of_best(out: Path) -> int | None:
+    best = out / "best.json"
+    return json.loads(best.read_text(encoding="utf-8")).get("epoch") if best.exists() else None
+
+
+def _write_about_last(out: Path, name: str, progress: Progress) -> None:
+    about = {
+        "model": name,
+        "epoch": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "preprocessing": progress.preprocessing,
+    }
+    write_whole(out / "last.json", json.dumps(about, indent=1).encode())
 
 
 def _save_best(out: Path, name: str, progress: Progress, model: nn.Module) -> None:
