@@ -26,7 +26,7 @@ from train.fetch import RELEASES, fetch
 from train.phantoms import write_dataset, write_samples
 from train.run import resume, start
 from train.ship import ship
-from train.sources import read_sources
+from train.sources import BUSI_EXCLUDED, read_sources
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -155,6 +155,8 @@ def _print_finding(f: Finding) -> None:
     for group in f.copies:
         print(f"    {'TWO LABELS  ' if group in f.conflicts else ''}{', '.join(group)}")
     print(f"  burned-in text found on {len(f.text)} images, calipers on {len(f.calipers)}")
+    for name, reason in BUSI_EXCLUDED.items() if f.source == "busi" else ():
+        print(f"  left out by rule: {name}, for it {reason}")
     print(f"  unreadable: {len(f.unreadable)}")
     for sentence in f.unreadable:
         print(f"    {sentence}")

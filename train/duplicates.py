@@ -5,14 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 # A pair is near-duplicate when both its perceptual hashes and its thumbnails are alike; the closer the thumbnails, the
 # looser the hash. Calipers move bits of the hash, a crop by a few pixels costs correlation. Set by looking at the pairs
 # of BUSI; just below 0.82, images of two BUS-BRA patients with different pathology begin to pass.
-_ALIKE = ((12, 0.82), (20, 0.9))  # (hash bits apart at most, thumbnail correlation at least)
-_VIEW_ALIKE = ((12, 0.86), (20, 0.92))  # of a mirrored or cropped view, which has more chances to match by accident
+# Each rule: hash bits apart at most, thumbnail correlation at least, correlation of its detail at least.
+_ALIKE = ((12, 0.82, -1.0), (20, 0.9, -1.0))
+# A mirrored or cropped view has more chances to match by accident, so it has to be closer, or to match in detail too: exact
+# copies reach 0.85 and more, scans that are only shaded alike stay below 0.3.
+_VIEW_ALIKE = ((12, 0.9, -1.0), (20, 0.94, -1.0), (20, 0.85, 0.5))
+_DETAIL_PX = 3  # standard deviation of what is taken away from a thumbnail to leave its detail
 _THUMBNAIL_PX = 64
 _BLOCK = 2048  # rows compared at a time, so that memory grows with the number of images and not with its square
 # What a copy may have been made of: left, top, right, bottom of the original, as shares, and whether it is mirrored.
@@ -34,11 +39,12 @@ _VIEWS = (
 class Fingerprint:
     """What two copies of one image share, for each of its views, the whole image first.
 
-    bits: perceptual hashes, float32 (V, 64) of -1 and 1. thumbnails: float32 (V, 4096), each with mean 0 and length 1.
+    bits: perceptual hashes, float32 (V, 64) of -1 and 1. thumbnails, details: float32 (V, 4096), each with mean 0 and length 1.
     """
 
     bits: np.ndarray
     thumbnails: np.ndarray
+    details: np.ndarray
 
 
 def fingerprint(image: np.ndarray) -> Fingerprint:
@@ -46,7 +52,7 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
     import imagehash  # here, so that a machine without it can train on a split that is already written
 
     whole = Image.fromarray(image)
-    bits, thumbnails = [], []
+    bits, thumbnails, details = [], [], []
     for (left, top, right, bottom), mirrored in _VIEWS:
         view = whole.crop(
             (
@@ -59,10 +65,15 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
         if mirrored:
             view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         bits.append(imagehash.phash(view).hash.ravel().astype(np.float32) * 2 - 1)
-        thumbnail = np.asarray(view.resize((_THUMBNAIL_PX, _THUMBNAIL_PX)), np.float32).ravel()
-        thumbnail = thumbnail - thumbnail.mean()
-        thumbnails.append(thumbnail / (np.linalg.norm(thumbnail) + 1e-6))
-    return Fingerprint(np.stack(bits), np.stack(thumbnails))
+        thumbnail = np.asarray(view.resize((_THUMBNAIL_PX, _THUMBNAIL_PX)), np.float32)
+        thumbnails.append(_unit(thumbnail))
+        details.append(_unit(thumbnail - gaussian_filter(thumbnail, _DETAIL_PX)))
+    return Fingerprint(np.stack(bits), np.stack(thumbnails), np.stack(details))
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+    flat = picture.ravel() - picture.mean()
+    return flat / (np.linalg.norm(flat) + 1e-6)
 
 
 def near_duplicate_pairs(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> np.ndarray:
@@ -80,14 +91,17 @@ def near_duplicate_pairs(first: Sequence[Fingerprint], second: Sequence[Fingerpr
 
 def _alike(viewed: Sequence[Fingerprint], whole: Sequence[Fingerprint], view: int) -> np.ndarray:
     """bool (len(viewed), len(whole)): whether that view of the one is the whole of the other."""
-    bits, thumbnails = np.stack([f.bits[0] for f in whole]), np.stack([f.thumbnails[0] for f in whole])
+    bits, thumbnails, details = (
+        np.stack([getattr(f, name)[0] for f in whole]) for name in ("bits", "thumbnails", "details")
+    )
     blocks = []
     for start in range(0, len(viewed), _BLOCK):
         block = viewed[start : start + _BLOCK]
         apart = (bits.shape[1] - np.stack([f.bits[view] for f in block]) @ bits.T) / 2
         correlation = np.stack([f.thumbnails[view] for f in block]) @ thumbnails.T
-        rule = _VIEW_ALIKE if view else _ALIKE
-        blocks.append(np.any([(apart <= most) & (correlation >= least) for most, least in rule], axis=0))
+        detail = np.stack([f.details[view] for f in block]) @ details.T
+        rules = _VIEW_ALIKE if view else _ALIKE
+        blocks.append(np.any([(apart <= a) & (correlation >= c) & (detail >= d) for a, c, d in rules], axis=0))
     return np.concatenate(blocks)
 
 

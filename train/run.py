@@ -125,21 +125,16 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     samples = read_sources(config.data)
     size = spec_of(config.model).input_size
     decoded = decode(samples, size, skip_broken=config.broken == "skip")
-    for sentence_ in decoded.skipped:
-        note(f"Skipped: {sentence_}")
+    for reason in decoded.skipped:
+        note(f"Skipped: {reason}")
+    if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
+        note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
     if accelerator.is_main_process and not (out / "split.json").exists():
-        if split_file:
-            split = Split.read(split_file)
-            decoded.rows_of([*split.train, *split.validation])
-            check_split(split, decoded.samples, decoded.fingerprints)
-            groups = grouped(decoded.samples, decoded.fingerprints).tolist()
-            split = replace(
-                split,
-                rule=f"given: {split.rule}",
-                groups={s.id: group for s, group in zip(decoded.samples, groups, strict=True)},
-            )
-        else:
-            split = make_split(config, decoded.samples, decoded.fingerprints)
+        split = (
+            _given_split(split_file, decoded)
+            if split_file
+            else make_split(config, decoded.samples, decoded.fingerprints)
+        )
         split.write(out / "split.json")
         for left_out in split.conflicts:
             note(f"Left out, for a near-copy of it has the other label: {left_out}")
@@ -166,6 +161,16 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
             _evaluate(out, config, decoded, split, note)
         record(event)
     return last
+
+
+def _given_split(path: Path, decoded: Decoded) -> Split:
+    """The user's split with this data's groups, once it is sure that it does not leak."""
+    split = Split.read(path)
+    decoded.rows_of([*split.train, *split.validation])
+    check_split(split, decoded.samples, decoded.fingerprints)
+    groups = grouped(decoded.samples, decoded.fingerprints).tolist()
+    by_id = {sample.id: group for sample, group in zip(decoded.samples, groups, strict=True)}
+    return replace(split, rule=f"given: {split.rule}", groups=by_id)
 
 
 def _evaluate(out: Path, config: TrainConfig, decoded: Decoded, split: Split, note: Callable[[str], None]) -> None:
