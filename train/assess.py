@@ -26,7 +26,7 @@ from train.evaluation import (
 from train.loop import logits_of
 from train.predictions import predictions, write_predictions
 from train.sources import Sample, read_sources
-from train.splits import Split, grouped
+from train.splits import Split, with_patients
 from train.state import read_best, read_progress
 
 
@@ -100,14 +100,15 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         point = OperatingPoint(before.temperature, before.threshold, before.threshold_rule, before.chosen_on)
     decoded = decode(read_sources(data), spec_of(model).input_size)
     training, reasons = _known(decoded, own, run) if own else ([], {})
-    conflicts = label_conflicts(near_duplicate_groups(decoded.fingerprints), decoded.labels)
+    copies = near_duplicate_groups(decoded.fingerprints)
+    conflicts = label_conflicts(copies, decoded.labels)
     for row in np.flatnonzero(conflicts):
         reasons.setdefault(decoded.samples[row].id, "a near-copy of it has the other label")
     keep = np.array([sample.id not in reasons for sample in decoded.samples], bool)
     if not keep.any():
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]
-    groups = grouped(decoded.samples, decoded.fingerprints)[keep].tolist()
+    groups = with_patients(copies, decoded.samples)[keep].tolist()
     rows = predictions(samples, groups, _log_odds(network, decoded.canvases[keep]), point.temperature, training)
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))

@@ -18,6 +18,7 @@ _ALIKE = ((12, 0.82, -1.0), (20, 0.9, -1.0))
 # copies reach 0.85 and more, scans that are only shaded alike stay below 0.3.
 _VIEW_ALIKE = ((12, 0.9, -1.0), (20, 0.94, -1.0), (20, 0.85, 0.5))
 _DETAIL_PX = 3  # standard deviation of what is taken away from a thumbnail to leave its detail
+_WHOLE_PX = 200
 _THUMBNAIL_PX = 64
 _BLOCK = 2048  # rows compared at a time, so that memory grows with the number of images and not with its square
 # What a copy may have been made of: left, top, right, bottom of the original, as shares, and whether it is mirrored.
@@ -51,17 +52,12 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
     """The fingerprint of a grey image, uint8 (H, W)."""
     import imagehash  # here, so that a machine without it can train on a split that is already written
 
-    whole = Image.fromarray(image)
+    whole = Image.fromarray(image).resize(
+        (_WHOLE_PX, _WHOLE_PX), Image.Resampling.BOX
+    )  # views are then cut from few pixels
     bits, thumbnails, details = [], [], []
     for (left, top, right, bottom), mirrored in _VIEWS:
-        view = whole.crop(
-            (
-                round(left * whole.width),
-                round(top * whole.height),
-                round(right * whole.width),
-                round(bottom * whole.height),
-            )
-        )
+        view = whole.crop((left * _WHOLE_PX, top * _WHOLE_PX, right * _WHOLE_PX, bottom * _WHOLE_PX))
         if mirrored:
             view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         bits.append(imagehash.phash(view).hash.ravel().astype(np.float32) * 2 - 1)
@@ -82,27 +78,29 @@ def near_duplicate_pairs(first: Sequence[Fingerprint], second: Sequence[Fingerpr
     One of a pair may be mirrored, or cropped by up to 8 % all around or on one side; a copy that is both, or turned, or cropped
     otherwise, is found only where the whole images are alike enough.
     """
-    alike = np.zeros((len(first), len(second)), bool)
+    found = []
     for view in range(len(_VIEWS)):
-        alike |= _alike(first, second, view)
-        alike |= _alike(second, first, view).T
-    return np.argwhere(alike)
+        found += [_alike(first, second, view), _alike(second, first, view)[:, ::-1]]
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def _alike(viewed: Sequence[Fingerprint], whole: Sequence[Fingerprint], view: int) -> np.ndarray:
-    """bool (len(viewed), len(whole)): whether that view of the one is the whole of the other."""
-    bits, thumbnails, details = (
-        np.stack([getattr(f, name)[0] for f in whole]) for name in ("bits", "thumbnails", "details")
-    )
-    blocks = []
+    """Index pairs int (P, 2) where that view of the one is the whole of the other."""
+    rules = _VIEW_ALIKE if view else _ALIKE
+    loosest = max(most for most, _, _ in rules)
+    bits = np.stack([f.bits[0] for f in whole])
+    pairs = []
     for start in range(0, len(viewed), _BLOCK):
-        block = viewed[start : start + _BLOCK]
-        apart = (bits.shape[1] - np.stack([f.bits[view] for f in block]) @ bits.T) / 2
-        correlation = np.stack([f.thumbnails[view] for f in block]) @ thumbnails.T
-        detail = np.stack([f.details[view] for f in block]) @ details.T
-        rules = _VIEW_ALIKE if view else _ALIKE
-        blocks.append(np.any([(apart <= a) & (correlation >= c) & (detail >= d) for a, c, d in rules], axis=0))
-    return np.concatenate(blocks)
+        apart = (bits.shape[1] - np.stack([f.bits[view] for f in viewed[start : start + _BLOCK]]) @ bits.T) / 2
+        for i, j in np.argwhere(apart <= loosest):  # few pairs pass the hash, so only theirs are correlated
+            one, other = viewed[start + i], whole[j]
+            correlation = one.thumbnails[view] @ other.thumbnails[0]
+            if any(
+                apart[i, j] <= most and correlation >= least and one.details[view] @ other.details[0] >= detail
+                for most, least, detail in rules
+            ):
+                pairs.append((start + i, j))
+    return np.array(pairs, int).reshape(-1, 2)
 
 
 def near_duplicate_groups(fingerprints: Sequence[Fingerprint]) -> np.ndarray:

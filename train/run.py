@@ -33,7 +33,7 @@ from train.events import Epoch, Event, Failed, Finished, Started, Step, Stopped,
 from train.files import append_line, write_whole
 from train.loop import fit
 from train.sources import read_sources
-from train.splits import Split, check_split, grouped, make_split
+from train.splits import Split, checked_split, make_split
 from train.state import read_progress
 
 STOP_EVERY = 10  # steps between looks at the stop file where several processes have to agree on it
@@ -164,13 +164,10 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
 
 
 def _given_split(path: Path, decoded: Decoded) -> Split:
-    """The user's split with this data's groups, once it is sure that it does not leak."""
+    """The user's split, once it is sure that it fits the data and does not leak."""
     split = Split.read(path)
     decoded.rows_of([*split.train, *split.validation])
-    check_split(split, decoded.samples, decoded.fingerprints)
-    groups = grouped(decoded.samples, decoded.fingerprints).tolist()
-    by_id = {sample.id: group for sample, group in zip(decoded.samples, groups, strict=True)}
-    return replace(split, rule=f"given: {split.rule}", groups=by_id)
+    return checked_split(split, decoded.samples, decoded.fingerprints)
 
 
 def _evaluate(out: Path, config: TrainConfig, decoded: Decoded, split: Split, note: Callable[[str], None]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -56,9 +56,11 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
         DatasetError: a side would lack a class, or the official fold is asked for and no source has one.
     """
     labels = np.array([sample.label for sample in samples])
-    groups = grouped(samples, fingerprints)
-    # By copies alone: a patient may well have a benign and a malignant lesion.
-    conflict = label_conflicts(near_duplicate_groups(fingerprints), labels)
+    copies = near_duplicate_groups(fingerprints)
+    conflict = label_conflicts(
+        copies, labels
+    )  # by copies alone: a patient may well have a benign and a malignant lesion
+    groups = with_patients(copies, samples)
     usable = ~conflict
     validation = np.zeros(len(samples), bool)
     if config.split == "official":
@@ -96,8 +98,8 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     )
 
 
-def check_split(split: Split, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> None:
-    """Refuse a split that did not come from `make_split` and would leak, or cannot be trained on.
+def checked_split(split: Split, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> Split:
+    """A split that did not come from `make_split`, with the groups of these samples, once it is sure that it does not leak.
 
     Raises:
         DatasetError: an image, a patient or a near-copy is on both sides, or the training side lacks a class.
@@ -106,7 +108,8 @@ def check_split(split: Split, samples: Sequence[Sample], fingerprints: Sequence[
     if len(side) < len(split.train) + len(split.validation):
         raise DatasetError("The split names images twice, or on both sides. Correct it, or let a new one be made.")
     seen: dict[int, tuple[str, str]] = {}
-    for sample, group in zip(samples, grouped(samples, fingerprints).tolist(), strict=True):
+    groups = with_patients(near_duplicate_groups(fingerprints), samples).tolist()
+    for sample, group in zip(samples, groups, strict=True):
         if sample.id not in side:
             continue
         other, where = seen.setdefault(group, (sample.id, side[sample.id]))
@@ -120,6 +123,8 @@ def check_split(split: Split, samples: Sequence[Sample], fingerprints: Sequence[
             raise DatasetError(
                 f"The split has no {name} image on the training side. Correct it, or let a new one be made."
             )
+    by_id = {sample.id: group for sample, group in zip(samples, groups, strict=True)}
+    return replace(split, rule=f"given: {split.rule}", groups=by_id)
 
 
 def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -140,9 +145,9 @@ def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int,
     return part
 
 
-def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> np.ndarray:
-    """Group number int (N,): near-duplicates, and all images of one patient, share one."""
-    groups = near_duplicate_groups(fingerprints)
+def with_patients(copies: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
+    """Group number int (N,): near-duplicate groups merged where they hold images of one patient."""
+    groups = copies.copy()
     first_of_patient: dict[str, int] = {}
     for index, sample in enumerate(samples):
         if sample.patient is not None:
