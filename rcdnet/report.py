@@ -61,7 +61,8 @@ def trust_sentence(card: ModelCard) -> str:
         "benign lesions called malignant."
         for f in applied
     ]
-    return " ".join([*sentences, "The probability is not calibrated: it is no risk for a patient."])
+    calibrated = "is calibrated on those images alone" if card.temperature != 1 else "is not calibrated"
+    return " ".join([*sentences, f"The probability {calibrated}: it is no risk for a patient."])
 
 
 def agreement(predictions: Sequence[Prediction]) -> str:

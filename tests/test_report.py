@@ -63,6 +63,7 @@ def test_trust_names_both_sets_and_what_the_threshold_costs():
         "On set B: 79 % of 28 cancers found, 47 % of the benign lesions called malignant. "
         "The probability is not calibrated: it is no risk for a patient."
     )
+    assert "is calibrated on those images alone" in trust_sentence(replace(card, temperature=1.3))
 
 
 def test_csv_reads_back_and_a_formula_in_a_file_name_is_disarmed(predictions, scan):
