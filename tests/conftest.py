@@ -1,6 +1,9 @@
 """What several tests share: real scans where they are present, drawn ones everywhere, and models without training."""
 
 import csv
+import shutil
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +19,12 @@ from train.phantoms import RECIPES, draw, random_recipe, write_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
+# Settings of a run that takes seconds and passes through every part of the engine.
+TINY = [
+    "--model", "mobilenetv2", "--init", "random", "--epochs", "3", "--batch-size", "8", "--start-size", "64",
+    "--full-size-epochs", "1", "--mask-weight", "1", "--ema", "0.9", "--noise", "0.02", "--gamma", "1.2", "--gain", "0.1",
+    "--softened", "0.5", "--birads-weight", "0.5",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +107,27 @@ def busi(tmp_path_factory) -> Path:
 def busbra(tmp_path_factory) -> Path:
     """Sixteen patients with two views each in BUS-BRA's layout."""
     return write_busbra(tmp_path_factory.mktemp("data") / "busbra", 16)
+
+
+@pytest.fixture(scope="session")
+def data(busi, busbra) -> list[str]:
+    """Both drawn data sets, as the command line takes them."""
+    return ["--data", f"busbra={busbra}", "--data", f"busi={busi}"]
+
+
+def command(*arguments: object) -> list[str]:
+    """The training command with these arguments."""
+    return [sys.executable, "-m", "train", "fit", *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def run(data, tmp_path_factory) -> Path:
+    """A finished run, made by the command itself; tests that change it copy it first."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    subprocess.run(command(*TINY, *data, "--out", out), cwd=ROOT, check=True, timeout=300, capture_output=True)
+    return out
+
+
+def copied(run: Path, place: Path) -> Path:
+    shutil.copytree(run, place)
+    return place

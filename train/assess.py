@@ -62,7 +62,7 @@ def evaluate_again(out: Path) -> Evaluation:
         raise DatasetError(
             f"Every image of {out} trained, so none is left to evaluate on. Give other data with --data."
         )
-    return evaluate_run(out, config, _decoded(config, read_sources(config.data)), split)
+    return evaluate_run(out, config, decode_for(config, read_sources(config.data)), split)
 
 
 def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out: Path | None = None) -> Evaluation:
@@ -166,7 +166,7 @@ def _known(decoded: Decoded, config: TrainConfig, run: Path) -> tuple[list[Sampl
     """Training samples of a run, and of `decoded` the ids that it knows, each with the reason."""
     split = Split.read(run / "split.json")
     used = {*split.train, *split.validation, *split.conflicts}
-    its_own = _decoded(config, [s for s in read_sources(config.data) if s.id in used])
+    its_own = decode_for(config, [s for s in read_sources(config.data) if s.id in used])
     reasons: dict[str, str] = {}
     folders = {Path(place).resolve() for _, place in config.data}
     patients = {sample.patient for sample in its_own.samples if sample.patient}
@@ -180,7 +180,8 @@ def _known(decoded: Decoded, config: TrainConfig, run: Path) -> tuple[list[Sampl
     return [sample for sample in its_own.samples if sample.id in set(split.train)], reasons
 
 
-def _decoded(config: TrainConfig, samples: Sequence[Sample]) -> Decoded:
+def decode_for(config: TrainConfig, samples: Sequence[Sample]) -> Decoded:
+    """The samples as a run with these settings reads them; raises as `train.decode.decode`."""
     return decode(samples, spec_of(config.model).input_size, skip_broken=config.broken == "skip")
 
 

@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from rcdnet.preprocessing import MEAN, STD, prepare
 from rcdnet.registry import create_model, spec_of
 from train.config import TrainConfig
-from train.engine import Engine, Images, accelerator_for
+from train.engine import Engine, Images, accelerator_for, device_name
 
 IMAGES = 512
 SIDE = (400, 500)
@@ -103,8 +103,7 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4) -> Throu
             _wait(device)
             times.append(time.perf_counter() - began)
     speeds = [batch * steps / statistics.median(times[1:]) for times in seconds]
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return Throughput(name, *speeds)
+    return Throughput(device_name(device), *speeds)
 
 
 def _plain(

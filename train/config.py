@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 from rcdnet.errors import ConfigError, UnknownModel
 from rcdnet.registry import MODELS, spec_of
+from train.sources import READERS
 
 INITS = ("random", "imagenet", "bundled")
-SOURCES = ("busi", "busbra", "folder")
 _KIND_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
@@ -132,7 +132,7 @@ class TrainConfig:
             elif limits.get("low") is not None and not limits["low"] <= value <= limits["high"]:
                 mistakes.append(f"{f.name} is {value}; expected {limits['low']:g} to {limits['high']:g}.")
         mistakes += [
-            f"The source is {s!r}; expected one of {', '.join(SOURCES)}." for s, _ in self.data if s not in SOURCES
+            f"The source is {s!r}; expected one of {', '.join(READERS)}." for s, _ in self.data if s not in READERS
         ]
         if self.batch_size % 2:
             mistakes.append(f"batch_size is {self.batch_size}; expected an even number.")

@@ -1,8 +1,9 @@
 """Every image of a run read once: canvas and lesion for the network, fingerprint for the split."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,8 @@ from rcdnet.images import read_scan
 from rcdnet.preprocessing import letterbox, prepare
 from train.duplicates import Fingerprint, fingerprint
 from train.sources import Sample
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,16 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
     kept: list[Sample] = []
     fingerprints: list[Fingerprint] = []
     skipped: list[str] = []
-    with ThreadPoolExecutor() as pool:
-        for sample, read in zip(samples, pool.map(lambda s: _read(s, size), samples), strict=True):
-            if isinstance(read, DatasetError):
-                if not skip_broken:
-                    raise read
-                skipped.append(str(read))
-                continue
-            row = len(kept)
-            canvases[row], lesions[row] = read[0], read[1]
-            kept.append(sample)
-            fingerprints.append(read[2])
+    for sample, read in _each(samples, lambda s: _read(s, size)):
+        if isinstance(read, DatasetError):
+            if not skip_broken:
+                raise read
+            skipped.append(str(read))
+            continue
+        row = len(kept)
+        canvases[row], lesions[row] = read[0], read[1]
+        kept.append(sample)
+        fingerprints.append(read[2])
     rows = len(kept)
     if not rows:
         raise DatasetError(f"None of {count} images can be read. The first: {skipped[0]}")
@@ -131,22 +133,22 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
     return lesion
 
 
-def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, Fingerprint] | DatasetError:
-    try:
-        pixels = read_pixels(sample)
-        canvas, frame = prepare(pixels, size)
-        mask = read_lesion(sample, pixels.shape)
-    except DatasetError as error:
-        return error
+def iterate_pixels(samples: Sequence[Sample]) -> Iterator[tuple[Sample, np.ndarray | DatasetError]]:
+    """Each sample with its pixels, or with the reason why there are none; several are read at a time."""
+    return _each(samples, read_pixels)
+
+
+def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, Fingerprint]:
+    pixels = read_pixels(sample)
+    canvas, frame = prepare(pixels, size)
+    mask = read_lesion(sample, pixels.shape)
     return canvas, letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127, fingerprint(pixels)
 
 
-def iterate_pixels(samples: Sequence[Sample]) -> Iterator[tuple[Sample, np.ndarray | DatasetError]]:
-    """Each sample with its pixels, or with the reason why there are none; several are read at a time."""
-
-    def attempt(sample: Sample) -> np.ndarray | DatasetError:
+def _each(samples: Sequence[Sample], read: Callable[[Sample], T]) -> Iterator[tuple[Sample, T | DatasetError]]:
+    def attempt(sample: Sample) -> T | DatasetError:
         try:
-            return read_pixels(sample)
+            return read(sample)
         except DatasetError as error:
             return error
 

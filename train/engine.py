@@ -44,6 +44,11 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
+def device_name(device: torch.device) -> str:
+    """The device in words, for an event or a table."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
 @dataclass(frozen=True)
 class Images:
     """Training images on the device where they train.

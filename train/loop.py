@@ -16,7 +16,7 @@ from rcdnet.preprocessing import normalise
 from rcdnet.registry import create_model
 from train.config import TrainConfig
 from train.decode import Decoded
-from train.engine import Engine, Images
+from train.engine import Engine, Images, device_name
 from train.events import Epoch, Finished, Started, Step, line_of
 from train.initial import starting_model
 from train.splits import Split
@@ -63,18 +63,17 @@ def fit(
     )  # fmt: skip
     validation = torch.from_numpy(decoded.canvases[held_out]).to(device)
     yield Started(
-        time=time.time(), model=config.model, device=_device_name(device), processes=accelerator.num_processes,
+        time=time.time(), model=config.model, device=device_name(device), processes=accelerator.num_processes,
         epoch=progress.epoch, epochs=config.epochs, training=len(rows), validation=len(held_out),
         conflicts=len(split.conflicts), skipped=decoded.skipped,
     )  # fmt: skip
 
     for epoch in range(progress.epoch, config.epochs):
         began = time.monotonic()
-        torch.manual_seed(config.seed * 100_003 + epoch)  # dropout
-        generator = torch.Generator(device=device).manual_seed(config.seed * 100_003 + epoch)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed * 100_003 + epoch)).to(
-            device
-        )
+        seed = config.seed * 100_003 + epoch
+        torch.manual_seed(seed)  # dropout
+        generator = torch.Generator(device=device).manual_seed(seed)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).to(device)
         coin = np.random.default_rng([config.seed, epoch])
         size = config.size_at(epoch)
         engine.raw.train()
@@ -169,7 +168,3 @@ def _check_same_epoch(epoch: int, accelerator: Accelerator) -> None:
     epochs = accelerator.gather(torch.tensor([epoch], device=accelerator.device))
     if len(set(epochs.tolist())) > 1:
         raise ConfigError("The machines do not see the same run folder. Put --out on a disk that all of them share.")
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"

@@ -23,11 +23,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
-from rcdnet.registry import spec_of
-from train.assess import check_start, evaluate_run
+from train.assess import check_start, decode_for, evaluate_run
 from train.compare import table
 from train.config import INITS, TrainConfig
-from train.decode import Decoded, decode
+from train.decode import Decoded
 from train.engine import accelerator_for
 from train.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
 from train.files import append_line, write_whole
@@ -122,19 +121,13 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
 
 def _train(config, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
     """The run itself, on every process; only the main one gets a `record` that writes."""
-    samples = read_sources(config.data)
-    size = spec_of(config.model).input_size
-    decoded = decode(samples, size, skip_broken=config.broken == "skip")
+    decoded = decode_for(config, read_sources(config.data))
     for reason in decoded.skipped:
         note(f"Skipped: {reason}")
     if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
         note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
     if accelerator.is_main_process and not (out / "split.json").exists():
-        split = (
-            _given_split(split_file, decoded)
-            if split_file
-            else make_split(config, decoded.samples, decoded.fingerprints)
-        )
+        split = _split(config, split_file, decoded)
         split.write(out / "split.json")
         for left_out in split.conflicts:
             note(f"Left out, for a near-copy of it has the other label: {left_out}")
@@ -163,9 +156,11 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     return last
 
 
-def _given_split(path: Path, decoded: Decoded) -> Split:
-    """The user's split, once it is sure that it fits the data and does not leak."""
-    split = Split.read(path)
+def _split(config: TrainConfig, given: Path | None, decoded: Decoded) -> Split:
+    """A new split, or the user's, once it is sure that it fits the data and does not leak."""
+    if given is None:
+        return make_split(config, decoded.samples, decoded.fingerprints)
+    split = Split.read(given)
     decoded.rows_of([*split.train, *split.validation])
     return checked_split(split, decoded.samples, decoded.fingerprints)
 

@@ -57,9 +57,8 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     """
     labels = np.array([sample.label for sample in samples])
     copies = near_duplicate_groups(fingerprints)
-    conflict = label_conflicts(
-        copies, labels
-    )  # by copies alone: a patient may well have a benign and a malignant lesion
+    # By copies alone: a patient may well have a benign and a malignant lesion.
+    conflict = label_conflicts(copies, labels)
     groups = with_patients(copies, samples)
     usable = ~conflict
     validation = np.zeros(len(samples), bool)

@@ -1,0 +1,195 @@
+"""The engine of training: starting weights, decoder, losses, augmentation, optimiser, several processes."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import timm
+import torch
+from accelerate import Accelerator
+from conftest import ROOT, TINY
+from safetensors.torch import load_file, save_file
+
+from rcdnet.checkpoint import load_checkpoint
+from rcdnet.errors import ConfigError, NotTrained
+from rcdnet.registry import MODELS, create_model
+from train.__main__ import main
+from train.augment import augment, draw_moves
+from train.config import TrainConfig
+from train.decoder import LesionDecoder, Supervised, birads_loss, lesion_loss
+from train.engine import Engine, Images, accelerator_for, share_of
+from train.events import Epoch, read_events
+from train.initial import starting_model
+from train.state import Progress, restore_state, save_state
+
+
+def test_two_processes_train_as_one(busi, tmp_path):
+    """The same global batches, augmented the same; without batch norm, whose statistics a CPU cannot share."""
+    settings = [
+        "fit", "--model", "vit", "--init", "random", "--data", f"busi={busi}", "--epochs", "2", "--batch-size", "8",
+        "--start-size", "64", "--noise", "0.02", "--gamma", "1.2",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for name, launcher in (
+        ("one", []),
+        ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
+    ):
+        launched = [sys.executable, *launcher, "-m", "train", *settings, "--out", str(tmp_path / name)]
+        done = subprocess.run(launched, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    one, two = (
+        [e for e in read_events(tmp_path / name / "events.jsonl") if isinstance(e, Epoch)] for name in ("one", "two")
+    )
+    assert len(one) == len(two) == 2
+    for alone, together in zip(one, two, strict=True):
+        for figure in ("loss", "accuracy", "validation_loss", "validation_accuracy", "validation_auc"):
+            assert getattr(together, figure) == pytest.approx(getattr(alone, figure), abs=1e-3), figure
+    assert read_events(tmp_path / "two" / "events.jsonl")[0].processes == 2
+    files = [{p.name for p in (tmp_path / name).iterdir()} for name in ("one", "two")]
+    assert files[0] == files[1]
+
+
+def test_a_share_of_the_batch_keeps_mixups_pairs_together():
+    class Two:
+        num_processes = 2
+        device = torch.device("cpu")
+
+        def __init__(self, index: int):
+            self.process_index = index
+
+    first, second = (share_of(8, Two(k)) for k in (0, 1))
+    assert sorted([*first.tolist(), *second.tolist()]) == list(range(8))
+    for share in (first, second):
+        assert (share + share.flip(0) == 7).all()
+
+
+def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):
+    trained = load_file(run / "best.safetensors")
+    model = starting_model("mobilenetv2", str(run / "best.safetensors"))
+    assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
+    bundled = starting_model("rcdnet", "bundled")
+    card_weights = load_checkpoint("rcdnet")[0].state_dict()
+    assert all(torch.equal(value, card_weights[key]) for key, value in bundled.state_dict().items())
+    assert all(p.requires_grad for p in bundled.parameters())
+    assert bundled.training
+    with pytest.raises(NotTrained):
+        starting_model("resnet50", "bundled")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    with pytest.raises(ConfigError, match="cannot be read as safetensors"):
+        starting_model("vit", str(tmp_path / "text.safetensors"))
+    with pytest.raises(ConfigError, match="fits neither ViT nor timm's vit_tiny"):
+        starting_model("vit", str(run / "best.safetensors"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_takes_the_lesion_decoder(name):
+    net = Supervised(create_model(name), 224, decoder=True, birads=True).train()
+    logits, pixels, category = net(torch.randn(2, 1, 128, 128))
+    assert logits.shape == (2, 2)
+    assert pixels.shape[:2] == (2, 3)
+    lesions = torch.zeros(2, 2, 128, 128)
+    lesions[0, 0] = lesions[1, 1] = 1
+    (logits.sum() + category.sum() + lesion_loss(pixels, lesions, torch.tensor([True, True]))).backward()
+    assert next(net.model.parameters()).grad.abs().sum() > 0
+
+
+def test_lesion_loss_is_small_for_the_right_pixels_and_large_for_the_wrong_class():
+    lesions = torch.zeros(1, 2, 32, 32)
+    lesions[:, 1, 8:24, 8:24] = 1
+    logits = 20 * torch.stack([1 - lesions[0, 1], torch.zeros(32, 32), lesions[0, 1]])[None]
+    known = torch.tensor([True])
+    assert lesion_loss(logits, lesions, known) < 0.01
+    assert lesion_loss(logits, lesions.flip(1), known) > 1
+    assert lesion_loss(logits, lesions.flip(1), torch.tensor([False])) == 0
+    both = lesion_loss(logits.repeat(2, 1, 1, 1), torch.cat([lesions, lesions.flip(1)]), torch.tensor([True, False]))
+    assert both == lesion_loss(logits, lesions, known)
+
+
+def test_birads_counts_where_it_is_known():
+    logits = torch.tensor([10.0, -10.0, 10.0])
+    suspicion = torch.tensor([1.0, 0.0, 0.0])
+    assert birads_loss(logits, suspicion, torch.tensor([True, True, False])) < 0.001
+    assert birads_loss(logits, suspicion, torch.tensor([False, False, True])) > 9
+    assert birads_loss(logits, suspicion, torch.tensor([False] * 3)) == 0
+
+
+def test_the_decoder_keeps_the_finest_maps_size():
+    maps = [torch.randn(1, c, s, s) for c, s in ((8, 32), (16, 16), (24, 8), (32, 4))]
+    assert LesionDecoder([8, 16, 24, 32])(maps).shape == (1, 3, 32, 32)
+
+
+def test_augmentation_moves_image_and_mask_together_and_never_upside_down():
+    config = TrainConfig(init="random", crop=0.8, rotation=11, scale=0.2, gamma=1.5, gain=0.2, noise=0.03, softened=1.0)
+    moves = draw_moves(config, 64, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    canvases = torch.zeros(64, 96, 96, dtype=torch.uint8)
+    canvases[:, 24:40, 40:60] = 200
+    grey, lesions = augment(canvases, (canvases > 0).to(torch.uint8), 64, moves)
+    assert grey.shape == lesions.shape == (64, 1, 64, 64)
+    assert grey.min() >= 0
+    assert grey.max() <= 1
+    for picture, lesion in zip(grey, lesions, strict=True):
+        assert picture[lesion > 0].mean() > picture[lesion == 0].mean() + 0.3
+        assert torch.nonzero(lesion[0])[:, 0].float().mean() < 32  # what lies in the upper half stays there
+    assert len({round(float(p.mean()), 4) for p in grey}) > 50
+    some = torch.tensor([3, 40])
+    part, _ = augment(canvases[some], None, 64, moves.of(some))
+    torch.testing.assert_close(part, grey[some])
+
+
+def test_without_augmentation_an_image_stays_as_it_is():
+    config = TrainConfig(init="random", crop=1.0, rotation=0, scale=0, flip=0)
+    moves = draw_moves(config, 2, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    canvases = torch.randint(0, 256, (2, 64, 64), dtype=torch.uint8)
+    grey, lesions = augment(canvases, None, 64, moves)
+    torch.testing.assert_close(grey[:, 0], canvases / 255, atol=1e-4, rtol=0)
+    assert lesions is None
+
+
+def test_bf16_is_refused_where_there_is_none(data, tmp_path, capsys):
+    if Accelerator().device.type == "cuda":
+        pytest.skip("this machine has bf16")
+    assert main(["fit", *TINY, *data, "--precision", "bf16", "--out", str(tmp_path / "run")]) == 1
+    assert "no device here has" in capsys.readouterr().err
+
+
+def test_a_file_of_timms_weights_starts_the_trunk(tmp_path):
+    trunk = timm.create_model("efficientnet_b0", in_chans=3)
+    save_file(trunk.state_dict(), tmp_path / "b0.safetensors")
+    model = starting_model("rcdnet", str(tmp_path / "b0.safetensors"))
+    torch.testing.assert_close(model.trunk.blocks[3][1].conv_pw.weight, trunk.blocks[3][1].conv_pw.weight)
+    summed = trunk.conv_stem.weight.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(model.trunk.conv_stem.weight, summed)  # three colours become one grey
+
+
+def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
+    """Fused optimisers refuse moments that are laid out otherwise, which a CPU would not notice."""
+    config = TrainConfig(model="resnet50", init="random", batch_size=2)
+
+    def engine() -> Engine:
+        torch.manual_seed(0)
+        return Engine(config, create_model("resnet50"), 1, accelerator_for(config))
+
+    first, second = engine(), engine()
+    grey = torch.rand(2, 1, 64, 64)
+    batch = Images(
+        torch.zeros(2, 64, 64, dtype=torch.uint8),
+        None,
+        torch.tensor([0, 1]),
+        torch.zeros(2, dtype=torch.bool),
+        torch.full((2,), torch.nan),
+    )
+    first.step(0, grey.clone(), None, batch)
+    save_state(tmp_path, "resnet50", Progress(epoch=1), first.raw, first.kept, first.optimiser)
+    restore_state(tmp_path, "resnet50", second.raw, second.kept, second.optimiser)
+    moments = [(p, v) for p, state in second.optimiser.state.items() for v in state.values() if v.shape == p.shape]
+    assert len(moments) == 2 * len(list(second.raw.parameters()))
+    assert all(p.stride() == v.stride() for p, v in moments)
+    for number in (1, 2):
+        torch.testing.assert_close(
+            first.step(number, grey.clone(), None, batch),
+            second.step(number, grey.clone(), None, batch),
+            rtol=0,
+            atol=0,
+        )

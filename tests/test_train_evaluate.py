@@ -1,0 +1,125 @@
+"""A run's figures: its own evaluation, external tests, comparisons, and the weights that the app would load."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import ROOT, copied
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+from rcdnet.checkpoint import load_checkpoint
+from rcdnet.errors import DatasetError, NotTrained
+from rcdnet.registry import MODELS
+from train.__main__ import main
+from train.assess import evaluate_elsewhere
+from train.predictions import read_predictions
+from train.ship import ship
+from train.splits import Split
+
+
+def test_predictions_are_of_the_validation_side_and_give_the_figures(run):
+    rows = read_predictions(run / "predictions.csv")
+    assert [row.id for row in rows] == list(Split.read(run / "split.json").validation)
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    for row in rows:
+        assert row.probability == pytest.approx(expit(row.logit / evaluation["temperature"]))
+        assert row.marks is True  # every phantom says SYNTHETIC
+    first = evaluation["sets"][0]
+    members = [row for row in rows if row.source == first["name"]]
+    labels, scores = np.array([r.label for r in members]), np.array([r.probability for r in members])
+    assert first["figures"]["auc"]["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert first["figures"]["sensitivity"]["value"] == (scores[labels == 1] >= evaluation["threshold"]).mean() >= 0.95
+    assert "chosen here" in first["role"]
+
+
+def test_evaluate_and_ship_make_what_the_app_loads(run, tmp_path, capsys):
+    out = copied(run, tmp_path / "run")
+    (out / "evaluation.json").unlink()
+    assert main(["evaluate", str(out)]) == 0
+    assert (out / "evaluation.json").read_bytes() == (run / "evaluation.json").read_bytes()
+    card = ship(out, tmp_path / "weights")
+    assert (tmp_path / "weights" / "mobilenetv2.safetensors").stat().st_size < 1.2 * 2 * MODELS[
+        "mobilenetv2"
+    ].parameters
+    evaluation = json.loads((out / "evaluation.json").read_text())
+    assert (card.temperature, card.threshold) == (evaluation["temperature"], evaluation["threshold"])
+    assert card.validation[0].auc == evaluation["sets"][0]["figures"]["auc"]["value"]
+    assert "DIR" in card.training_command
+    assert "--epochs 3" in card.training_command
+    if card.answers:
+        assert load_checkpoint("mobilenetv2", tmp_path / "weights")[1] == card
+    else:
+        with pytest.raises(NotTrained):
+            load_checkpoint("mobilenetv2", tmp_path / "weights")
+    (out / "evaluation.json").write_text((out / "evaluation.json").read_text().replace(card.sha256, "0" * 64))
+    with pytest.raises(DatasetError, match="is of other weights"):
+        ship(out, tmp_path / "weights")
+
+
+def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, capsys):
+    place = tmp_path / "clinic"
+    for name in ("benign", "malignant"):
+        (place / name).mkdir(parents=True)
+    from train.phantoms import write_dataset
+
+    write_dataset(tmp_path / "new", 4, seed=8)
+    for path in (tmp_path / "new").rglob("*).png"):
+        shutil.copy(path, place / path.parent.name)
+    shutil.copy(busi / "benign" / "benign (2).png", place / "benign" / "seen.png")
+    out = copied(run, tmp_path / "run")
+    assert main(["evaluate", str(out), "--data", f"folder={place}"]) == 0
+    assert "Left out: clinic/benign/seen.png: the run knows it, or a near-copy of it" in capsys.readouterr().out
+    folder = out / "external" / "clinic"
+    rows = read_predictions(folder / "predictions.csv")
+    assert len(rows) == 8
+    assert "seen" not in " ".join(row.id for row in rows)
+    inside = json.loads((out / "evaluation.json").read_text())
+    outside = json.loads((folder / "evaluation.json").read_text())
+    assert (outside["threshold"], outside["temperature"]) == (inside["threshold"], inside["temperature"])
+    assert outside["left_out"] == ["clinic/benign/seen.png: the run knows it, or a near-copy of it"]
+    assert "nothing was chosen here" in outside["sets"][0]["role"]
+    with pytest.raises(DatasetError, match="was used in training"):
+        evaluate_elsewhere(out, [("busi", str(busi))])
+
+
+def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys):
+    assert main(["evaluate", "rcdnet", "--data", f"busi={busi}"]) == 1
+    assert "Give one with --out" in capsys.readouterr().err
+    assert main(["evaluate", "rcdnet", "--data", f"busi={busi}", "--out", str(tmp_path / "e")]) == 0
+    file = ROOT / "assets" / "weights" / "rcdnet.safetensors"
+    assert main(["evaluate", str(file), "--data", f"busi={busi}", "--out", str(tmp_path / "f")]) == 0
+    assert (tmp_path / "e" / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()
+    assert "was not checked" in json.loads((tmp_path / "e" / "evaluation.json").read_text())["sets"][0]["role"]
+
+
+def test_compare_prints_runs_and_their_test(run, tmp_path, capsys):
+    other = copied(run, tmp_path / "other")
+    assert main(["compare", str(run), str(other)]) == 0
+    printed = capsys.readouterr().out
+    assert "| whole | mobilenetv2 |" in printed
+    assert "| other | mobilenetv2 |" in printed
+    assert "difference +0.000 [+0.000, +0.000], p = 1.000" in printed
+    assert main(["compare", str(tmp_path)]) == 1
+    assert "python -m train evaluate RUN" in capsys.readouterr().err
+
+
+def test_evaluating_an_unfinished_run_says_how_to_go_on(tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path)]) == 1
+    assert "holds no weights yet" in capsys.readouterr().err
+
+
+def test_best_weights_that_are_not_the_runs_own_are_refused(run, tmp_path, capsys):
+    out = copied(run, tmp_path / "run")
+    about = json.loads((out / "best.json").read_text())
+    (out / "best.json").write_text(json.dumps(about | {"epoch": about["epoch"] + 1}))
+    assert main(["evaluate", str(out)]) == 1
+    assert "are not those of epoch" in capsys.readouterr().err
+    (out / "best.json").write_text(json.dumps(about | {"preprocessing": "another"}))
+    assert main(["evaluate", str(out), "--ship"]) == 1
+    assert "was made for preprocessing another" in capsys.readouterr().err
+    (out / "best.json").write_text(json.dumps(about))
+    (out / "predictions.csv").write_bytes((out / "predictions.csv").read_bytes()[:-30])
+    assert main(["compare", str(out), str(run)]) == 1
+    assert "python -m train evaluate RUN" in capsys.readouterr().err
