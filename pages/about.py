@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from rcdnet.checkpoint import MINIMUM_AUC, read_card
+from rcdnet.card import MINIMUM_AUC
+from rcdnet.checkpoint import read_card
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
 

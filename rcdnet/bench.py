@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pytorch_grad_cam import GradCAM
 
-from rcdnet.checkpoint import ModelCard
+from rcdnet.card import ModelCard
 from rcdnet.inference import Classifier, classify
 from rcdnet.preprocessing import VERSION
 from rcdnet.registry import CLASSES, MODELS, create_model, spec_of

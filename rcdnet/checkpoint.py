@@ -1,11 +1,9 @@
-"""A weight file and the card beside it: what the weights are, how good they are, and for which input they hold.
+"""A weight file and the card beside it, put there and read together.
 
 `assets/weights/<name>.safetensors` holds fp16 tensors, `<name>.json` the card.
 """
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -13,63 +11,11 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from rcdnet import preprocessing
+from rcdnet.card import MINIMUM_AUC, ModelCard
 from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.registry import CLASSES, create_model, spec_of
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "weights"
-MINIMUM_AUC = 0.75  # on validation; below it a model's answer would mislead more than it helps
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How a model did on one set of images that it was not trained on.
-
-    data: which images. role: what else they were used for. auc_interval: 95 %, bootstrap over patients or groups.
-    sensitivity, specificity: at the card's threshold.
-    """
-
-    data: str
-    role: str
-    images: int
-    malignant: int
-    groups: int
-    auc: float
-    auc_interval: tuple[float, float]
-    auc_by_group: float
-    sensitivity: float
-    specificity: float
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What must be known about a weight file to use it and to judge it.
-
-    classes: in the order of the outputs. threshold: of the malignant probability, at or above which the call is malignant.
-    threshold_rule: how the threshold was chosen, as the end of a sentence.
-    validation: the first entry is the one the threshold was chosen on.
-    sha256: of the weight file, checked at load.
-    temperature: of the calibration; logits are divided by it. 1 where none was fitted.
-    """
-
-    model: str
-    classes: tuple[str, ...]
-    input_size: int
-    preprocessing: str
-    threshold: float
-    threshold_rule: str
-    validation: tuple[Figures, ...]
-    trained_on: str
-    training_command: str
-    split_sha256: str
-    date: str
-    known_failures: tuple[str, ...]
-    sha256: str
-    temperature: float = 1.0
-
-    @property
-    def answers(self) -> bool:
-        """Whether the model is good enough on validation to be shown."""
-        return self.validation[0].auc >= MINIMUM_AUC
 
 
 def read_card(name: str, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
@@ -83,11 +29,8 @@ def read_card(name: str, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
     if not path.exists():
         raise NotTrained(f"{title} is not trained yet. Train it with: {training_hint(name)}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        figures = tuple(Figures(**f | {"auc_interval": tuple(f["auc_interval"])}) for f in data.pop("validation"))
-        data |= {key: tuple(data[key]) for key in ("classes", "known_failures")}
-        return ModelCard(**data, validation=figures)
-    except (ValueError, TypeError, KeyError) as error:
+        return ModelCard.parse(path)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"The card {path.name} cannot be read ({error}). Restore it from the release.") from error
 
 
@@ -134,7 +77,7 @@ def write_checkpoint(weights: bytes, card: ModelCard, folder: Path = WEIGHTS_FOL
         raise CheckpointError(f"The card of {card.model} carries another SHA-256 than the weights it is written with.")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{card.model}.safetensors").write_bytes(weights)
-    (folder / f"{card.model}.json").write_text(json.dumps(asdict(card), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (folder / f"{card.model}.json").write_text(card.to_json(), "utf-8")
 
 
 def training_hint(name: str) -> str:
@@ -142,5 +85,5 @@ def training_hint(name: str) -> str:
     run = f"runs/{name}"
     return (
         f"python -m train fit --model {name} --data busbra=DIR --data busi=DIR --out {run}, "
-        f"then python -m train evaluate {run} --ship"
+        f"then python -m train ship {run}"
     )

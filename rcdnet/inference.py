@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rcdnet.checkpoint import ModelCard, load_checkpoint
+from rcdnet.card import ModelCard
+from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
 from rcdnet.heatmaps import probabilities_and_maps
 from rcdnet.preprocessing import Frame, normalise, prepare

@@ -6,7 +6,7 @@ from io import BytesIO, StringIO
 
 from matplotlib.figure import Figure
 
-from rcdnet.checkpoint import ModelCard
+from rcdnet.card import ModelCard
 from rcdnet.images import Scan
 from rcdnet.inference import Prediction
 from rcdnet.overlay import fit_within, overlay

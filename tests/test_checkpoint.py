@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save
 
 from rcdnet import preprocessing
-from rcdnet.checkpoint import WEIGHTS_FOLDER, Figures, ModelCard, load_checkpoint, read_card, write_checkpoint
+from rcdnet.card import Figures, ModelCard
+from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint, read_card, write_checkpoint
 from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.registry import CLASSES, MODELS, create_model
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from rcdnet.bench import untrained_classifier
+from rcdnet.card import Figures
 from rcdnet.charts import probability_bars
-from rcdnet.checkpoint import Figures
 from rcdnet.images import Scan
 from rcdnet.inference import classify
 from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence

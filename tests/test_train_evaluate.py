@@ -2,18 +2,24 @@
 
 import json
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, copied
+from conftest import ROOT, TINY, command, copied
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from rcdnet.card import ModelCard
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import DatasetError, NotTrained
 from rcdnet.registry import MODELS
 from train.__main__ import main
 from train.assess import evaluate_elsewhere
+from train.evaluation import operating_point, read_evaluation
+from train.metrics import fit_temperature
+from train.pool import pool
 from train.predictions import read_predictions
 from train.ship import ship
 from train.splits import Split
@@ -39,7 +45,7 @@ def test_evaluate_and_ship_make_what_the_app_loads(run, tmp_path, capsys):
     (out / "evaluation.json").unlink()
     assert main(["evaluate", str(out)]) == 0
     assert (out / "evaluation.json").read_bytes() == (run / "evaluation.json").read_bytes()
-    card = ship(out, tmp_path / "weights")
+    card = ship(out, weights_folder=tmp_path / "weights", results_folder=tmp_path / "results")
     assert (tmp_path / "weights" / "mobilenetv2.safetensors").stat().st_size < 1.2 * 2 * MODELS[
         "mobilenetv2"
     ].parameters
@@ -55,7 +61,7 @@ def test_evaluate_and_ship_make_what_the_app_loads(run, tmp_path, capsys):
             load_checkpoint("mobilenetv2", tmp_path / "weights")
     (out / "evaluation.json").write_text((out / "evaluation.json").read_text().replace(card.sha256, "0" * 64))
     with pytest.raises(DatasetError, match="is of other weights"):
-        ship(out, tmp_path / "weights")
+        ship(out, weights_folder=tmp_path / "weights", results_folder=tmp_path / "results")
 
 
 def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, capsys):
@@ -117,9 +123,79 @@ def test_best_weights_that_are_not_the_runs_own_are_refused(run, tmp_path, capsy
     assert main(["evaluate", str(out)]) == 1
     assert "are not those of epoch" in capsys.readouterr().err
     (out / "best.json").write_text(json.dumps(about | {"preprocessing": "another"}))
-    assert main(["evaluate", str(out), "--ship"]) == 1
+    assert main(["ship", str(out)]) == 1
     assert "was made for preprocessing another" in capsys.readouterr().err
     (out / "best.json").write_text(json.dumps(about))
     (out / "predictions.csv").write_bytes((out / "predictions.csv").read_bytes()[:-30])
     assert main(["compare", str(out), str(run)]) == 1
     assert "python -m train evaluate RUN" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def folds(run, data, tmp_path_factory) -> list[Path]:
+    """Runs of one recipe that validate on different images: of the three epochs' run, one epoch each."""
+    place, runs = tmp_path_factory.mktemp("folds"), []
+    for fold in (1, 2):
+        out = place / f"fold{fold}"
+        changes = ["--epochs", "1", "--split", "k-fold", "--folds", "2", "--fold", fold, "--keep", "last"]
+        subprocess.run(command(*TINY, *data, *changes, "--out", out), cwd=ROOT, check=True, timeout=300)
+        runs.append(out)
+    return runs
+
+
+def test_pooled_folds_score_every_image_once_and_choose_one_point_for_all(folds, run, tmp_path):
+    pooled = pool(folds, tmp_path / "pooled")
+    rows = read_predictions(tmp_path / "pooled" / "predictions.csv")
+    parts = [read_predictions(fold / "predictions.csv") for fold in folds]
+    assert [row.id for row in rows] == [row.id for part in parts for row in part]
+    assert len({row.id for row in rows}) == len(rows)
+    groups = [{row.group for row in rows if row.id in {r.id for r in part}} for part in parts]
+    assert not groups[0] & groups[1]
+    logits, labels = np.array([row.logit for row in rows]), np.array([row.label for row in rows])
+    assert pooled.temperature == fit_temperature(labels, logits)
+    busbra = [row for row in rows if row.source == "busbra"]
+    found = [row.probability >= pooled.threshold for row in busbra if row.label]
+    assert np.mean(found) >= 0.95
+    assert set(pooled.sets[0].held_out) == {"ece", "sensitivity", "specificity"}
+    # By hand: each run with what the other one chose.
+    right = []
+    for part, other in (parts, parts[::-1]):
+        point = operating_point(
+            np.array([r.label for r in other]), np.array([r.logit for r in other]), np.array([r.source for r in other])
+        )
+        right += [
+            expit(r.logit / point.temperature) >= point.threshold for r in part if r.label and r.source == "busbra"
+        ]
+    assert pooled.sets[0].held_out["sensitivity"] == pytest.approx(np.mean(right))
+    assert repr(read_evaluation(tmp_path / "pooled" / "evaluation.json")) == repr(pooled)  # nan is not equal to itself
+    with pytest.raises(DatasetError, match=r"differs from .* in .*epochs"):
+        pool([folds[0], run], tmp_path / "wrong")
+    with pytest.raises(DatasetError, match="validate in more than one"):
+        pool([folds[0], folds[0]], tmp_path / "wrong")
+
+
+def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, run, data, tmp_path, capsys):
+    final = tmp_path / "final"
+    changes = ["--epochs", "1", "--split", "all", "--folds", "2", "--keep", "last"]
+    subprocess.run(command(*TINY, *data, *changes, "--out", final), cwd=ROOT, check=True, timeout=300)
+    places = {"weights_folder": tmp_path / "weights", "results_folder": tmp_path / "results"}
+    card = ship(final, folds, **places)
+    pooled = read_evaluation(tmp_path / "results" / "final-folds" / "evaluation.json")
+    assert (card.threshold, card.temperature) == (pooled.threshold, pooled.temperature)
+    assert [f.data for f in card.validation] == ["BUS-BRA, parts 1, 2 of 2", "BUSI, parts 1, 2 of 2"]
+    assert [f.data for f in card.folds][:2] == ["BUS-BRA, part 1 of 2", "BUSI, part 1 of 2"]
+    assert card.operating_points[1].threshold == pytest.approx(card.threshold)
+    assert card.recipe["epochs"] == 1
+    assert {g.data for g in card.subgroups} == {"BUS-BRA", "BUSI"}
+    assert ModelCard.parse(tmp_path / "weights" / "mobilenetv2.json").to_json() == card.to_json()
+    published = {path.relative_to(tmp_path / "results").as_posix() for path in (tmp_path / "results").rglob("*.*")}
+    assert {"final/config.json", "final/events.jsonl", "fold1/predictions.csv", "fold2/evaluation.json"} <= published
+    assert not any(path.endswith((".safetensors", "split.json")) for path in published)
+    for path in (tmp_path / "results").rglob("*.json*"):
+        assert str(tmp_path) not in path.read_text()
+    assert main(["compare", *map(str, sorted((tmp_path / "results").glob("f*[12s]")))]) == 0
+    assert "| final-folds | mobilenetv2 | busbra: 32 (16 malignant) |" in capsys.readouterr().out
+    with pytest.raises(DatasetError, match=r"trained with other settings .*epochs"):
+        ship(run, folds, **places)
+    with pytest.raises(DatasetError, match="was not tested on other data"):
+        ship(final, folds, [copied(folds[0], tmp_path / "abroad")], **places)

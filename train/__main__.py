@@ -1,8 +1,8 @@
 """python -m train fit --model rcdnet --data busbra=DIR --data busi=DIR --out runs/rcdnet
 python -m train fit --resume runs/rcdnet
-python -m train evaluate runs/rcdnet --ship
 python -m train evaluate runs/rcdnet --data folder=DIR
 python -m train compare runs/rcdnet runs/vit
+python -m train ship runs/rcdnet --folds runs/rcdnet-fold1 runs/rcdnet-fold2
 python -m train audit --data busbra=DIR --data busi=DIR
 python -m train fetch busbra --out data
 python -m train bench
@@ -19,7 +19,7 @@ from rcdnet.registry import MODELS
 from train.assess import evaluate_again, evaluate_elsewhere
 from train.audit import Finding, audit
 from train.bench import throughput
-from train.compare import delong_lines, read_all, table
+from train.compare import delong_lines, read_all, shipped, table
 from train.config import PRESETS, TrainConfig, kind_of, preset
 from train.events import Failed
 from train.fetch import RELEASES, fetch
@@ -56,11 +56,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", action="append", default=[], metavar="SOURCE=DIR", type=_source,
                          help="an external test set, instead of the run's validation images")  # fmt: skip
     command.add_argument("--out", type=Path, help="folder for the figures of an external test")
-    command.add_argument("--ship", action="store_true", help="put weights and card where the app looks for them")
 
     command = commands.add_parser("compare", help="figures of runs side by side, and DeLong's test between them")
     command.set_defaults(run=_compare)
-    command.add_argument("folders", nargs="+", type=Path, metavar="RUN")
+    command.add_argument("folders", nargs="*", type=Path, metavar="RUN", help="default: all that came with the app")
+
+    command = commands.add_parser("ship", help="put a run's weights, with their card, where the app looks for them")
+    command.set_defaults(run=_ship)
+    command.add_argument("weights", type=Path, metavar="RUN")
+    command.add_argument("--folds", nargs="*", type=Path, default=[], metavar="RUN",
+                         help="runs of the same recipe on other parts of the data, which say how good it is")  # fmt: skip
+    command.add_argument("--cross-site", nargs="*", type=Path, default=[], metavar="RUN",
+                         help="runs of the same recipe on one data set, tested on another")  # fmt: skip
 
     command = commands.add_parser("audit", help="look a data set through before training on it")
     command.set_defaults(run=_audit)
@@ -130,16 +137,19 @@ def _evaluate(options: argparse.Namespace) -> None:
     else:
         evaluation = evaluate_again(Path(options.weights))
     print(table([(Path(options.weights).name, evaluation)]))
-    if options.ship:
-        card = ship(Path(options.weights))
-        print(f"{MODELS[card.model].title} is now the app's, with threshold {card.threshold:.3f}.")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    evaluations = read_all(options.folders)
+    folders = options.folders or shipped()
+    evaluations = read_all(folders)
     print(table(evaluations))
-    for line in delong_lines(options.folders, evaluations):
+    for line in delong_lines(folders, evaluations):
         print(line)
+
+
+def _ship(options: argparse.Namespace) -> None:
+    card = ship(options.weights, options.folds, options.cross_site)
+    print(f"{MODELS[card.model].title} is now the app's, with threshold {card.threshold:.3f}.")
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -47,7 +47,7 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
 
     def role(source: str) -> str:
         threshold = "and the threshold too" if source in point.chosen_on else "the threshold was only applied"
-        return f"validation: epoch and temperature were chosen here, {threshold}{seen}"
+        return f"validation: {'temperature was' if config.keep == 'last' else 'epoch and temperature were'} chosen here, {threshold}{seen}"
 
     sets = figures_by_source(rows, point.threshold, role)
     progress = read_progress(out)
@@ -92,7 +92,7 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         own = TrainConfig.read(run / "config.json")
         network, digest = _network(own.model, read_best(run))
         before = read_evaluation(run / "evaluation.json")
-        if before.weights_sha256 != digest:
+        if before.weights_sha256 != (digest,):
             raise DatasetError(
                 f"The evaluation in {run} is of other weights. Make it anew: python -m train evaluate {run}"
             )
@@ -142,7 +142,7 @@ def _written(place, model, digest, epoch, point, left_out, rows, sets) -> Evalua
     written = write_predictions(place / "predictions.csv", rows)
     evaluation = Evaluation(
         model=model,
-        weights_sha256=digest,
+        weights_sha256=(digest,),
         epoch=epoch,
         temperature=point.temperature,
         threshold=point.threshold,

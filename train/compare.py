@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from rcdnet.checkpoint import WEIGHTS_FOLDER
 from rcdnet.errors import DatasetError
 from train.delong import Comparison, compare_auc
 from train.evaluation import Estimate, Evaluation, read_evaluation
 from train.metrics import group_means
 from train.predictions import Row, read_predictions
 
+RESULTS_FOLDER = WEIGHTS_FOLDER.parent / "results"
 # The columns of the paper's tables 1 and 2, whose precision, recall and F1 are means of both classes; then ours.
 COLUMNS = {
     "precision_macro": "precision (macro)",
@@ -26,10 +28,14 @@ COLUMNS = {
 }
 
 
+def shipped() -> list[Path]:
+    """The folders of every evaluation that came with the app."""
+    return sorted(path.parent for path in RESULTS_FOLDER.rglob("evaluation.json"))
+
+
 def read_all(folders: Sequence[Path]) -> list[tuple[str, Evaluation]]:
     """Name and evaluation of each folder; `DatasetError` says of one that has none how to make it."""
-    short = len({folder.name for folder in folders}) == len(folders)
-    return [(folder.name if short else str(folder), read_evaluation(folder / "evaluation.json")) for folder in folders]
+    return [(_name(folder), read_evaluation(folder / "evaluation.json")) for folder in folders]
 
 
 def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
@@ -56,7 +62,7 @@ def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evalu
     Raises:
         DatasetError: predictions that are not those of the evaluation beside them.
     """
-    read = [(name, _own_predictions(folder, e)) for folder, (name, e) in zip(folders, evaluations, strict=True)]
+    read = [(name, own_predictions(folder, e)) for folder, (name, e) in zip(folders, evaluations, strict=True)]
     lines = []
     for (first, first_rows), (second, second_rows) in combinations(read, 2):
         for source in sorted({row.source for row in first_rows} & {row.source for row in second_rows}):
@@ -73,7 +79,13 @@ def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evalu
     return lines
 
 
-def _own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
+def _name(folder: Path) -> str:
+    """The run's own name, with the external test's behind it."""
+    return f"{folder.parent.parent.name} on {folder.name}" if folder.parent.name == "external" else folder.name
+
+
+def own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
+    """The predictions in `folder`; `DatasetError` if its evaluation was made from others."""
     path = folder / "predictions.csv"
     rows = read_predictions(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != evaluation.predictions_sha256:

@@ -62,6 +62,12 @@ class TrainConfig:
     ema: float = setting(
         0.0, "decay of the averaged weights that are kept; 0 keeps the last ones", low=0.0, high=0.99999
     )
+    keep: str = setting(
+        "best",
+        "whose weights are kept: best, of the epoch with the highest validation AUC; or last, so that nothing is chosen on "
+        "the validation images",
+        choices=("best", "last"),
+    )
     start_size: int = setting(
         224, "side of the training images in pixels at first; it rises to the model's", low=32, high=224
     )
@@ -187,6 +193,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "weight_decay": 0.03,
         "label_smoothing": 0.05,
         "ema": 0.99,
+        "keep": "last",
         "crop": 0.9,
         "rotation": 11.0,  # a hand tilts the probe this far without becoming another view
         "scale": 0.2,  # depth setting; mild, for lesion size carries diagnostic information

@@ -6,13 +6,14 @@ Threshold and temperature come from the validation images and are carried over t
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from rcdnet.card import nan_as_null, null_as_nan
 from rcdnet.errors import DatasetError
 from train.files import write_whole
 from train.metrics import (
@@ -66,6 +67,7 @@ class SetFigures:
     """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
 
     figures: `train.metrics.figures_of`. references: other readers of the same images, as far as the data has them.
+    held_out: of pooled runs, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.
     """
 
     name: str
@@ -79,18 +81,19 @@ class SetFigures:
     confusion: Confusion
     subgroups: tuple[Subgroup, ...]
     references: dict[str, Reference]
+    held_out: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Everything that `evaluation.json` holds.
 
-    weights_sha256: of the file that was evaluated; other weights, other figures. predictions_sha256: of the predictions.csv
+    weights_sha256: of the files that were evaluated; other weights, other figures. predictions_sha256: of the predictions.csv
     beside it. left_out: images that were not scored, each with its reason. chosen_on: sources the threshold was chosen on.
     """
 
     model: str
-    weights_sha256: str
+    weights_sha256: tuple[str, ...]
     epoch: int | None
     temperature: float
     threshold: float
@@ -218,7 +221,7 @@ def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """As JSON, nan as null."""
-    write_whole(path, (json.dumps(_without_nan(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(path, (json.dumps(nan_as_null(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -228,6 +231,7 @@ def read_evaluation(path: Path) -> Evaluation:
         return Evaluation(
             **data
             | {
+                "weights_sha256": tuple(data["weights_sha256"]),
                 "left_out": tuple(data["left_out"]),
                 "chosen_on": tuple(data["chosen_on"]),
                 "sets": tuple(map(_set_of, data["sets"])),
@@ -246,11 +250,7 @@ def _set_of(data: dict) -> SetFigures:
             "figures": {name: _estimate(values) for name, values in data["figures"].items()},
             "confusion": Confusion(**data["confusion"]),
             "subgroups": tuple(
-                Subgroup(
-                    **group
-                    | {key: _number(group[key]) for key in ("sensitivity", "specificity")}
-                    | {"auc": _estimate(group["auc"]) if group["auc"] else None}
-                )
+                Subgroup(**null_as_nan(group) | {"auc": _estimate(group["auc"]) if group["auc"] else None})
                 for group in data["subgroups"]
             ),
             "references": {
@@ -262,16 +262,4 @@ def _set_of(data: dict) -> SetFigures:
 
 
 def _estimate(values: dict) -> Estimate:
-    return Estimate(**{name: _number(value) for name, value in values.items()})
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _without_nan(value):
-    if isinstance(value, dict):
-        return {key: _without_nan(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return Estimate(**null_as_nan(values))

@@ -44,7 +44,7 @@ class Epoch:
     neither is used.
     accuracy: share of training images called right, Mixup counting by its larger part. validation_*: of the weights that
     are kept, at threshold 0.5; None where nothing validates. validation_auc: mean of `auc_by_source`.
-    roc: false and true positive rates over all validation images. best: whether `validation_auc` is the highest so far.
+    roc: false and true positive rates over all validation images. best: whether its weights are kept, as `keep` says.
     learning_rate: at the end of the epoch. seconds: of training alone. gpu_memory_mib: peak, None on a CPU.
     """
 

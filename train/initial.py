@@ -24,12 +24,12 @@ def starting_model(name: str, init: str) -> nn.Module:
     """
     title = spec_of(name).title
     if init == "random":
-        return _with_small_head(create_model(name))
+        return _with_silent_head(create_model(name))
     if init == "bundled":
         return load_checkpoint(name)[0].train().requires_grad_(True)
     if init == "imagenet":
         try:
-            return _with_small_head(create_model(name, pretrained=True))
+            return _with_silent_head(create_model(name, pretrained=True))
         except Exception as error:  # the hub's own errors have no common root
             raise ConfigError(
                 f"The ImageNet weights of {title} could not be fetched ({type(error).__name__}). Connect once to "
@@ -61,7 +61,7 @@ def _from_file(name: str, path: Path) -> nn.Module:
             f"{path.name} fits neither {spec_of(name).title} nor timm's {wanted}: {len(missing)} tensors are missing, "
             f"{min(missing)} among them. Choose another file."
         )
-    return _with_small_head(create_model(name, pretrained=True, weights_file=path))
+    return _with_silent_head(create_model(name, pretrained=True, weights_file=path))
 
 
 def _trunk_names(model: nn.Module) -> set[str]:
@@ -74,7 +74,13 @@ def _trunk_names(model: nn.Module) -> set[str]:
     return trunk or names
 
 
-def _with_small_head(model: nn.Module) -> nn.Module:
-    # timm draws MobileNetV2's last layer from a range that is right for 1000 classes and far too wide for two.
-    nn.init.trunc_normal_(model.get_classifier().weight, std=0.02)
+def _with_silent_head(model: nn.Module) -> nn.Module:
+    """With a classifier of zeros, which says 0.5 to everything.
+
+    Its two outputs then stay each other's opposite in all training. So the heatmap of a class shows what speaks for it against
+    the other, not what both outputs happened to share at random.
+    """
+    classifier = model.get_classifier()
+    nn.init.zeros_(classifier.weight)
+    nn.init.zeros_(classifier.bias)
     return model

@@ -103,7 +103,7 @@ def fit(
 
 
 def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, progress) -> Epoch:
-    """The event of an epoch that ended, with the kept weights validated at the size they will be used at."""
+    """The event of an epoch that ended, with the averaged weights validated at the size they will be used at."""
     class_loss, added, accuracy, _ = sums.tolist()
     figures: dict = {"validation_loss": None, "validation_accuracy": None, "validation_auc": None, "roc": None}
     auc_by_source: dict[str, float] = {}
@@ -128,13 +128,16 @@ def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, 
         accuracy=accuracy,
         **figures,
         auc_by_source=auc_by_source,
-        # Where nothing validates, the last weights are the ones to keep.
-        best=not len(held_out) or progress.best_auc is None or figures["validation_auc"] > progress.best_auc,
+        best=config.keep == "last" or not len(held_out) or _higher(figures["validation_auc"], progress.best_auc),
         learning_rate=float(engine.optimiser.param_groups[0]["lr"]),
         seconds=seconds,
         images_per_second=engine.steps * config.batch_size / seconds,
         gpu_memory_mib=torch.cuda.max_memory_allocated() / 2**20 if cuda else None,
     )
+
+
+def _higher(auc: float, before: float | None) -> bool:
+    return before is None or auc > before
 
 
 @torch.no_grad()

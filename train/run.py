@@ -229,10 +229,10 @@ def sentence(event: Event) -> str:
             added = f", added {event.added_loss:.3f}" if event.added_loss else ""
             return (
                 f"Epoch {event.epoch}, {event.size} px: loss {event.loss:.3f}{added}, accuracy {event.accuracy:.3f}; "
-                f"{event.images_per_second:.1f} images/s{aucs}{', best' if event.best else ''}"
+                f"{event.images_per_second:.1f} images/s{aucs}{', kept' if event.best else ''}"
             )
         case Finished():
-            return f"Finished; best epoch {event.best_epoch}" + (
+            return f"Finished; the weights of epoch {event.best_epoch} are kept" + (
                 f", AUC {event.best_auc:.3f}" if event.best_auc else ""
             )
         case Stopped():
