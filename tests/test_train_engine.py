@@ -1,5 +1,6 @@
 """The engine of training: starting weights, decoder, losses, augmentation, optimiser, several processes."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import ConfigError, NotTrained
+from rcdnet.heatmaps import probabilities_and_maps
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
 from train.augment import augment, draw_moves
 from train.config import TrainConfig
-from train.decoder import LesionDecoder, Supervised, birads_loss, lesion_loss
+from train.decoder import LesionDecoder, Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 from train.engine import Engine, Images, accelerator_for, share_of
 from train.events import Epoch, read_events
 from train.initial import starting_model
@@ -85,10 +87,11 @@ def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_takes_the_lesion_decoder(name):
-    net = Supervised(create_model(name), 224, decoder=True, birads=True).train()
-    logits, pixels, category = net(torch.randn(2, 1, 128, 128))
+    net = Supervised(create_model(name), 224, decoder=True, birads=True, evidence=True).train()
+    logits, pixels, category, evidence = net(torch.randn(2, 1, 128, 128))
     assert logits.shape == (2, 2)
     assert pixels.shape[:2] == (2, 3)
+    assert evidence.shape == ((2, 8, 8) if name == "vit" else (2, 4, 4))
     lesions = torch.zeros(2, 2, 128, 128)
     lesions[0, 0] = lesions[1, 1] = 1
     (logits.sum() + category.sum() + lesion_loss(pixels, lesions, torch.tensor([True, True]))).backward()
@@ -105,6 +108,37 @@ def test_lesion_loss_is_small_for_the_right_pixels_and_large_for_the_wrong_class
     assert lesion_loss(logits, lesions.flip(1), torch.tensor([False])) == 0
     both = lesion_loss(logits.repeat(2, 1, 1, 1), torch.cat([lesions, lesions.flip(1)]), torch.tensor([True, False]))
     assert both == lesion_loss(logits, lesions, known)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_evidence_pools_to_the_logits_and_is_what_grad_cam_shows(name, classifiers):
+    network = classifiers[name].network
+    x = torch.randn(1, 1, 224, 224, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        evidence = evidence_of(network, network.forward_features(x))[0]
+        logits = network(x)[0]
+    bias = network.get_classifier().bias
+    assert evidence.mean() + bias[1] - bias[0] == pytest.approx(float(logits[1] - logits[0]), rel=1e-3, abs=1e-3)
+    opposite = copy.deepcopy(network)  # as a classifier that started from zeros
+    opposite.get_classifier().weight[0] = -opposite.get_classifier().weight[1]
+    with torch.no_grad():
+        evidence = evidence_of(opposite, opposite.forward_features(x))[0]
+    maps = probabilities_and_maps(opposite, x)[1]
+    for shown, expected in zip(maps, (-evidence.clamp(max=0), evidence.clamp(min=0)), strict=True):
+        np.testing.assert_allclose(2 * evidence.numel() * shown, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_evidence_loss_wants_the_class_inside_and_nothing_outside():
+    lesions = torch.zeros(1, 2, 64, 64)
+    lesions[:, 1, :32, :32] = 1
+    known = torch.tensor([True])
+    right = torch.zeros(1, 4, 4)
+    right[:, :2, :2] = 9
+    assert evidence_loss(right, lesions, known) < 0.001
+    assert evidence_loss(-right, lesions, known) > 8
+    assert evidence_loss(right + 1, lesions, known) == pytest.approx(1, abs=0.01)
+    assert evidence_loss(-right, lesions.flip(1), known) < 0.001
+    assert evidence_loss(-right, lesions, torch.tensor([False])) == 0
 
 
 def test_birads_counts_where_it_is_known():

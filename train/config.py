@@ -89,6 +89,13 @@ class TrainConfig:
     mask_weight: float = setting(
         0.0, "weight of the lesion masks as supervision, where there are any; 0 turns it off", low=0.0, high=100.0
     )
+    evidence_weight: float = setting(
+        0.0,
+        "weight of the lesion masks on the heatmap: inside the lesion each place speaks for its class, outside for neither; "
+        "0 turns it off",
+        low=0.0,
+        high=100.0,
+    )
     birads_weight: float = setting(
         0.0,
         "weight of the radiologist's BI-RADS category as a second target, where it is known; 0 turns it off",

@@ -1,4 +1,6 @@
-"""A light lesion decoder: supervision for the trunk while training, dropped afterwards."""
+"""What supervises a network beside the label while it trains, and is dropped afterwards: a light lesion decoder above all."""
+
+from typing import NamedTuple
 
 import torch
 from timm.layers import SeparableConvNormAct
@@ -6,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 WIDTH = 48  # channels at every level; enough for three classes, and a third of the trunk's cost at most
+OUTSIDE = 0.01  # share of a place below which it holds no lesion
 LEVELS = 4  # the trunk's last four maps: strides 4 to 32 of a CNN, the last four blocks of a ViT
 
 
@@ -34,15 +37,25 @@ class LesionDecoder(nn.Module):
         return self.classify(merged)
 
 
+class Outputs(NamedTuple):
+    """Of N images: class logits (N, 2), and where something asks for them pixel logits (N, 3, h, w), BI-RADS logits (N,), and
+    the evidence for malignant against benign at each place of the last maps, (N, h, w)."""
+
+    logits: torch.Tensor
+    pixels: torch.Tensor | None = None
+    category: torch.Tensor | None = None
+    evidence: torch.Tensor | None = None
+
+
 class Supervised(nn.Module):
     """A model with what supervises it beside the label, and is dropped after training.
 
-    The lesion decoder sits on the trunk's maps, the BI-RADS layer beside the classifier.
+    The lesion decoder sits on the trunk's maps, the BI-RADS layer beside the classifier; the evidence is the classifier's own.
     """
 
-    def __init__(self, model: nn.Module, size: int, *, decoder: bool, birads: bool = False):
+    def __init__(self, model: nn.Module, size: int, *, decoder: bool, birads: bool = False, evidence: bool = False):
         super().__init__()
-        self.model = model
+        self.model, self.evidence = model, evidence
         self.decoder = self.birads = None
         with torch.no_grad():
             features, maps = model.eval().forward_intermediates(torch.zeros(1, 1, size, size))
@@ -52,17 +65,44 @@ class Supervised(nn.Module):
         if birads:
             self.birads = nn.Linear(width, 1)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Normalised images float (N, 1, S, S) to class logits (N, 2), pixel logits (N, 3, h, w) and BI-RADS logits (N,).
-
-        The last two are None where nothing asks for them.
-        """
-        if self.decoder is None and self.birads is None:
-            return self.model(x), None, None
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Normalised images float (N, 1, S, S)."""
+        if self.decoder is None and self.birads is None and not self.evidence:
+            return Outputs(self.model(x))
         features, maps = self.model.forward_intermediates(x)
         pixels = self.decoder(maps[-LEVELS:]) if self.decoder else None
         category = self.birads(self.model.forward_head(features, pre_logits=True))[:, 0] if self.birads else None
-        return self.model.forward_head(features), pixels, category
+        evidence = evidence_of(self.model, features) if self.evidence else None
+        return Outputs(self.model.forward_head(features), pixels, category, evidence)
+
+
+def evidence_of(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """What the classifier behind the average pooling says of each place alone, float (N, h, w): malignant above 0, benign below.
+
+    Up to a factor this is Grad-CAM of malignant where it is positive, and that of benign where it is negative.
+    """
+    weight = model.get_classifier().weight
+    direction = weight[1] - weight[0]
+    if features.ndim == 4:
+        return torch.einsum("nchw,c->nhw", features, direction)
+    tokens = features[:, model.num_prefix_tokens :] @ direction
+    side = round(tokens.shape[1] ** 0.5)
+    return tokens.unflatten(1, (side, side))
+
+
+def evidence_loss(evidence: torch.Tensor, lesions: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
+    """Inside the lesion the evidence has the class's sign (logistic loss), outside it is 0 (square); 0 where no image has a mask.
+
+    Args:
+        evidence: float (N, h, w). lesions: float (N, 2, S, S), how much of each pixel is benign and malignant lesion.
+        masked: bool (N,), whose lesions are known.
+    """
+    benign, malignant = F.interpolate(lesions, evidence.shape[-2:], mode="area").unbind(dim=1)
+    outside = (benign + malignant < OUTSIDE).float()
+    inside = malignant * F.softplus(-evidence) + benign * F.softplus(evidence)
+    wrong = inside.sum(dim=(1, 2)) / (benign + malignant).sum(dim=(1, 2)).clamp(min=OUTSIDE)
+    stray = (outside * evidence.square()).sum(dim=(1, 2)) / outside.sum(dim=(1, 2)).clamp(min=1)
+    return ((wrong + stray) * masked).sum() / masked.sum().clamp(min=1)
 
 
 def birads_loss(logits: torch.Tensor, suspicion: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ from rcdnet.preprocessing import normalise
 from rcdnet.registry import CLASSES, spec_of
 from train.augment import augment, draw_moves
 from train.config import TrainConfig
-from train.decoder import Supervised, birads_loss, lesion_loss
+from train.decoder import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
 
 KNOWN = 0.9999  # share, in floats
 
@@ -82,8 +82,14 @@ class Engine:
     def __init__(self, config: TrainConfig, model: nn.Module, steps: int, accelerator: Accelerator):
         self.config, self.steps, self.accelerator = config, steps, accelerator
         size = spec_of(config.model).input_size
-        model = Supervised(model, size, decoder=config.mask_weight > 0, birads=config.birads_weight > 0)
-        self.raw = model.to(memory_format=torch.channels_last)
+        supervised = Supervised(
+            model,
+            size,
+            decoder=config.mask_weight > 0,
+            birads=config.birads_weight > 0,
+            evidence=config.evidence_weight > 0,
+        )
+        self.raw = supervised.to(memory_format=torch.channels_last)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             self.raw = convert_sync_batchnorm(self.raw)
         self.raw = self.raw.to(accelerator.device).train()
@@ -154,19 +160,25 @@ class Engine:
         np.random.seed([self.config.seed, number])  # timm's Mixup draws from numpy's own generator
         mixed, targets = self.mixup(torch.cat(rows, dim=1), truth.labels)
         x, rest = mixed[:, : size * size].reshape(count, 1, size, size), mixed[:, size * size :]
-        logits, pixels, category = self.net(normalise(x).contiguous(memory_format=torch.channels_last))
-        class_loss = self.class_loss(logits, targets)
+        out: Outputs = self.net(normalise(x).contiguous(memory_format=torch.channels_last))
+        class_loss = self.class_loss(out.logits, targets)
         added = torch.zeros((), device=grey.device)
-        if category is not None:  # a known share below 1 is a mixture with an unknown one
-            added = added + self.config.birads_weight * birads_loss(category.float(), rest[:, 0], rest[:, 1] > KNOWN)
-        if pixels is not None:
-            maps = rest[:, 3:].reshape(count, len(CLASSES), size, size)
-            added = added + self.config.mask_weight * lesion_loss(pixels.float(), maps, rest[:, 2] > KNOWN)
+        # A known share below 1 is a mixture with an unknown one.
+        if out.category is not None:
+            added = added + self.config.birads_weight * birads_loss(
+                out.category.float(), rest[:, 0], rest[:, 1] > KNOWN
+            )
+        if lesions is not None:
+            maps, masked = rest[:, 3:].reshape(count, len(CLASSES), size, size), rest[:, 2] > KNOWN
+            if out.pixels is not None:
+                added = added + self.config.mask_weight * lesion_loss(out.pixels.float(), maps, masked)
+            if out.evidence is not None:
+                added = added + self.config.evidence_weight * evidence_loss(out.evidence.float(), maps, masked)
         self.optimiser.zero_grad()
         self.accelerator.backward(class_loss + added)
         norm = self.accelerator.clip_grad_norm_(self.raw.parameters(), 5.0)
         self.optimiser.step()
         if self.average:
             self.average.update(self.raw)
-        right = (logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
+        right = (out.logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
         return torch.stack([class_loss, added, right, norm]).detach()

@@ -58,7 +58,7 @@ def fit(
         return torch.from_numpy(array[rows]).to(device)
 
     images = Images(
-        there(decoded.canvases), there(decoded.lesions) if config.mask_weight else None, there(decoded.labels),
+        there(decoded.canvases), there(decoded.lesions) if config.mask_weight or config.evidence_weight else None, there(decoded.labels),
         there(decoded.masked), there(decoded.suspicion),
     )  # fmt: skip
     validation = torch.from_numpy(decoded.canvases[held_out]).to(device)
