@@ -16,7 +16,7 @@ from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import DatasetError, NotTrained
 from rcdnet.registry import MODELS
 from train.__main__ import main
-from train.assess import evaluate_elsewhere
+from train.assess import evaluate_elsewhere, points_at
 from train.evaluation import operating_point, read_evaluation
 from train.metrics import fit_temperature
 from train.pool import pool
@@ -38,6 +38,19 @@ def test_predictions_are_of_the_validation_side_and_give_the_figures(run):
     assert first["figures"]["auc"]["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert first["figures"]["sensitivity"]["value"] == (scores[labels == 1] >= evaluation["threshold"]).mean() >= 0.95
     assert "chosen here" in first["role"]
+    assert {row.pointing for row in rows} <= {True, False}
+
+
+def test_a_map_points_where_it_is_highest_and_nowhere_where_nothing_is_positive():
+    lesion = np.zeros((64, 64), np.uint8)
+    lesion[:20, 44:] = 1
+    evidence = np.full((4, 4), -1.0)
+    assert not points_at(evidence, lesion)
+    evidence[0, 3] = 0.5
+    assert points_at(evidence, lesion)
+    assert not points_at(evidence, 1 - lesion)
+    evidence[2, 1] = 0.6
+    assert not points_at(evidence, lesion)
 
 
 def test_evaluate_and_ship_make_what_the_app_loads(run, tmp_path, capsys):

@@ -178,6 +178,7 @@ def rows_of(labels, scores, groups, source="a") -> list[Row]:
             label=int(label), logit=float(logit), probability=float(score), birads=int(2 + 2 * label + rng.integers(2)),
             device=("one", "two")[k % 2], marks=(True, False, None)[k % 3],
             lesion_share=float("nan") if k % 7 == 0 else float(rng.random()), box_score=float(rng.random()),
+            pointing=(True, False, None, True)[k % 4],
         )
         for k, (label, score, group, logit) in enumerate(zip(labels, scores, groups, logits, strict=True))
     ]  # fmt: skip
@@ -199,7 +200,8 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
         estimate = a.figures[name]
         assert estimate.value == value
         assert estimate.low <= value <= estimate.high or name == "ece"  # resampling only ever adds calibration error
-    assert a.auc_by_group == pytest.approx(roc_auc_score(*group_means(labels, scores, groups)))
+    assert a.auc_by_group.value == pytest.approx(roc_auc_score(*group_means(labels, scores, groups)))
+    assert a.figures["pointing"].value == pytest.approx(2 / 3)
     by_name = {g.name: g for g in a.subgroups}
     odd = np.arange(400) % 2 == 1
     assert by_name["scanner two"].images == 200
@@ -213,7 +215,7 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
     assert a.references["BI-RADS category"].model_auc.value == pytest.approx(a.figures["auc"].value)
     assert a.references["box geometry"].images == 400
 
-    evaluation = Evaluation("rcdnet", "0" * 64, 3, 1.5, 0.4, "a rule", ("a",), "1" * 64, ("x",), (a, b))
+    evaluation = Evaluation("rcdnet", ("0" * 64,), 3, 1.5, 0.4, "a rule", ("a",), "1" * 64, ("x",), (a, b))
     write_evaluation(tmp_path / "evaluation.json", evaluation)
     assert repr(read_evaluation(tmp_path / "evaluation.json")) == repr(evaluation)
     printed = table([("mine", evaluation)])
@@ -247,8 +249,11 @@ def test_models_are_compared_on_the_same_images_only():
 def test_a_set_without_a_reference_has_none():
     labels, scores, groups = drawn(60)
     bare = [
-        dataclasses.replace(row, birads=None, device=None, marks=None, lesion_share=math.nan, box_score=math.nan)
+        dataclasses.replace(
+            row, birads=None, device=None, marks=None, lesion_share=math.nan, box_score=math.nan, pointing=None
+        )
         for row in rows_of(labels, scores, groups)
     ]
     figures = set_figures("a", "", bare, 0.5)
     assert (figures.references, figures.subgroups) == ({}, ())
+    assert math.isnan(figures.figures["pointing"].value)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from safetensors.torch import load, save
@@ -14,6 +15,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.registry import MODELS, create_model, spec_of
 from train.config import INITS, TrainConfig
 from train.decode import Decoded, decode
+from train.decoder import class_evidence
 from train.duplicates import label_conflicts, near_duplicate_groups, near_duplicate_pairs
 from train.evaluation import (
     Evaluation,
@@ -23,11 +25,13 @@ from train.evaluation import (
     read_evaluation,
     write_evaluation,
 )
-from train.loop import logits_of
+from train.loop import as_input
 from train.predictions import predictions, write_predictions
 from train.sources import Sample, read_sources
 from train.splits import Split, with_patients
 from train.state import read_best, read_progress
+
+BATCH = 64
 
 
 def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split) -> Evaluation:
@@ -37,12 +41,12 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
     """
     network, digest = _network(config.model, read_best(out))
     held_out = decoded.rows_of(split.validation)
-    logits = _log_odds(network, decoded.canvases[held_out])
+    logits, pointing = _scores(network, decoded, held_out)
     samples = [decoded.samples[row] for row in held_out]
     training = [decoded.samples[row] for row in decoded.rows_of(split.train)]
     groups = [split.groups[sample.id] for sample in samples]
     point = operating_point(decoded.labels[held_out], logits, np.array([sample.source for sample in samples]))
-    rows = predictions(samples, groups, logits, point.temperature, training)
+    rows = predictions(samples, groups, logits, pointing, point.temperature, training)
     seen = "" if config.init in ("random", "imagenet") else "; the weights it started from may have seen these images"
 
     def role(source: str) -> str:
@@ -109,7 +113,8 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]
     groups = with_patients(copies, decoded.samples)[keep].tolist()
-    rows = predictions(samples, groups, _log_odds(network, decoded.canvases[keep]), point.temperature, training)
+    logits, pointing = _scores(network, decoded, np.flatnonzero(keep))
+    rows = predictions(samples, groups, logits, pointing, point.temperature, training)
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     place = out or run / "external" / "+".join(dict.fromkeys(row.source for row in rows))
@@ -193,7 +198,30 @@ def _network(name: str, content: bytes) -> tuple[nn.Module, str]:
     return network.float().eval(), hashlib.sha256(weights).hexdigest()
 
 
-def _log_odds(network: nn.Module, canvases: np.ndarray) -> np.ndarray:
-    """Log-odds of malignancy, float64 (N,)."""
-    logits = logits_of(network, torch.from_numpy(canvases)).double()
-    return (logits[:, 1] - logits[:, 0]).numpy()
+@torch.no_grad()
+def _scores(network: nn.Module, decoded: Decoded, rows: np.ndarray) -> tuple[np.ndarray, list[bool | None]]:
+    """Log-odds of malignancy, float64 (N,), and whether the true class's map points at the lesion; None without a mask."""
+    log_odds, pointing = [], []
+    for chosen in np.array_split(rows, max(1, len(rows) // BATCH)):
+        features = network.forward_features(as_input(torch.from_numpy(decoded.canvases[chosen])))
+        logits = network.forward_head(features).double()
+        log_odds.append((logits[:, 1] - logits[:, 0]).numpy())
+        maps = class_evidence(network, features)[range(len(chosen)), decoded.labels[chosen]].numpy()
+        pointing += [
+            points_at(evidence, decoded.lesions[row]) if decoded.samples[row].masks else None
+            for evidence, row in zip(maps, chosen, strict=True)
+        ]
+    return np.concatenate(log_odds), pointing
+
+
+def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:
+    """The pointing game (Zhang et al. 2018, doi:10.1007/s11263-017-1059-x): whether a map's highest point lies in the lesion.
+
+    A map that is positive nowhere points at nothing.
+
+    Args:
+        evidence: float (h, w). lesion: (S, S), not 0 inside.
+    """
+    height, width = lesion.shape
+    fine = cv2.resize(evidence.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return bool(fine.max() > 0 and lesion.flat[fine.argmax()])

@@ -1,6 +1,7 @@
 """Evaluations side by side: the paper's tables for any runs, and DeLong's test between every two of them."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -22,9 +23,12 @@ COLUMNS = {
     "f1_macro": "F1 (macro)",
     "accuracy": "accuracy",
     "auc": "AUC",
+    "auc_by_group": "AUC by patient or group",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
+    "specificity_at_95": "specificity at 95 % sensitivity",
     "ece": "ECE",
+    "pointing": "pointing game",
 }
 
 
@@ -47,7 +51,8 @@ def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
         for s in evaluation.sets:
             images = f"{s.name}: {s.images} ({s.malignant} malignant)"
             cells = [name, evaluation.model, images, s.role.partition(":")[0]]
-            lines.append("| " + " | ".join([*cells, *(_cell(s.figures[column]) for column in COLUMNS)]) + " |")
+            figures = s.figures | {"auc_by_group": s.auc_by_group}
+            lines.append("| " + " | ".join([*cells, *(_cell(figures[column]) for column in COLUMNS)]) + " |")
             for reader, r in s.references.items():
                 blank = ["" for _ in COLUMNS]
                 blank[list(COLUMNS).index("auc")] = _cell(r.auc)
@@ -109,4 +114,6 @@ def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | No
 
 
 def _cell(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return ""
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

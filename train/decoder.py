@@ -77,17 +77,22 @@ class Supervised(nn.Module):
 
 
 def evidence_of(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """What the classifier behind the average pooling says of each place alone, float (N, h, w): malignant above 0, benign below.
+    """What the classifier behind the average pooling says of each place alone, float (N, h, w): malignant above 0, benign below."""
+    benign, malignant = class_evidence(model, features).unbind(dim=1)
+    return malignant - benign
 
-    Up to a factor this is Grad-CAM of malignant where it is positive, and that of benign where it is negative.
+
+def class_evidence(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """What the classifier behind the average pooling says of each place for each class, float (N, K, h, w), without its bias.
+
+    Where it is positive this is Grad-CAM, up to a factor (Zhou et al. 2016, doi:10.1109/CVPR.2016.319).
     """
     weight = model.get_classifier().weight
-    direction = weight[1] - weight[0]
     if features.ndim == 4:
-        return torch.einsum("nchw,c->nhw", features, direction)
-    tokens = features[:, model.num_prefix_tokens :] @ direction
+        return torch.einsum("nchw,kc->nkhw", features, weight)
+    tokens = features[:, model.num_prefix_tokens :] @ weight.T
     side = round(tokens.shape[1] ** 0.5)
-    return tokens.unflatten(1, (side, side))
+    return tokens.transpose(1, 2).unflatten(2, (side, side))
 
 
 def evidence_loss(evidence: torch.Tensor, lesions: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:

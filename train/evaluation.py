@@ -66,7 +66,8 @@ class Reference:
 class SetFigures:
     """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
 
-    figures: `train.metrics.figures_of`. references: other readers of the same images, as far as the data has them.
+    figures: `train.metrics.figures_of`, and `pointing`, the share of lesions that the true class's map points at, nan
+    where there are no masks. references: other readers of the same images, as far as the data has them.
     held_out: of pooled runs, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.
     """
 
@@ -77,7 +78,7 @@ class SetFigures:
     groups: int
     threshold: float
     figures: dict[str, Estimate]
-    auc_by_group: float
+    auc_by_group: Estimate
     confusion: Confusion
     subgroups: tuple[Subgroup, ...]
     references: dict[str, Reference]
@@ -152,8 +153,16 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
     """Figures of one set, which must have both classes."""
     labels, groups = np.array([r.label for r in rows]), np.array([r.group for r in rows])
     scores = np.array([r.probability for r in rows])
-    values = figures_of(labels, scores, threshold)
-    ranges = intervals(groups, labels, lambda chosen: figures_of(labels[chosen], scores[chosen], threshold))
+    pointing = np.array([np.nan if r.pointing is None else r.pointing for r in rows], float)
+
+    def figures(chosen: np.ndarray) -> dict[str, float]:
+        known = pointing[chosen][~np.isnan(pointing[chosen])]
+        hits = float(known.mean()) if len(known) else math.nan
+        return figures_of(labels[chosen], scores[chosen], threshold) | {"pointing": hits}
+
+    values = figures(np.arange(len(rows)))
+    ranges = intervals(groups, labels, figures)
+    by_group = group_means(labels, scores, groups)
     return SetFigures(
         name=name,
         role=role,
@@ -162,7 +171,7 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         groups=len(np.unique(groups)),
         threshold=threshold,
         figures={key: Estimate(value, *ranges[key]) for key, value in values.items()},
-        auc_by_group=float(roc_auc_score(*group_means(labels, scores, groups))),
+        auc_by_group=_auc(*by_group, np.arange(len(by_group[0]))),
         confusion=confusion(labels, scores, threshold),
         subgroups=_subgroups(rows, threshold),
         references=_references(rows),
@@ -248,6 +257,7 @@ def _set_of(data: dict) -> SetFigures:
         **data
         | {
             "figures": {name: _estimate(values) for name, values in data["figures"].items()},
+            "auc_by_group": _estimate(data["auc_by_group"]),
             "confusion": Confusion(**data["confusion"]),
             "subgroups": tuple(
                 Subgroup(**null_as_nan(group) | {"auc": _estimate(group["auc"]) if group["auc"] else None})

@@ -144,10 +144,12 @@ def _higher(auc: float, before: float | None) -> bool:
 def logits_of(model: nn.Module, canvases: torch.Tensor) -> torch.Tensor:
     """Logits float32 (N, 2) on the CPU, for canvases uint8 (N, S, S); leaves the model in eval mode."""
     model.eval()
-    logits = [
-        model(normalise(batch.unsqueeze(1).float() / 255)).float().cpu() for batch in canvases.split(VALIDATION_BATCH)
-    ]
-    return torch.cat(logits)
+    return torch.cat([model(as_input(batch)).float().cpu() for batch in canvases.split(VALIDATION_BATCH)])
+
+
+def as_input(canvases: torch.Tensor) -> torch.Tensor:
+    """Canvases uint8 (N, S, S) as a network takes them, float32 (N, 1, S, S)."""
+    return normalise(canvases.unsqueeze(1).float() / 255)
 
 
 def _auc_by_source(labels: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> dict[str, float]:

@@ -24,7 +24,8 @@ class Row:
 
     group: patient or near-duplicate group. logit: log-odds of malignancy as the network gives them. probability: the same
     after the temperature, as the app shows it. marks: burned-in text or calipers were found. lesion_share: of the image's
-    area. box_score: the reference by box geometry. The last five are nan or None where nothing is known.
+    area. box_score: the reference by box geometry. pointing: the highest point of the true class's Grad-CAM map lies in the
+    lesion. The last six are nan or None where nothing is known.
     """
 
     id: str
@@ -39,10 +40,16 @@ class Row:
     marks: bool | None
     lesion_share: float
     box_score: float
+    pointing: bool | None
 
 
 def predictions(
-    samples: Sequence[Sample], groups: Sequence[int], logits: np.ndarray, temperature: float, training: Sequence[Sample]
+    samples: Sequence[Sample],
+    groups: Sequence[int],
+    logits: np.ndarray,
+    pointing: Sequence[bool | None],
+    temperature: float,
+    training: Sequence[Sample],
 ) -> list[Row]:
     """Rows for samples with their logits float (N,), in order; `training` is what the box reference is fitted on."""
     found = {s.id: None if not isinstance(p, np.ndarray) else bool(find_marks(p)) for s, p in iterate_pixels(samples)}
@@ -61,8 +68,9 @@ def predictions(
             marks=found[s.id],
             lesion_share=lesion_share(s),
             box_score=float(box),
+            pointing=hit,
         )
-        for s, group, logit, box in zip(samples, groups, logits, boxes, strict=True)
+        for s, group, logit, box, hit in zip(samples, groups, logits, boxes, pointing, strict=True)
     ]
 
 
@@ -95,6 +103,9 @@ def _row(record: dict[str, str]) -> Row:
     if None in record or None in record.values():
         raise ValueError(f"the row of {record['id']} is not whole")
 
+    def truth(name: str) -> bool | None:
+        return bool(int(record[name])) if record[name] else None
+
     def number(name: str) -> float:
         return float(record[name]) if record[name] else float("nan")
 
@@ -108,7 +119,8 @@ def _row(record: dict[str, str]) -> Row:
         probability=float(record["probability"]),
         birads=int(record["birads"]) if record["birads"] else None,
         device=record["device"] or None,
-        marks=bool(int(record["marks"])) if record["marks"] else None,
+        marks=truth("marks"),
         lesion_share=number("lesion_share"),
         box_score=number("box_score"),
+        pointing=truth("pointing"),
     )

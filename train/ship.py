@@ -208,7 +208,7 @@ def _figures(s: SetFigures, data: str) -> Figures:
         groups=s.groups,
         auc=auc.value,
         auc_interval=(auc.low, auc.high),
-        auc_by_group=s.auc_by_group,
+        auc_by_group=s.auc_by_group.value,
         sensitivity=s.figures["sensitivity"].value,
         specificity=s.figures["specificity"].value,
         ece=s.figures["ece"].value,
