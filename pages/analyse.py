@@ -10,7 +10,7 @@ from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import ImageError, NotTrained, RcdnetError
 from rcdnet.images import read_scan
 from rcdnet.inference import classify, load_trained
-from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png_url, staged
+from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, outlined, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
 from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
 
@@ -127,13 +127,19 @@ chosen = state.chosen if state.get("chosen") in state.scans else next(iter(state
 scan, view, predictions, _ = state.scans[chosen]
 rcdnet, baselines = predictions[0], {p.model: p for p in predictions[1:]}
 
-controls = st.columns([2, 1.4, 1.4], vertical_alignment="bottom")
+controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
     shown = st.segmented_control(
         "Heatmap of", [CALLED, *reversed(CLASSES), OFF], default=CALLED, required=True, key="keep_shown"
     )
 opacity = controls[1].slider("Heatmap opacity", 0, 100, 50, format="%d %%", key="keep_opacity")
 colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours")
+with_outline = rcdnet.lesion is not None and controls[3].toggle(
+    "Outline",
+    value=True,
+    key="keep_outline",
+    help="RcdNet's outline of the lesion, from a part trained on lesion masks",
+)
 
 
 def class_shown(prediction) -> str:
@@ -142,10 +148,13 @@ def class_shown(prediction) -> str:
 
 def picture(prediction, width: int, height: int) -> str:
     """The overlay that the controls ask for, as a data URL; no model runs for it."""
-    if shown == OFF:
-        return png_url(staged(view, width, height))
-    heat = prediction.heat(class_shown(prediction), view.shape)
-    return png_url(staged(overlay(view, heat, opacity=opacity / 100, colour_map=colour_map), width, height))
+    drawn = view
+    if shown != OFF:
+        heat = prediction.heat(class_shown(prediction), view.shape)
+        drawn = overlay(view, heat, opacity=opacity / 100, colour_map=colour_map)
+    if with_outline:
+        drawn = outlined(drawn, prediction.outlines(view.shape))
+    return png_url(staged(drawn, width, height))
 
 
 def silent_word(name: str) -> str:
@@ -178,7 +187,10 @@ with explained:
     st.html(
         f'<div class="legend">0<div class="ramp" style="background:linear-gradient(90deg,{stops})"></div>map\'s own maximum</div>'
     )
-    st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a 7 × 7 grid: it points, it does not outline.")
+    grid = " × ".join(map(str, rcdnet.maps.shape[1:]))
+    st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points, it does not outline.")
+    if with_outline and not rcdnet.outlines(view.shape):
+        st.caption("No outline: RcdNet finds no lesion in this scan, so its call means little.")
 with verdict:
     st.html(
         f'<div class="call {rcdnet.call}"><div class="plain">RcdNet calls</div>'

@@ -5,6 +5,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -13,6 +14,7 @@ from torch import nn
 from rcdnet import preprocessing
 from rcdnet.card import MINIMUM_AUC, ModelCard
 from rcdnet.errors import CheckpointError, NotTrained
+from rcdnet.outline import LesionDecoder, decoder_for, parted
 from rcdnet.registry import CLASSES, create_model, spec_of
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "weights"
@@ -34,8 +36,16 @@ def read_card(name: str, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
         raise CheckpointError(f"The card {path.name} cannot be read ({error}). Restore it from the release.") from error
 
 
-def load_checkpoint(name: str, folder: Path = WEIGHTS_FOLDER) -> tuple[nn.Module, ModelCard]:
-    """The network of `name` with its weights, float32, in eval mode and frozen, and its card.
+class Checkpoint(NamedTuple):
+    """A network ready to use, float32, in eval mode and frozen; its card; and the decoder of its outline, if it has one."""
+
+    network: nn.Module
+    card: ModelCard
+    decoder: LesionDecoder | None
+
+
+def load_checkpoint(name: str, folder: Path = WEIGHTS_FOLDER) -> Checkpoint:
+    """The network of `name` with its weights.
 
     Raises:
         UnknownModel: no such model. NotTrained: it has no weights, or too weak ones.
@@ -61,14 +71,30 @@ def load_checkpoint(name: str, folder: Path = WEIGHTS_FOLDER) -> tuple[nn.Module
         raise CheckpointError(
             f"{path.name} is not the file its card describes (SHA-256 differs). Restore both together."
         )
-    network = create_model(name)
     try:
-        network.load_state_dict(load_tensors(data))
+        network, decoder = build(name, data)
     except (SafetensorError, RuntimeError) as error:
         raise CheckpointError(
             f"{path.name} does not fit the network of {title}. Restore it from the release."
         ) from error
-    return network.float().eval().requires_grad_(False), card
+    return Checkpoint(network.requires_grad_(False), card, decoder.requires_grad_(False) if decoder else None)
+
+
+def build(name: str, data: bytes) -> tuple[nn.Module, LesionDecoder | None]:
+    """The network in the bytes of a safetensors file, and its decoder if there is one, float32 and in eval mode.
+
+    Raises:
+        SafetensorError, RuntimeError: the bytes are damaged, or of another network.
+    """
+    tensors, of_decoder = parted(load_tensors(data))
+    network = create_model(name)
+    network.load_state_dict(tensors)
+    network = network.float().eval()
+    if not of_decoder:
+        return network, None
+    decoder = decoder_for(network, spec_of(name).input_size)
+    decoder.load_state_dict(of_decoder)
+    return network, decoder.float().eval()
 
 
 def write_checkpoint(weights: bytes, card: ModelCard, folder: Path = WEIGHTS_FOLDER) -> None:

@@ -1,6 +1,6 @@
-"""Probabilities and class activation maps from one pass over a model's trunk.
+"""Probabilities and class activation maps from what a model's trunk gives.
 
-The trunk runs once, without gradient. What it gives is the only leaf that asks for a gradient, and pytorch-grad-cam works
+The trunk runs once, without gradient, before this. What it gives is the only leaf that asks for a gradient, and pytorch-grad-cam works
 on the head alone, wrapped anew for each call. So the package's hooks and `.grad` never touch a shared model, and threads
 cannot disturb each other; over the whole model they do (wrong maps and crashes with two threads).
 """
@@ -40,13 +40,13 @@ class _Head(nn.Module):
 
 
 def probabilities_and_maps(
-    model: nn.Module, x: torch.Tensor, *, method: type[BaseCAM] = GradCAM, temperature: float = 1.0
+    model: nn.Module, features: torch.Tensor, *, method: type[BaseCAM] = GradCAM, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class probabilities and one map for each class, for a single image.
 
     Args:
-        model: in eval mode, parameters frozen; offers `forward_features` and `forward_head`.
-        x: normalised image, float (1, 1, S, S).
+        model: in eval mode, parameters frozen; offers `forward_head`.
+        features: what its `forward_features` gave for one image, without gradient: float (1, C, h, w), or of a ViT (1, T, C).
         method: any method of pytorch-grad-cam.
         temperature: the logits are divided by it before they become probabilities; the maps know nothing of it.
 
@@ -58,12 +58,10 @@ def probabilities_and_maps(
     Raises:
         HeatmapError: the method failed or gave values that are not finite.
     """
-    with torch.no_grad():
-        features = model.forward_features(x)
-    classes = model.num_classes
+    classes: int = model.num_classes  # type: ignore[assignment]
     prefix = None
     if features.ndim == 3:  # (1, P + h * w, C) of a ViT
-        count = model.num_prefix_tokens
+        count: int = model.num_prefix_tokens  # type: ignore[assignment]
         prefix = features[:, :count].expand(classes, -1, -1)
         side = round((features.shape[1] - count) ** 0.5)
         features = features[:, count:].transpose(1, 2).unflatten(2, (side, side))

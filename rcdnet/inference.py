@@ -12,6 +12,7 @@ from rcdnet.card import ModelCard
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
 from rcdnet.heatmaps import probabilities_and_maps
+from rcdnet.outline import LesionDecoder, contours, lesion_probability
 from rcdnet.preprocessing import Frame, normalise, prepare
 from rcdnet.registry import CLASSES, MODELS, ModelSpec, spec_of
 
@@ -25,6 +26,7 @@ class Classifier:
     spec: ModelSpec
     card: ModelCard
     network: nn.Module = field(repr=False)
+    decoder: LesionDecoder | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Prediction:
     probabilities: float32 (2,) in the order of `CLASSES`.
     maps: raw class activation maps, float32 (2, h, w), zero or more, over the model's square canvas.
     frame: leads from the canvas back to the scan's own pixels.
+    lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     """
 
     model: str
@@ -43,6 +46,7 @@ class Prediction:
     probabilities: np.ndarray
     maps: np.ndarray = field(repr=False)
     frame: Frame
+    lesion: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def p_malignant(self) -> float:
@@ -61,6 +65,10 @@ class Prediction:
         """The raw map of a class on the scan's own pixels, float32 (H, W), zero or more; or on those of a resized copy."""
         return self.frame.to_image(self.maps[CLASSES.index(class_name)], shape)
 
+    def outlines(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:
+        """The predicted outline on the scan's own pixels, or those of a resized copy, as `rcdnet.outline.contours`; else empty."""
+        return [] if self.lesion is None else contours(self.frame.to_image(self.lesion, shape))
+
 
 @lru_cache(maxsize=len(MODELS))
 def load_classifier(name: str) -> Classifier:
@@ -69,8 +77,8 @@ def load_classifier(name: str) -> Classifier:
     Raises:
         UnknownModel, NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`.
     """
-    network, card = load_checkpoint(name)
-    return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last))
+    network, card, decoder = load_checkpoint(name)
+    return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last), decoder)
 
 
 def load_trained() -> tuple[list[Classifier], dict[str, RcdnetError]]:
@@ -101,8 +109,15 @@ def classify(pixels: np.ndarray, classifiers: Sequence[Classifier]) -> list[Pred
         canvas, frame = prepared[spec.input_size]
         grey = torch.from_numpy(canvas)[None, None].float() / 255
         x = normalise(grey, mean=spec.mean, std=spec.std).contiguous(memory_format=torch.channels_last)
-        probabilities, maps = probabilities_and_maps(classifier.network, x, temperature=card.temperature)
+        lesion = None
+        with torch.no_grad():
+            if classifier.decoder is None:
+                features = classifier.network.forward_features(x)
+            else:
+                features, levels = classifier.network.forward_intermediates(x)
+                lesion = lesion_probability(classifier.decoder, levels)[0].numpy()
+        probabilities, maps = probabilities_and_maps(classifier.network, features, temperature=card.temperature)
         predictions.append(
-            Prediction(spec.name, spec.title, card.threshold, card.threshold_rule, probabilities, maps, frame)
+            Prediction(spec.name, spec.title, card.threshold, card.threshold_rule, probabilities, maps, frame, lesion)
         )
     return predictions

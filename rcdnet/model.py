@@ -21,6 +21,7 @@ class RcdNet(nn.Module):
         num_classes: int = 2,
         in_chans: int = 1,
         drop_rate: float = 0.2,  # EfficientNet-B0's own; the paper says only "regularization"
+        drop_path_rate: float = 0.0,
         pretrained: bool = False,
         pretrained_cfg_overlay: dict | None = None,
     ):
@@ -34,6 +35,7 @@ class RcdNet(nn.Module):
             in_chans=in_chans,
             pretrained=pretrained,
             pretrained_cfg_overlay=pretrained_cfg_overlay,
+            drop_path_rate=drop_path_rate,
         )
         trunk_channels = self.trunk.feature_info.channels()[-1]  # type: ignore[union-attr]
         self.num_classes = num_classes

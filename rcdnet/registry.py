@@ -76,7 +76,9 @@ def spec_of(name: str) -> ModelSpec:
     raise UnknownModel(f"There is no model named {name!r}. {hint}The models are {', '.join(MODELS)}.")
 
 
-def create_model(name: str, *, pretrained: bool = False, weights_file: Path | None = None) -> nn.Module:
+def create_model(
+    name: str, *, pretrained: bool = False, weights_file: Path | None = None, drop_path: float = 0.0
+) -> nn.Module:
     """A network with one grey input channel and two outputs, logits float (N, 2) in the order of `CLASSES`.
 
     Every network offers `forward_features`, `forward_head` and `forward_intermediates`.
@@ -84,6 +86,7 @@ def create_model(name: str, *, pretrained: bool = False, weights_file: Path | No
     Args:
         pretrained: start from ImageNet weights, `weights_file` (timm's safetensors of `timm_name`) if given,
             else timm's cache or hub; for RcdNet this concerns its EfficientNet-B0 trunk. Otherwise the weights are random.
+        drop_path: chance that a residual block is left out in training (stochastic depth, arXiv:1603.09382).
 
     Raises:
         UnknownModel: `name` is not in `MODELS`.
@@ -95,5 +98,6 @@ def create_model(name: str, *, pretrained: bool = False, weights_file: Path | No
         num_classes=len(CLASSES),
         pretrained=pretrained,
         pretrained_cfg_overlay={"file": str(weights_file)} if weights_file else None,
+        drop_path_rate=drop_path,
         **spec.arguments,
     )

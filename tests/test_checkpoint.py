@@ -45,8 +45,9 @@ def pair() -> tuple[bytes, ModelCard]:
 def test_round_trip(pair, tmp_path):
     weights, card = pair
     write_checkpoint(weights, card, tmp_path)
-    network, read = load_checkpoint("mobilenetv2", tmp_path)
+    network, read, decoder = load_checkpoint("mobilenetv2", tmp_path)
     assert read == card
+    assert decoder is None
     assert not network.training
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
 
@@ -96,7 +97,7 @@ def test_the_shipped_weights_fit_their_cards_and_together_stay_under_130_mb():
     shipped = [name for name in MODELS if (WEIGHTS_FOLDER / f"{name}.json").exists()]
     assert "rcdnet" in shipped
     for name in shipped:
-        network, card = load_checkpoint(name)
+        network, card, _ = load_checkpoint(name)
         assert card.model == name
         assert next(network.parameters()).dtype == torch.float32
     assert sum(path.stat().st_size for path in WEIGHTS_FOLDER.iterdir()) < 130e6

@@ -24,6 +24,11 @@ def x() -> torch.Tensor:
     return torch.randn(1, 1, 224, 224, generator=torch.Generator().manual_seed(5))
 
 
+def features_of(network, x) -> torch.Tensor:
+    with torch.no_grad():
+        return network.forward_features(x)
+
+
 @pytest.mark.parametrize("class_index", [0, 1])
 @pytest.mark.parametrize("name", MODELS)
 def test_equal_to_pytorch_grad_cam_over_the_untouched_model(name, class_index, classifiers, x):
@@ -38,7 +43,7 @@ def test_equal_to_pytorch_grad_cam_over_the_untouched_model(name, class_index, c
         reshape_transform=grid_of_tokens if name == "vit" else None,
     ) as cam:
         theirs = cam(input_tensor=x, targets=[ClassifierOutputTarget(class_index)])[0]
-    ours = probabilities_and_maps(network.requires_grad_(False), x)[1][class_index]
+    ours = probabilities_and_maps(network.requires_grad_(False), features_of(network, x))[1][class_index]
     assert ours.max() > 0
     ours = scale_cam_image(scale_cam_image(ours[None], (224, 224)))[0]  # as the package does, in this order
     assert np.abs(ours - theirs).max() <= 1e-4
@@ -47,7 +52,8 @@ def test_equal_to_pytorch_grad_cam_over_the_untouched_model(name, class_index, c
 @pytest.mark.parametrize("method", [GradCAMPlusPlus, HiResCAM, LayerCAM, EigenCAM])
 @pytest.mark.parametrize("name", ["rcdnet", "vit"])
 def test_other_methods_of_the_package_work_over_the_head(name, method, classifiers, x):
-    probabilities, maps = probabilities_and_maps(classifiers[name].network, x, method=method)
+    network = classifiers[name].network
+    probabilities, maps = probabilities_and_maps(network, features_of(network, x), method=method)
     assert maps.shape[0] == 2
     assert maps.min() >= 0
     assert probabilities.sum() == pytest.approx(1)
@@ -58,7 +64,7 @@ def test_nothing_stays_on_the_model(name, classifiers, x):
     network = classifiers[name].network
     before = {key: value.clone() for key, value in network.state_dict().items()}
     copy = x.clone()
-    probabilities, _ = probabilities_and_maps(network, x)
+    probabilities, _ = probabilities_and_maps(network, features_of(network, x))
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(probabilities), network(x)[0].softmax(0), atol=1e-5, rtol=0)
     assert torch.equal(x, copy)
@@ -100,7 +106,7 @@ def test_a_map_that_cannot_be_computed_is_an_error(classifiers, x):
     with torch.no_grad():
         broken.classifier.weight.fill_(float("nan"))
     with pytest.raises(HeatmapError, match="no finite values"):
-        probabilities_and_maps(broken, x)
+        probabilities_and_maps(broken, features_of(broken, x))
 
 
 def test_a_failing_method_is_an_error_not_a_stand_in(classifiers, x):
@@ -108,5 +114,7 @@ def test_a_failing_method_is_an_error_not_a_stand_in(classifiers, x):
         def get_cam_weights(self, *arguments):
             raise IndexError("the package's `with` would swallow this")
 
+    network = classifiers["mobilenetv2"].network
+    features = features_of(network, x)
     with pytest.raises(HeatmapError):
-        probabilities_and_maps(classifiers["mobilenetv2"].network, x, method=Failing)
+        probabilities_and_maps(network, features, method=Failing)

@@ -18,6 +18,7 @@ from conftest import ROOT, TINY, command, copied
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
+from rcdnet.checkpoint import build
 from rcdnet.errors import RunFailed
 from rcdnet.registry import create_model
 from train.__main__ import main
@@ -60,8 +61,8 @@ def test_best_is_the_epoch_with_the_highest_validation_auc_and_holds_its_weights
     assert [e.best for e in epochs] == [
         all(e.validation_auc > other.validation_auc for other in epochs[:k]) for k, e in enumerate(epochs)
     ]
-    model = create_model("mobilenetv2")
-    model.load_state_dict(load_file(run / "best.safetensors"))
+    model, decoder = build("mobilenetv2", (run / "best.safetensors").read_bytes())
+    assert decoder is not None
     split = Split.read(run / "split.json")
     decoded = decode(
         [s for s in read_sources(TrainConfig.read(run / "config.json").data) if s.id in split.validation], 224

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import ConfigError, NotTrained
 from rcdnet.heatmaps import probabilities_and_maps
+from rcdnet.outline import LesionDecoder
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
 from train.augment import augment, draw_moves
 from train.config import TrainConfig
-from train.decoder import LesionDecoder, Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
+from train.decoder import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 from train.engine import Engine, Images, accelerator_for, share_of
 from train.events import Epoch, read_events
 from train.initial import starting_model
@@ -122,8 +123,9 @@ def test_the_evidence_pools_to_the_logits_and_is_what_grad_cam_shows(name, class
     opposite = copy.deepcopy(network)  # as a classifier that started from zeros
     opposite.get_classifier().weight[0] = -opposite.get_classifier().weight[1]
     with torch.no_grad():
-        evidence = evidence_of(opposite, opposite.forward_features(x))[0]
-    maps = probabilities_and_maps(opposite, x)[1]
+        features = opposite.forward_features(x)
+        evidence = evidence_of(opposite, features)[0]
+    maps = probabilities_and_maps(opposite, features)[1]
     for shown, expected in zip(maps, (-evidence.clamp(max=0), evidence.clamp(min=0)), strict=True):
         np.testing.assert_allclose(2 * evidence.numel() * shown, expected, rtol=1e-3, atol=1e-3)
 
@@ -170,6 +172,23 @@ def test_augmentation_moves_image_and_mask_together_and_never_upside_down():
     some = torch.tensor([3, 40])
     part, _ = augment(canvases[some], None, 64, moves.of(some))
     torch.testing.assert_close(part, grey[some])
+
+
+def test_a_rectangle_is_painted_over_in_as_many_images_as_asked_and_the_lesion_stays():
+    config = TrainConfig(init="random", crop=1.0, flip=0.0, rotation=0.0, scale=0.0, erase=0.5)
+    canvases = torch.full((400, 64, 64), 255, dtype=torch.uint8)
+    lesions = torch.ones(400, 64, 64, dtype=torch.uint8)
+    moves = draw_moves(config, 400, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    grey, inside = augment(canvases, lesions, 64, moves)
+    painted = grey[:, 0] < 0.99
+    share = painted.flatten(1).float().mean(dim=1)
+    assert 0.4 < (share > 0).float().mean() < 0.6
+    assert share.max() <= 0.36**2
+    assert share[share > 0].min() >= 0.08**2
+    assert (inside == 1).all()
+    one = painted[share.argmax()]
+    rows, columns = one.any(dim=1), one.any(dim=0)
+    assert torch.equal(one, rows[:, None] & columns[None])  # one rectangle
 
 
 def test_without_augmentation_an_image_stays_as_it_is():

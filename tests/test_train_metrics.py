@@ -178,7 +178,7 @@ def rows_of(labels, scores, groups, source="a") -> list[Row]:
             label=int(label), logit=float(logit), probability=float(score), birads=int(2 + 2 * label + rng.integers(2)),
             device=("one", "two")[k % 2], marks=(True, False, None)[k % 3],
             lesion_share=float("nan") if k % 7 == 0 else float(rng.random()), box_score=float(rng.random()),
-            pointing=(True, False, None, True)[k % 4],
+            pointing=(True, False, None, True)[k % 4], dice=float("nan") if k % 4 == 2 else 0.5 + (k % 4) / 10,
         )
         for k, (label, score, group, logit) in enumerate(zip(labels, scores, groups, logits, strict=True))
     ]  # fmt: skip
@@ -202,6 +202,7 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
         assert estimate.low <= value <= estimate.high or name == "ece"  # resampling only ever adds calibration error
     assert a.auc_by_group.value == pytest.approx(roc_auc_score(*group_means(labels, scores, groups)))
     assert a.figures["pointing"].value == pytest.approx(2 / 3)
+    assert a.figures["dice"].value == pytest.approx((0.5 + 0.6 + 0.8) / 3)
     by_name = {g.name: g for g in a.subgroups}
     odd = np.arange(400) % 2 == 1
     assert by_name["scanner two"].images == 200

@@ -1,6 +1,7 @@
 """From weights to the files of an evaluation: a run's own validation images, or a set from elsewhere."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint
+from rcdnet.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
 from rcdnet.errors import DatasetError
-from rcdnet.registry import MODELS, create_model, spec_of
+from rcdnet.outline import LesionDecoder, lesion_probability
+from rcdnet.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
 from train.decode import Decoded, decode
 from train.decoder import class_evidence
@@ -26,7 +28,7 @@ from train.evaluation import (
     write_evaluation,
 )
 from train.loop import as_input
-from train.predictions import predictions, write_predictions
+from train.predictions import Scores, predictions, write_predictions
 from train.sources import Sample, read_sources
 from train.splits import Split, with_patients
 from train.state import read_best, read_progress
@@ -39,14 +41,14 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
 
     The weights are rounded to half precision first, as the app holds them.
     """
-    network, digest = _network(config.model, read_best(out))
+    (network, decoder), digest = _network(config.model, read_best(out))
     held_out = decoded.rows_of(split.validation)
-    logits, pointing = _scores(network, decoded, held_out)
+    scores = _scores(network, decoder, decoded, held_out)
     samples = [decoded.samples[row] for row in held_out]
     training = [decoded.samples[row] for row in decoded.rows_of(split.train)]
     groups = [split.groups[sample.id] for sample in samples]
-    point = operating_point(decoded.labels[held_out], logits, np.array([sample.source for sample in samples]))
-    rows = predictions(samples, groups, logits, pointing, point.temperature, training)
+    point = operating_point(decoded.labels[held_out], scores.logits, np.array([sample.source for sample in samples]))
+    rows = predictions(samples, groups, scores, point.temperature, training)
     seen = "" if config.init in ("random", "imagenet") else "; the weights it started from may have seen these images"
 
     def role(source: str) -> str:
@@ -88,13 +90,13 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
     if (run.suffix == ".safetensors" or str(weights) in MODELS) and not (run / "config.json").exists():
         if out is None:
             raise DatasetError("Weights outside a run have no folder of their own. Give one with --out.")
-        network, card = load_checkpoint(run.stem, run.parent if run.suffix else WEIGHTS_FOLDER)
+        network, card, decoder = load_checkpoint(run.stem, run.parent if run.suffix else WEIGHTS_FOLDER)
         model, digest, epoch = card.model, card.sha256, None
         point = OperatingPoint(card.temperature, card.threshold, card.threshold_rule, ())
         own, role = None, "external: nothing was chosen here, but whether these images were in training was not checked"
     else:
         own = TrainConfig.read(run / "config.json")
-        network, digest = _network(own.model, read_best(run))
+        (network, decoder), digest = _network(own.model, read_best(run))
         before = read_evaluation(run / "evaluation.json")
         if before.weights_sha256 != (digest,):
             raise DatasetError(
@@ -113,8 +115,8 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]
     groups = with_patients(copies, decoded.samples)[keep].tolist()
-    logits, pointing = _scores(network, decoded, np.flatnonzero(keep))
-    rows = predictions(samples, groups, logits, pointing, point.temperature, training)
+    scores = _scores(network, decoder, decoded, np.flatnonzero(keep))
+    rows = predictions(samples, groups, scores, point.temperature, training)
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     place = out or run / "external" / "+".join(dict.fromkeys(row.source for row in rows))
@@ -190,28 +192,28 @@ def decode_for(config: TrainConfig, samples: Sequence[Sample]) -> Decoded:
     return decode(samples, spec_of(config.model).input_size, skip_broken=config.broken == "skip")
 
 
-def _network(name: str, content: bytes) -> tuple[nn.Module, str]:
-    """The network with the weights as the app would hold them, and the digest of that file."""
+def _network(name: str, content: bytes) -> tuple[tuple[nn.Module, LesionDecoder | None], str]:
+    """Network and decoder with the weights as the app would hold them, and the digest of that file."""
     weights = halved(content)
-    network = create_model(name)
-    network.load_state_dict(load(weights))
-    return network.float().eval(), hashlib.sha256(weights).hexdigest()
+    return build(name, weights), hashlib.sha256(weights).hexdigest()
 
 
 @torch.no_grad()
-def _scores(network: nn.Module, decoded: Decoded, rows: np.ndarray) -> tuple[np.ndarray, list[bool | None]]:
-    """Log-odds of malignancy, float64 (N,), and whether the true class's map points at the lesion; None without a mask."""
-    log_odds, pointing = [], []
+def _scores(network: nn.Module, decoder: LesionDecoder | None, decoded: Decoded, rows: np.ndarray) -> Scores:
+    log_odds: list[float] = []
+    pointing: list[bool | None] = []
+    dice: list[float] = []
     for chosen in np.array_split(rows, max(1, len(rows) // BATCH)):
-        features = network.forward_features(as_input(torch.from_numpy(decoded.canvases[chosen])))
+        features, maps = network.forward_intermediates(as_input(torch.from_numpy(decoded.canvases[chosen])))
         logits = network.forward_head(features).double()
-        log_odds.append((logits[:, 1] - logits[:, 0]).numpy())
-        maps = class_evidence(network, features)[range(len(chosen)), decoded.labels[chosen]].numpy()
-        pointing += [
-            points_at(evidence, decoded.lesions[row]) if decoded.samples[row].masks else None
-            for evidence, row in zip(maps, chosen, strict=True)
-        ]
-    return np.concatenate(log_odds), pointing
+        log_odds += (logits[:, 1] - logits[:, 0]).tolist()
+        evidence = class_evidence(network, features)[range(len(chosen)), decoded.labels[chosen]].numpy()
+        outlines = lesion_probability(decoder, maps).numpy() if decoder else [None] * len(chosen)
+        for heat, outline, row in zip(evidence, outlines, chosen, strict=True):
+            lesion = decoded.lesions[row] if decoded.samples[row].masks else None
+            pointing.append(None if lesion is None else points_at(heat, lesion))
+            dice.append(math.nan if lesion is None or outline is None else overlap(outline, lesion))
+    return Scores(np.array(log_odds), tuple(pointing), np.array(dice))
 
 
 def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:
@@ -222,6 +224,15 @@ def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:
     Args:
         evidence: float (h, w). lesion: (S, S), not 0 inside.
     """
-    height, width = lesion.shape
-    fine = cv2.resize(evidence.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    fine = _fine(evidence, lesion.shape)
     return bool(fine.max() > 0 and lesion.flat[fine.argmax()])
+
+
+def overlap(outline: np.ndarray, lesion: np.ndarray) -> float:
+    """Dice of where `outline`, probability float (h, w), is above a half, and the lesion, (S, S), not 0 inside."""
+    found, true = _fine(outline, lesion.shape) > 0.5, lesion > 0
+    return float(2 * (found & true).sum() / max(1, found.sum() + true.sum()))
+
+
+def _fine(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return cv2.resize(coarse.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)

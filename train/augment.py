@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from train.config import TrainConfig
 
+PATCH = (0.1, 0.35)  # smallest and largest side of what is painted over, as a share of the image's
 COARSEST = 0.45  # resolution of a softened batch, as a share of the full one
 
 
@@ -20,6 +21,7 @@ class Moves:
     """What is done to each image. theta: float (N, 2, 3) of `affine_grid`. gamma, gain, noise: float (N, 1, 1, 1).
 
     field: unit noise float (N, 1, S, S), or None where no noise is asked for. softness: resolution kept, 1 for all of it.
+    patch: float (N, 5), top, bottom, left and right of a rectangle as shares of the side, and its grey level; empty where top is bottom.
     """
 
     theta: torch.Tensor
@@ -28,6 +30,7 @@ class Moves:
     noise: torch.Tensor
     field: torch.Tensor | None
     softness: float
+    patch: torch.Tensor
 
     def of(self, rows: torch.Tensor) -> "Moves":
         """The moves of some images of the batch."""
@@ -38,6 +41,7 @@ class Moves:
             self.noise[rows],
             None if self.field is None else self.field[rows],
             self.softness,
+            self.patch[rows],
         )
 
 
@@ -76,8 +80,12 @@ def draw_moves(
         )
     )
     field = torch.randn(count, 1, size, size, generator=generator, device=device) if config.noise else None
+    height, width = (uniform(*PATCH) for _ in range(2))
+    height = torch.where(uniform(0.0, 1.0) < config.erase, height, 0.0)
+    top, left = uniform(0.0, 1.0) * (1 - height), uniform(0.0, 1.0) * (1 - width)
+    patch = torch.stack([top, top + height, left, left + width, uniform(0.0, 0.6)], dim=1)
     softness = coin.uniform(COARSEST, 1.0) if coin.random() < config.softened else 1.0
-    return Moves(theta, gamma, gain, noise, field, softness)
+    return Moves(theta, gamma, gain, noise, field, softness, patch)
 
 
 def augment(canvases: torch.Tensor, lesions: torch.Tensor | None, size: int, moves: Moves):
@@ -101,7 +109,15 @@ def augment(canvases: torch.Tensor, lesions: torch.Tensor | None, size: int, mov
     if moves.softness < 1:
         coarse = resized(grey, max(8, round(size * moves.softness)))
         grey = F.interpolate(coarse, size=(size, size), mode="bilinear")
-    return grey.clamp(0, 1), lesions
+    return _painted_over(grey.clamp(0, 1), moves.patch), lesions
+
+
+def _painted_over(grey: torch.Tensor, patch: torch.Tensor) -> torch.Tensor:
+    """With the rectangle of each image at its grey level (random erasing, arXiv:1708.04896); the lesion stays where it is."""
+    top, bottom, left, right, level = patch.view(-1, 5, 1, 1, 1).unbind(dim=1)
+    place = (torch.arange(grey.shape[-1], device=grey.device) + 0.5) / grey.shape[-1]
+    rows, columns = place.view(1, 1, -1, 1), place.view(1, 1, 1, -1)
+    return torch.where((rows >= top) & (rows < bottom) & (columns >= left) & (columns < right), level, grey)
 
 
 def resized(grey: torch.Tensor, size: int) -> torch.Tensor:

@@ -29,6 +29,7 @@ COLUMNS = {
     "specificity_at_95": "specificity at 95 % sensitivity",
     "ece": "ECE",
     "pointing": "pointing game",
+    "dice": "Dice of the outline",
 }
 
 

@@ -86,6 +86,15 @@ class TrainConfig:
     gain: float = setting(0.0, "largest change of brightness, as a share, either way", low=0.0, high=0.9)
     noise: float = setting(0.0, "largest electronic noise, in units of full scale", low=0.0, high=0.5)
     softened: float = setting(0.0, "share of the batches shown at a coarser resolution", low=0.0, high=1.0)
+    erase: float = setting(
+        0.0, "chance that a rectangle of an image, a tenth to a third of each side, is painted over", low=0.0, high=1.0
+    )
+    drop_path: float = setting(
+        0.0,
+        "chance that a training step leaves a residual block out, at its highest in the last one",
+        low=0.0,
+        high=0.9,
+    )
     mask_weight: float = setting(
         0.0, "weight of the lesion masks as supervision, where there are any; 0 turns it off", low=0.0, high=100.0
     )

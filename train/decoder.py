@@ -1,40 +1,14 @@
-"""What supervises a network beside the label while it trains, and is dropped afterwards: a light lesion decoder above all."""
+"""What supervises a network beside the label while it trains: lesion masks, on a decoder and on the heatmap, and BI-RADS."""
 
 from typing import NamedTuple
 
 import torch
-from timm.layers import SeparableConvNormAct
 from torch import nn
 from torch.nn import functional as F
 
-WIDTH = 48  # channels at every level; enough for three classes, and a third of the trunk's cost at most
+from rcdnet.outline import LEVELS, decoder_for
+
 OUTSIDE = 0.01  # share of a place below which it holds no lesion
-LEVELS = 4  # the trunk's last four maps: strides 4 to 32 of a CNN, the last four blocks of a ViT
-
-
-class LesionDecoder(nn.Module):
-    """Top-down decoder over trunk maps; predicts background, benign and malignant at the finest map's stride.
-
-    Masks decide what training from nothing can reach on few images: they tell the trunk where to look, and the trunk
-    keeps that when the decoder is gone.
-    """
-
-    def __init__(self, channels: list[int]):
-        """`channels` of the maps, finest first."""
-        super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(c, WIDTH, 1) for c in channels)
-        self.smooth = nn.ModuleList(SeparableConvNormAct(WIDTH, WIDTH, 3) for _ in channels)
-        self.classify = nn.Conv2d(WIDTH, 3, 1)
-
-    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        """Maps float (N, C, h, w), finest first, to logits float (N, 3, h of the finest, w of the finest)."""
-        merged = None
-        for lateral, smooth, level in reversed(list(zip(self.lateral, self.smooth, maps, strict=True))):
-            here = lateral(level)
-            if merged is not None:
-                here = here + F.interpolate(merged, here.shape[-2:], mode="bilinear", align_corners=False)
-            merged = smooth(here)
-        return self.classify(merged)
 
 
 class Outputs(NamedTuple):
@@ -48,7 +22,7 @@ class Outputs(NamedTuple):
 
 
 class Supervised(nn.Module):
-    """A model with what supervises it beside the label, and is dropped after training.
+    """A model with what supervises it beside the label.
 
     The lesion decoder sits on the trunk's maps, the BI-RADS layer beside the classifier; the evidence is the classifier's own.
     """
@@ -56,14 +30,12 @@ class Supervised(nn.Module):
     def __init__(self, model: nn.Module, size: int, *, decoder: bool, birads: bool = False, evidence: bool = False):
         super().__init__()
         self.model, self.evidence = model, evidence
-        self.decoder = self.birads = None
-        with torch.no_grad():
-            features, maps = model.eval().forward_intermediates(torch.zeros(1, 1, size, size))
-            width = model.forward_head(features, pre_logits=True).shape[1]
-        if decoder:
-            self.decoder = LesionDecoder([m.shape[1] for m in maps[-LEVELS:]])
+        self.decoder = decoder_for(model, size) if decoder else None
+        self.birads = None
         if birads:
-            self.birads = nn.Linear(width, 1)
+            with torch.no_grad():
+                features = model.eval().forward_features(torch.zeros(1, 1, size, size))
+                self.birads = nn.Linear(model.forward_head(features, pre_logits=True).shape[1], 1)
 
     def forward(self, x: torch.Tensor) -> Outputs:
         """Normalised images float (N, 1, S, S)."""

@@ -66,8 +66,9 @@ class Reference:
 class SetFigures:
     """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
 
-    figures: `train.metrics.figures_of`, and `pointing`, the share of lesions that the true class's map points at, nan
-    where there are no masks. references: other readers of the same images, as far as the data has them.
+    figures: `train.metrics.figures_of`, and `pointing`, the share of lesions that the true class's map points at,
+    and `dice`, the mean overlap of the predicted outline; nan without masks. references: other readers of the same images, as
+    far as the data has them.
     held_out: of pooled runs, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.
     """
 
@@ -153,12 +154,13 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
     """Figures of one set, which must have both classes."""
     labels, groups = np.array([r.label for r in rows]), np.array([r.group for r in rows])
     scores = np.array([r.probability for r in rows])
-    pointing = np.array([np.nan if r.pointing is None else r.pointing for r in rows], float)
+    where = {
+        "pointing": np.array([math.nan if r.pointing is None else r.pointing for r in rows], float),
+        "dice": np.array([r.dice for r in rows]),
+    }
 
     def figures(chosen: np.ndarray) -> dict[str, float]:
-        known = pointing[chosen][~np.isnan(pointing[chosen])]
-        hits = float(known.mean()) if len(known) else math.nan
-        return figures_of(labels[chosen], scores[chosen], threshold) | {"pointing": hits}
+        return figures_of(labels[chosen], scores[chosen], threshold) | {k: _mean(v[chosen]) for k, v in where.items()}
 
     values = figures(np.arange(len(rows)))
     ranges = intervals(groups, labels, figures)
@@ -176,6 +178,11 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         subgroups=_subgroups(rows, threshold),
         references=_references(rows),
     )
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:

@@ -8,10 +8,11 @@ from torch import nn
 
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import CheckpointError, ConfigError
+from rcdnet.outline import parted
 from rcdnet.registry import create_model, spec_of
 
 
-def starting_model(name: str, init: str) -> nn.Module:
+def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module:
     """A network of `name`, ready to train.
 
     Args:
@@ -24,28 +25,31 @@ def starting_model(name: str, init: str) -> nn.Module:
     """
     title = spec_of(name).title
     if init == "random":
-        return _with_silent_head(create_model(name))
+        return _with_silent_head(create_model(name, drop_path=drop_path))
     if init == "bundled":
-        return load_checkpoint(name)[0].train().requires_grad_(True)
+        model = create_model(name, drop_path=drop_path)
+        model.load_state_dict(load_checkpoint(name).network.state_dict())
+        return model
     if init == "imagenet":
         try:
-            return _with_silent_head(create_model(name, pretrained=True))
+            return _with_silent_head(create_model(name, pretrained=True, drop_path=drop_path))
         except Exception as error:  # the hub's own errors have no common root
             raise ConfigError(
                 f"The ImageNet weights of {title} could not be fetched ({type(error).__name__}). Connect once to "
                 "huggingface.co, give a file of timm's weights as --init FILE, or start from --init random."
             ) from error
-    return _from_file(name, Path(init))
+    return _from_file(name, Path(init), drop_path)
 
 
-def _from_file(name: str, path: Path) -> nn.Module:
+def _from_file(name: str, path: Path, drop_path: float) -> nn.Module:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(
             f"{path.name} cannot be read as safetensors ({error}). Expected weights of a run or of timm."
         ) from error
-    model = create_model(name)
+    model = create_model(name, drop_path=drop_path)
+    tensors, _ = parted(tensors)
     if tensors.keys() == model.state_dict().keys():
         try:
             model.load_state_dict(
@@ -61,7 +65,7 @@ def _from_file(name: str, path: Path) -> nn.Module:
             f"{path.name} fits neither {spec_of(name).title} nor timm's {wanted}: {len(missing)} tensors are missing, "
             f"{min(missing)} among them. Choose another file."
         )
-    return _with_silent_head(create_model(name, pretrained=True, weights_file=path))
+    return _with_silent_head(create_model(name, pretrained=True, weights_file=path, drop_path=drop_path))
 
 
 def _trunk_names(model: nn.Module) -> set[str]:

@@ -47,7 +47,11 @@ def fit(
         )
     torch.manual_seed(config.seed)
     begun = read_progress(out).epoch > 0
-    model = create_model(config.model) if begun else starting_model(config.model, config.init)
+    model = (
+        create_model(config.model, drop_path=config.drop_path)
+        if begun
+        else starting_model(config.model, config.init, drop_path=config.drop_path)
+    )
     engine = Engine(config, model, steps, accelerator)
     progress = restore_state(
         out, config.model, engine.raw, engine.kept, engine.optimiser, mend=accelerator.is_main_process

@@ -25,7 +25,7 @@ class Row:
     group: patient or near-duplicate group. logit: log-odds of malignancy as the network gives them. probability: the same
     after the temperature, as the app shows it. marks: burned-in text or calipers were found. lesion_share: of the image's
     area. box_score: the reference by box geometry. pointing: the highest point of the true class's Grad-CAM map lies in the
-    lesion. The last six are nan or None where nothing is known.
+    lesion. dice: of the predicted outline with the lesion. The last seven are nan or None where nothing is known.
     """
 
     id: str
@@ -41,17 +41,26 @@ class Row:
     lesion_share: float
     box_score: float
     pointing: bool | None
+    dice: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network gives for N images. logits: log-odds of malignancy, float (N,). pointing, dice (N,): as in `Row`."""
+
+    logits: np.ndarray
+    pointing: tuple[bool | None, ...]
+    dice: np.ndarray
 
 
 def predictions(
     samples: Sequence[Sample],
     groups: Sequence[int],
-    logits: np.ndarray,
-    pointing: Sequence[bool | None],
+    scores: Scores,
     temperature: float,
     training: Sequence[Sample],
 ) -> list[Row]:
-    """Rows for samples with their logits float (N,), in order; `training` is what the box reference is fitted on."""
+    """Rows for samples, in order; `training` is what the box reference is fitted on."""
     found = {s.id: None if not isinstance(p, np.ndarray) else bool(find_marks(p)) for s, p in iterate_pixels(samples)}
     boxes = box_scores(training, samples)
     return [
@@ -69,8 +78,11 @@ def predictions(
             lesion_share=lesion_share(s),
             box_score=float(box),
             pointing=hit,
+            dice=float(dice),
         )
-        for s, group, logit, box, hit in zip(samples, groups, logits, boxes, pointing, strict=True)
+        for s, group, logit, box, hit, dice in zip(
+            samples, groups, scores.logits, boxes, scores.pointing, scores.dice, strict=True
+        )
     ]
 
 
@@ -123,4 +135,5 @@ def _row(record: dict[str, str]) -> Row:
         lesion_share=number("lesion_share"),
         box_score=number("box_score"),
         pointing=truth("pointing"),
+        dice=number("dice"),
     )

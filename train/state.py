@@ -1,4 +1,5 @@
-"""The checkpoints of a run: `last.safetensors` to go on from, `best.safetensors` to use; a JSON beside each says what it is.
+"""The checkpoints of a run: `last.safetensors` to go on from, `best.safetensors` to use, with the lesion
+decoder where there is one; a JSON beside each says what it is.
 
 Every file is written beside its place and moved there, so that a kill at any instant leaves a whole one.
 """
@@ -11,10 +12,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
 
 from rcdnet import preprocessing
 from rcdnet.errors import CheckpointError
+from rcdnet.outline import PREFIX
 from rcdnet.registry import CLASSES
 from train.decoder import Supervised
 from train.files import write_whole
@@ -46,7 +47,7 @@ def save_state(
     write_whole(out / "last.safetensors", save(_plain(tensors), metadata={"progress": json.dumps(asdict(progress))}))
     _write_about_last(out, name, progress)
     if progress.best_epoch == progress.epoch:
-        _save_best(out, name, progress, kept.model)
+        _save_best(out, name, progress, kept)
 
 
 def read_progress(out: Path) -> Progress:
@@ -94,7 +95,7 @@ def restore_state(
     if mend:
         _write_about_last(out, name, progress)
         if progress.best_epoch == progress.epoch and _epoch_of_best(out) != progress.epoch:
-            _save_best(out, name, progress, kept.model)
+            _save_best(out, name, progress, kept)
     return progress
 
 
@@ -138,8 +139,11 @@ def _write_about_last(out: Path, name: str, progress: Progress) -> None:
     write_whole(out / "last.json", json.dumps(about, indent=1).encode())
 
 
-def _save_best(out: Path, name: str, progress: Progress, model: nn.Module) -> None:
-    content = save(_plain(model.state_dict()))
+def _save_best(out: Path, name: str, progress: Progress, kept: Supervised) -> None:
+    tensors = kept.model.state_dict()
+    if kept.decoder is not None:
+        tensors |= {PREFIX + key: value for key, value in kept.decoder.state_dict().items()}
+    content = save(_plain(tensors))
     about = {
         "model": name,
         "classes": CLASSES,

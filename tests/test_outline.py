@@ -1,0 +1,93 @@
+"""The outline: a decoder kept with the weights, read with them, and drawn on the scan's own pixels."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+from test_checkpoint import pair  # noqa: F401  a fixture: random weights of MobileNetV2 and a card that fits
+
+from rcdnet.checkpoint import load_checkpoint, write_checkpoint
+from rcdnet.errors import CheckpointError
+from rcdnet.inference import classify
+from rcdnet.outline import PREFIX, contours, decoder_for, lesion_probability
+from rcdnet.overlay import outlined
+from rcdnet.preprocessing import normalise, prepare
+from rcdnet.registry import MODELS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_can_have_a_decoder_and_its_call_and_map_stay_the_same(name, classifiers, phantom):
+    torch.manual_seed(4)
+    plain = classifiers[name]
+    decoder = decoder_for(plain.network, 224).eval().requires_grad_(False)
+    without, with_outline = (classify(phantom, [c])[0] for c in (plain, replace(plain, decoder=decoder)))
+    assert without.lesion is None
+    assert without.outlines() == []
+    np.testing.assert_allclose(with_outline.probabilities, without.probabilities, atol=1e-6)
+    np.testing.assert_allclose(with_outline.maps, without.maps, rtol=1e-4, atol=1e-6)
+    canvas, _ = prepare(phantom, 224)
+    with torch.no_grad():
+        _, maps = plain.network.forward_intermediates(normalise(torch.from_numpy(canvas)[None, None].float() / 255))
+        expected = lesion_probability(decoder, maps)[0].numpy()
+    assert 0 <= expected.min() <= expected.max() <= 1
+    np.testing.assert_allclose(with_outline.lesion, expected, atol=1e-5)
+
+
+def test_a_weight_file_with_a_decoder_is_read_whole_and_a_damaged_one_refused(pair, tmp_path):  # noqa: F811
+    torch.manual_seed(5)
+    _, card = pair
+    network = load_checkpoint("rcdnet").network
+    decoder = decoder_for(network, 224)
+    tensors = network.state_dict() | {PREFIX + key: value for key, value in decoder.state_dict().items()}
+
+    def stored(tensors) -> None:
+        weights = save({k: v.half() if v.is_floating_point() else v for k, v in tensors.items()})
+        write_checkpoint(weights, replace(card, model="rcdnet", sha256=hashlib.sha256(weights).hexdigest()), tmp_path)
+
+    stored(tensors)
+    read = load_checkpoint("rcdnet", tmp_path)
+    assert not read.decoder.training
+    for key, value in decoder.state_dict().items():
+        torch.testing.assert_close(read.decoder.state_dict()[key], value, atol=1e-3, rtol=1e-3)
+    assert all(not p.requires_grad for p in read.decoder.parameters())
+    tensors.pop(f"{PREFIX}classify.bias")
+    stored(tensors)
+    with pytest.raises(CheckpointError, match="does not fit the network of RcdNet"):
+        load_checkpoint("rcdnet", tmp_path)
+
+
+def test_contours_are_closed_and_the_largest_comes_first():
+    lesion = np.zeros((60, 80), np.float32)
+    lesion[5:10, 5:10] = 0.6
+    lesion[20:50, 30:70] = 0.9
+    lesion[55:58, 2:5] = 0.5  # not more likely than not
+    large, small = contours(lesion)
+    assert (large.min(axis=0).tolist(), large.max(axis=0).tolist()) == ([30, 20], [69, 49])
+    assert (small.min(axis=0).tolist(), small.max(axis=0).tolist()) == ([5, 5], [9, 9])
+    assert contours(np.zeros((8, 8), np.float32)) == []
+
+
+def test_the_outline_lands_on_the_scans_own_pixels(classifiers):
+    """A decoder that says lesion where the content's upper left quarter lies, on a scan wider than high."""
+    scan = np.full((200, 400), 90, np.uint8)
+    prediction = classify(scan, [classifiers["mobilenetv2"]])[0]
+    canvas = np.zeros((56, 56), np.float32)  # the content fills the middle half of the height
+    canvas[14:28, :28] = 1
+    (contour,) = replace(prediction, lesion=canvas).outlines()
+    assert np.abs(contour.max(axis=0) - (200, 100)).max() <= 4
+    (half_size,) = replace(prediction, lesion=canvas).outlines((100, 200))
+    assert np.abs(half_size.max(axis=0) - (100, 50)).max() <= 4
+
+
+def test_an_outline_is_drawn_beside_nothing_else():
+    picture = np.full((100, 120), 40, np.uint8)
+    drawn = outlined(picture, [np.array([[20, 20], [80, 20], [80, 60], [20, 60]], np.int32)])
+    assert drawn.shape == (100, 120, 3)
+    assert (drawn[20, 50] > 200).all()
+    assert (drawn[18, 50] < 40).all()
+    assert (drawn[40, 50] == 40).all()
+    assert (picture == 40).all()
+    assert (outlined(drawn, []) == drawn).all()
