@@ -40,7 +40,7 @@ def test_the_files_of_a_run(run):
     started, *epochs, finished = read_events(run / "events.jsonl")
     assert isinstance(started, Started)
     assert isinstance(finished, Finished)
-    assert [(e.epoch, e.size) for e in epochs] == [(1, 64), (2, 128), (3, 224)]
+    assert [(e.epoch, e.size) for e in epochs] == [(1, 64), (2, 96), (3, 224)]
     split = Split.read(run / "split.json")
     assert (started.training, started.validation) == (len(split.train), len(split.validation))
     for epoch in epochs:
@@ -225,7 +225,7 @@ def test_a_table_of_images_trains_without_masks_and_a_run_may_use_all_of_them(bu
         writer.writerow(["path", "label"])
         writer.writerows([[str(p), p.parent.name] for p in sorted(busi.rglob("*).png"))])
     out = tmp_path / "run"
-    arguments = [*TINY, "--data", f"folder={table}", "--epochs", "1", "--full-size-epochs", "0", "--split", "all"]
+    arguments = [*TINY, "--data", f"folder={table}", "--epochs", "1", "--split", "all"]
     assert main(["fit", *arguments, "--out", str(out)]) == 0
     (epoch,) = [e for e in read_events(out / "events.jsonl") if isinstance(e, Epoch)]
     assert (epoch.added_loss, epoch.validation_auc, epoch.roc, epoch.best) == (0.0, None, None, True)
@@ -244,7 +244,7 @@ def test_a_run_can_be_given_its_split(run, data, tmp_path):
     config = TrainConfig.read(run / "config.json")
     other = Split(split.validation, split.train, (), split.groups, "turned around")
     other.write(tmp_path / "split.json")
-    smaller = TrainConfig(**{**vars(config), "epochs": 1, "full_size_epochs": 0, "batch_size": 4})
+    smaller = TrainConfig(**{**vars(config), "epochs": 1, "batch_size": 4})
     start(smaller, tmp_path / "run", split=tmp_path / "split.json", say=lambda text: None)
     given = Split.read(tmp_path / "run" / "split.json")
     assert (given.train, given.validation, given.rule) == (other.train, other.validation, "given: turned around")
