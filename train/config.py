@@ -236,7 +236,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "erase": 0.3,
         "drop_path": 0.1,
         "mask_weight": 2.0,  # worth about 0.2 of AUC without ImageNet weights: it tells the trunk where to look
-        "evidence_weight": 0.5,  # the heatmap then speaks of the lesion
+        "evidence_weight": 1.0,  # the heatmap then speaks of the lesion
     },
 }
 
