@@ -69,6 +69,7 @@ class ModelCard:
     temperature: of the calibration; logits are divided by it. 1 where none was fitted.
     folds: the same as `validation` for each run that it is made of. cross_site: trained on one data set, tested on the other.
     recipe: every setting of the training.
+    results, predictions_sha256: the folder of records that `validation` comes from, and its predictions; others, other figures.
     """
 
     model: str
@@ -92,6 +93,8 @@ class ModelCard:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     citations: tuple[str, ...] = ()
+    results: str = ""
+    predictions_sha256: str = ""
 
     @property
     def answers(self) -> bool:

@@ -111,6 +111,8 @@ def ship(
         recipe=recipe_of(config) | {"seed": config.seed},
         licence=LICENCE,
         citations=CITATIONS,
+        results=place.name,
+        predictions_sha256=evaluation.predictions_sha256,
     )  # fmt: skip
     for judge in judges:
         _publish(judge, results_folder / judge.name)
