@@ -32,6 +32,9 @@ class RcdNet(nn.Module):
         self.trunk = timm.create_model(
             "efficientnet_b0",
             features_only=True,
+            # The last stage keeps stride 16, with dilated convolutions in place of its step down: the heatmap has 14 x 14 places
+            # at 224 px. With 7 x 7 one lesion in ten lies between the places and cannot be pointed at.
+            output_stride=16,
             in_chans=in_chans,
             pretrained=pretrained,
             pretrained_cfg_overlay=pretrained_cfg_overlay,
@@ -52,7 +55,7 @@ class RcdNet(nn.Module):
         return self.head.fc
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """float (N, C, S, S) to float (N, 1280, S/32, S/32), the maps that Grad-CAM explains."""
+        """float (N, C, S, S) to float (N, 1280, S/16, S/16), the maps that Grad-CAM explains."""
         return self.cbam(self.dsc(self.trunk(x)[-1]))
 
     def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
@@ -64,7 +67,7 @@ class RcdNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """What `forward_features` gives, and the trunk's maps at strides 2, 4, 8, 16 and 32."""
+        """What `forward_features` gives, and the trunk's maps at strides 2, 4, 8, 16 and 16 again."""
         maps = self.trunk(x)
         return self.cbam(self.dsc(maps[-1])), maps
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 WIDTH = 64  # channels at every level, with whole 3x3 convolutions: 48 with separable ones found masks half as fast
-LEVELS = 4  # the trunk's last four maps: strides 4 to 32 of a CNN, the last four blocks of a ViT
+LEVELS = 4  # the trunk's last four maps: from stride 4 of a CNN on, the last four blocks of a ViT
 PREFIX = "decoder."  # of its tensors in a weight file, beside those of the network
 
 

@@ -92,7 +92,7 @@ def test_every_model_takes_the_lesion_decoder(name):
     logits, pixels, category, evidence = net(torch.randn(2, 1, 128, 128))
     assert logits.shape == (2, 2)
     assert pixels.shape[:2] == (2, 3)
-    assert evidence.shape == ((2, 8, 8) if name == "vit" else (2, 4, 4))
+    assert evidence.shape == ((2, 8, 8) if name in ("rcdnet", "vit") else (2, 4, 4))
     lesions = torch.zeros(2, 2, 128, 128)
     lesions[0, 0] = lesions[1, 1] = 1
     (logits.sum() + category.sum() + lesion_loss(pixels, lesions, torch.tensor([True, True]))).backward()

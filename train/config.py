@@ -214,10 +214,10 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "scratch": {  # from random weights on some thousand images, where the paper's recipe learns little
         "init": "random",
         "split": "official",
-        "epochs": 48,
+        "epochs": 40,
         "batch_size": 24,
         "start_size": 128,  # most is learned at a third of the cost
-        "full_size_epochs": 6,
+        "full_size_epochs": 5,
         "optimizer": "adamw",
         "learning_rate": 1e-3,
         "warmup_epochs": 8,
