@@ -68,17 +68,20 @@ def class_evidence(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
 
 
 def evidence_loss(evidence: torch.Tensor, lesions: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-    """Inside the lesion the evidence has the class's sign (logistic loss), outside it is 0 (square); 0 where no image has a mask.
+    """Inside the lesion the evidence has the class's sign (logistic loss), outside it is 0 (Huber loss), but for the places next to
+    the lesion, which may share its evidence; 0 where no image has a mask.
 
     Args:
         evidence: float (N, h, w). lesions: float (N, 2, S, S), how much of each pixel is benign and malignant lesion.
         masked: bool (N,), whose lesions are known.
     """
     benign, malignant = F.interpolate(lesions, evidence.shape[-2:], mode="area").unbind(dim=1)
-    outside = (benign + malignant < OUTSIDE).float()
+    outside = (F.max_pool2d(benign + malignant, 3, stride=1, padding=1) < OUTSIDE).float()
     inside = malignant * F.softplus(-evidence) + benign * F.softplus(evidence)
     wrong = inside.sum(dim=(1, 2)) / (benign + malignant).sum(dim=(1, 2)).clamp(min=OUTSIDE)
-    stray = (outside * evidence.square()).sum(dim=(1, 2)) / outside.sum(dim=(1, 2)).clamp(min=1)
+    stray = (outside * F.huber_loss(evidence, torch.zeros_like(evidence), reduction="none")).sum(
+        dim=(1, 2)
+    ) / outside.sum(dim=(1, 2)).clamp(min=1)
     return ((wrong + stray) * masked).sum() / masked.sum().clamp(min=1)
 
 
