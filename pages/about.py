@@ -25,7 +25,7 @@ shows **one lesion**, and where each of them looked. It answers one question, be
 - It reads one still image: no patient history, no second view, no prior examination, no motion.
 - Colour images (Doppler, elastography) are read without their colour, and the page says so. Seven such images, all benign, were among the training data, so colour may sway a call.
 - The probability is the network's own and is not calibrated: 0.8 does not mean that 8 of 10 such lesions are malignant.
-- The heatmaps are Grad-CAM on a coarse grid (7 × 7, for ViT 14 × 14). They show what raised a class, not the lesion's outline, and each is scaled to its own maximum.
+- The heatmaps are Grad-CAM on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised a class, not the lesion's outline, and each is scaled to its own maximum.
 - Thresholds were chosen on the scanners of the validation images; another scanner shifts them.
 
 #### How the models differ from the paper

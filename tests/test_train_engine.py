@@ -138,7 +138,10 @@ def test_evidence_loss_wants_the_class_inside_and_nothing_outside():
     right[:, :2, :2] = 9
     assert evidence_loss(right, lesions, known) < 0.001
     assert evidence_loss(-right, lesions, known) > 8
-    assert evidence_loss(right + 1, lesions, known) == pytest.approx(1, abs=0.01)
+    assert evidence_loss(right + 1, lesions, known) == pytest.approx(0.5, abs=0.01)
+    beside = right.clone()
+    beside[:, 2, :2] = 9
+    assert evidence_loss(beside, lesions, known) < 0.001  # next to the lesion it costs nothing
     assert evidence_loss(-right, lesions.flip(1), known) < 0.001
     assert evidence_loss(-right, lesions, torch.tensor([False])) == 0
 
