@@ -73,6 +73,15 @@ def test_best_is_the_epoch_with_the_highest_validation_auc_and_holds_its_weights
         assert roc_auc_score(decoded.labels[rows], scores[rows]) == pytest.approx(auc, abs=1e-9)
 
 
+def test_validation_can_be_looked_at_less_often_and_is_in_the_last_epoch(data, tmp_path):
+    assert main(["fit", *TINY, *data, "--validate-every", "2", "--out", str(tmp_path / "run")]) == 0
+    epochs = [e for e in read_events(tmp_path / "run" / "events.jsonl") if isinstance(e, Epoch)]
+    assert [e.validation_auc is None for e in epochs] == [True, False, False]
+    assert [e.auc_by_source == {} for e in epochs] == [True, False, False]
+    assert not epochs[0].best
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["epoch"] in (2, 3)
+
+
 def kill_and_resume(out: Path, data: list[str], ready: Callable[[], bool]) -> None:
     process = subprocess.Popen(command(*TINY, *data, "--out", out), cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 200

@@ -43,7 +43,7 @@ class Epoch:
     loss: cross-entropy on training images, as augmented. added_loss: of masks and BI-RADS, weighted, 0 where
     neither is used.
     accuracy: share of training images called right, Mixup counting by its larger part. validation_*: of the weights that
-    are kept, at threshold 0.5; None where nothing validates. validation_auc: mean of `auc_by_source`.
+    are kept, at threshold 0.5; None where nothing validates, and in epochs between two looks. validation_auc: mean of `auc_by_source`.
     roc: false and true positive rates over all validation images. best: whether its weights are kept, as `keep` says.
     learning_rate: at the end of the epoch. seconds: of training alone. gpu_memory_mib: peak, None on a CPU.
     """

@@ -111,7 +111,7 @@ def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, 
     class_loss, added, accuracy, _ = sums.tolist()
     figures: dict = {"validation_loss": None, "validation_accuracy": None, "validation_auc": None, "roc": None}
     auc_by_source: dict[str, float] = {}
-    if len(held_out):
+    if len(held_out) and ((epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs):
         logits = logits_of(engine.kept.model, validation)
         scores, labels = logits.softmax(dim=1)[:, 1].numpy(), decoded.labels[held_out]
         sources = np.array([decoded.samples[row].source for row in held_out])
@@ -140,8 +140,8 @@ def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, 
     )
 
 
-def _higher(auc: float, before: float | None) -> bool:
-    return before is None or auc > before
+def _higher(auc: float | None, before: float | None) -> bool:
+    return auc is not None and (before is None or auc > before)
 
 
 @torch.no_grad()
