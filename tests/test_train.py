@@ -82,6 +82,20 @@ def test_validation_can_be_looked_at_less_often_and_is_in_the_last_epoch(data, t
     assert json.loads((tmp_path / "run" / "best.json").read_text())["epoch"] in (2, 3)
 
 
+def test_keep_last_keeps_the_last_epoch_whatever_its_auc(run, tmp_path):
+    """The same run again, so its epochs are those of `run`, whose best one is known."""
+    config = TrainConfig.read(run / "config.json")
+    best = json.loads((run / "best.json").read_text())["epoch"]
+    start(TrainConfig(**{**vars(config), "keep": "last"}), tmp_path / "last")
+    assert json.loads((tmp_path / "last" / "best.json").read_text())["epoch"] == 3
+    whole, last = load_file(run / "last.safetensors"), load_file(tmp_path / "last" / "last.safetensors")
+    assert all(torch.equal(value, last[key]) for key, value in whole.items())
+    same = (tmp_path / "last" / "best.safetensors").read_bytes() == (run / "best.safetensors").read_bytes()
+    assert same == (best == 3)
+    assert "; epoch and" not in (tmp_path / "last" / "evaluation.json").read_text()
+    assert "validation: temperature was chosen here" in (tmp_path / "last" / "evaluation.json").read_text()
+
+
 def kill_and_resume(out: Path, data: list[str], ready: Callable[[], bool]) -> None:
     process = subprocess.Popen(command(*TINY, *data, "--out", out), cwd=ROOT, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 200

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from conftest import ROOT, TINY
 from safetensors.torch import load_file, save_file
+from timm.layers import DropPath
 
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import ConfigError, NotTrained
@@ -72,6 +73,11 @@ def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):
     trained = load_file(run / "best.safetensors")
     model = starting_model("mobilenetv2", str(run / "best.safetensors"))
     assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
+    for name in MODELS:
+        fresh = starting_model(name, "random", drop_path=0.1)
+        assert not fresh.get_classifier().weight.any()
+        assert not fresh.get_classifier().bias.any()
+        assert any(isinstance(module, DropPath) and module.drop_prob for module in fresh.modules())
     bundled = starting_model("rcdnet", "bundled")
     card_weights = load_checkpoint("rcdnet")[0].state_dict()
     assert all(torch.equal(value, card_weights[key]) for key, value in bundled.state_dict().items())

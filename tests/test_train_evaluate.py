@@ -16,11 +16,14 @@ from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import DatasetError, NotTrained
 from rcdnet.registry import MODELS
 from train.__main__ import main
-from train.assess import evaluate_elsewhere, points_at
+from train.assess import evaluate_elsewhere, overlap, points_at
 from train.evaluation import operating_point, read_evaluation
+from train.events import Failed, line_of
+from train.files import append_line
 from train.metrics import fit_temperature
 from train.pool import pool
 from train.predictions import read_predictions
+from train.records import publish
 from train.ship import ship
 from train.splits import Split
 
@@ -39,6 +42,7 @@ def test_predictions_are_of_the_validation_side_and_give_the_figures(run):
     assert first["figures"]["sensitivity"]["value"] == (scores[labels == 1] >= evaluation["threshold"]).mean() >= 0.95
     assert "chosen here" in first["role"]
     assert {row.pointing for row in rows} <= {True, False}
+    assert all(0 <= row.dice <= 1 for row in rows)
 
 
 def test_a_map_points_where_it_is_highest_and_nowhere_where_nothing_is_positive():
@@ -75,6 +79,16 @@ def test_evaluate_and_ship_make_what_the_app_loads(run, tmp_path, capsys):
     (out / "evaluation.json").write_text((out / "evaluation.json").read_text().replace(card.sha256, "0" * 64))
     with pytest.raises(DatasetError, match="is of other weights"):
         ship(out, weights_folder=tmp_path / "weights", results_folder=tmp_path / "results")
+
+
+def test_overlap_is_dice():
+    lesion = np.zeros((64, 64), np.uint8)
+    lesion[16:48, 16:48] = 1
+    outline = np.zeros((64, 64))
+    outline[16:48, 32:64] = 0.9
+    assert overlap(outline, lesion) == pytest.approx(0.5)
+    assert overlap(lesion.astype(float), lesion) == 1
+    assert overlap(np.zeros((16, 16)), lesion) == 0
 
 
 def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, capsys):
@@ -209,7 +223,40 @@ def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, 
         assert str(tmp_path) not in path.read_text()
     assert main(["compare", *map(str, sorted((tmp_path / "results").glob("f*[12s]")))]) == 0
     assert "| final-folds | mobilenetv2 | busbra: 32 (16 malignant) |" in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in tmp_path.glob("[rw]*/**/*.*")}
     with pytest.raises(DatasetError, match=r"trained with other settings .*epochs"):
         ship(run, folds, **places)
     with pytest.raises(DatasetError, match="was not tested on other data"):
         ship(final, folds, [copied(folds[0], tmp_path / "abroad")], **places)
+    unfinished = copied(final, tmp_path / "unfinished")
+    config = json.loads((unfinished / "config.json").read_text())
+    (unfinished / "config.json").write_text(json.dumps(config | {"epochs": 4}))
+    with pytest.raises(DatasetError, match=r"has 1 of 4 epochs.*--resume"):
+        ship(unfinished, folds, **places)
+    other_data = copied(folds[0], tmp_path / "other_data")
+    split = json.loads((other_data / "split.json").read_text())
+    (other_data / "split.json").write_text(json.dumps(split | {"train": split["train"][1:]}))
+    with pytest.raises(DatasetError, match="trained on other images"):
+        ship(final, [other_data], **places)
+    stale = copied(folds[0], tmp_path / "stale")
+    evaluation = json.loads((stale / "evaluation.json").read_text())
+    (stale / "evaluation.json").write_text(json.dumps(evaluation | {"weights_sha256": ["0" * 64]}))
+    with pytest.raises(DatasetError, match="is of other weights"):
+        ship(final, [stale], **places)
+    assert before == {path: path.read_bytes() for path in tmp_path.glob("[rw]*/**/*.*")}  # a refusal changes nothing
+
+
+def test_a_record_says_nothing_of_the_machine_or_of_other_tests(folds, tmp_path):
+    run = copied(folds[0], tmp_path / "run")
+    append_line(run / "events.jsonl", line_of(Failed(1.0, "data", f"{tmp_path}/clinic does not exist")))
+    for name in ("predictions.csv", "evaluation.json"):
+        (run / "external" / "clinic").mkdir(parents=True, exist_ok=True)
+        shutil.copy(run / name, run / "external" / "clinic" / name)
+    (tmp_path / "results" / "run" / "old").mkdir(parents=True)
+    publish(run, tmp_path / "results")
+    names = {p.relative_to(tmp_path / "results").as_posix() for p in (tmp_path / "results").rglob("*") if p.is_file()}
+    assert names == {f"run/{n}" for n in ("config.json", "events.jsonl", "predictions.csv", "evaluation.json")}
+    for path in (tmp_path / "results" / "run").iterdir():
+        assert str(tmp_path) not in path.read_text()
+    publish(run, tmp_path / "results", external=True)
+    assert (tmp_path / "results" / "run" / "external" / "clinic" / "predictions.csv").exists()

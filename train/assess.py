@@ -49,15 +49,21 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
     groups = [split.groups[sample.id] for sample in samples]
     point = operating_point(decoded.labels[held_out], scores.logits, np.array([sample.source for sample in samples]))
     rows = predictions(samples, groups, scores, point.temperature, training)
-    seen = "" if config.init in ("random", "imagenet") else "; the weights it started from may have seen these images"
 
     def role(source: str) -> str:
-        threshold = "and the threshold too" if source in point.chosen_on else "the threshold was only applied"
-        return f"validation: {'temperature was' if config.keep == 'last' else 'epoch and temperature were'} chosen here, {threshold}{seen}"
+        return f"validation: {chosen_here(config, threshold=source in point.chosen_on)}"
 
     sets = figures_by_source(rows, point.threshold, role)
     progress = read_progress(out)
     return _written(out, config.model, digest, progress.best_epoch, point, _one_class(rows, sets), rows, sets)
+
+
+def chosen_here(config: TrainConfig, *, threshold: bool) -> str:
+    """What a run's validation images were used for beside measuring, as the end of a sentence."""
+    chosen = "temperature was" if config.keep == "last" else "epoch and temperature were"
+    point = "and the threshold too" if threshold else "the threshold was only applied"
+    seen = "" if config.init in ("random", "imagenet") else "; the weights it started from may have seen these images"
+    return f"{chosen} chosen here, {point}{seen}"
 
 
 def evaluate_again(out: Path) -> Evaluation:
@@ -219,20 +225,20 @@ def _scores(network: nn.Module, decoder: LesionDecoder | None, decoded: Decoded,
 def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:
     """The pointing game (Zhang et al. 2018, doi:10.1007/s11263-017-1059-x): whether a map's highest point lies in the lesion.
 
-    A map that is positive nowhere points at nothing.
+    The centre of the highest place of the coarse map, which interpolation would not move. A map that is positive nowhere points
+    at nothing.
 
     Args:
         evidence: float (h, w). lesion: (S, S), not 0 inside.
     """
-    fine = _fine(evidence, lesion.shape)
-    return bool(fine.max() > 0 and lesion.flat[fine.argmax()])
+    row, column = np.unravel_index(evidence.argmax(), evidence.shape)
+    y = int((row + 0.5) * lesion.shape[0] / evidence.shape[0])
+    x = int((column + 0.5) * lesion.shape[1] / evidence.shape[1])
+    return bool(evidence[row, column] > 0 and lesion[y, x])
 
 
 def overlap(outline: np.ndarray, lesion: np.ndarray) -> float:
     """Dice of where `outline`, probability float (h, w), is above a half, and the lesion, (S, S), not 0 inside."""
-    found, true = _fine(outline, lesion.shape) > 0.5, lesion > 0
+    fine = cv2.resize(outline.astype(np.float32), lesion.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    found, true = fine > 0.5, lesion > 0
     return float(2 * (found & true).sum() / max(1, found.sum() + true.sum()))
-
-
-def _fine(coarse: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return cv2.resize(coarse.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)

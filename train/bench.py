@@ -67,9 +67,10 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4) -> Throu
     size, batch = spec_of(config.model).input_size, config.batch_size
     rng = np.random.default_rng(0)
     scans = rng.integers(0, 256, (32, *SIDE), dtype=np.uint8)
-    engine = Engine(config, create_model(config.model), steps * 1000, accelerator)
+    engine = Engine(config, create_model(config.model, drop_path=config.drop_path), steps * 1000, accelerator)
     canvases = torch.from_numpy(rng.integers(0, 256, (IMAGES, size, size), dtype=np.uint8)).to(device)
-    lesions = (canvases > 200).to(torch.uint8) if config.mask_weight else None
+    masks = config.mask_weight or config.evidence_weight
+    lesions = (canvases > 200).to(torch.uint8) if masks else None
     known = torch.ones(IMAGES, device=device)
     images = Images(canvases, lesions, (torch.arange(IMAGES) % 2).to(device), known.bool(), known)
     generator, coin = torch.Generator(device=device).manual_seed(0), np.random.default_rng(0)
@@ -83,7 +84,7 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4) -> Throu
             done += 1
 
     ready = torch.rand(batch, 1, size, size, device=device)
-    ready_lesions = (ready > 0.8).float() if config.mask_weight else None
+    ready_lesions = (ready > 0.8).float() if masks else None
     first = images.of(torch.arange(batch, device=device))
 
     def ceiling_steps() -> None:

@@ -40,8 +40,8 @@ class Step:
 class Epoch:
     """An epoch ended, counted from 1.
 
-    loss: cross-entropy on training images, as augmented. added_loss: of masks and BI-RADS, weighted, 0 where
-    neither is used.
+    loss: cross-entropy on training images, as augmented. added_loss: of masks, heatmap and BI-RADS, weighted, 0
+    where none is used.
     accuracy: share of training images called right, Mixup counting by its larger part. validation_*: of the weights that
     are kept, at threshold 0.5; None where nothing validates, and in epochs between two looks. validation_auc: mean of `auc_by_source`.
     roc: false and true positive rates over all validation images. best: whether its weights are kept, as `keep` says.
@@ -68,7 +68,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Finished:
-    """All epochs are done; `best_epoch` and its AUC are None where nothing validated."""
+    """All epochs are done; `best_epoch` is whose weights are kept, its AUC None where nothing validated."""
 
     event: ClassVar[str] = "finished"
     time: float

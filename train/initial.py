@@ -17,7 +17,7 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module
 
     Args:
         init: "random"; "imagenet", from timm's cache or the network; "bundled", the app's own; or a safetensors file, of one
-            of this project's runs or of timm's ImageNet weights.
+            of this project's runs, whose lesion decoder is left aside, or of timm's ImageNet weights.
 
     Raises:
         ConfigError: the weights cannot be had, or do not fit.

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from rcdnet.errors import DatasetError
+from train.assess import chosen_here
 from train.compare import own_predictions
 from train.config import TrainConfig
 from train.evaluation import Evaluation, figures_by_source, operating_point, read_evaluation, write_evaluation
@@ -27,7 +28,8 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         DatasetError: the runs are not of one recipe, are not evaluated, or share an image.
     """
     evaluations = [read_evaluation(run / "evaluation.json") for run in runs]
-    recipes = [recipe_of(TrainConfig.read(run / "config.json")) for run in runs]
+    configs = [TrainConfig.read(run / "config.json") for run in runs]
+    recipes = [recipe_of(config) for config in configs]
     for run, recipe in zip(runs, recipes, strict=True):
         if recipe != recipes[0]:
             differing = ", ".join(name for name, value in recipe.items() if value != recipes[0][name])
@@ -42,7 +44,9 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         raise DatasetError(f"{twice} images validate in more than one of these runs. Give runs that share none.")
     point = _point(rows)
     rows = [replace(row, probability=float(expit(row.logit / point.temperature))) for row in rows]
-    sets = figures_by_source(rows, point.threshold, lambda source: _role(source in point.chosen_on, len(runs)))
+    sets = figures_by_source(
+        rows, point.threshold, lambda source: _role(configs[0], source in point.chosen_on, len(runs))
+    )
     if len(runs) > 1:
         sets = tuple(replace(s, held_out=_held_out(parts, s.name)) for s in sets)
     out.mkdir(parents=True, exist_ok=True)
@@ -66,13 +70,14 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
 def recipe_of(config: TrainConfig) -> dict[str, object]:
     """The settings that runs of one recipe share, with the names of their sources."""
     settings = {name: value for name, value in asdict(config).items() if name not in APART}
+    if config.init.endswith(".safetensors"):  # where it lay is nobody's business
+        settings["init"] = Path(config.init).name
     return settings | {"sources": [source for source, _ in config.data]}
 
 
-def _role(chosen: bool, runs: int) -> str:
-    threshold = "and the threshold too" if chosen else "the threshold was only applied"
-    whose = f"{runs} runs, each scoring images it was not trained on" if runs > 1 else "one run"
-    return f"validation: {whose}; temperature was chosen here, {threshold}"
+def _role(config: TrainConfig, chosen: bool, runs: int) -> str:
+    whose = f"{runs} runs, each on images that it was not trained on; " if runs > 1 else ""
+    return f"validation: {whose}{chosen_here(config, threshold=chosen)}"
 
 
 def _point(rows: Sequence[Row]):

@@ -19,6 +19,15 @@ BUSI_EXCLUDED = {"malignant (11)": "shows an axilla, and a near-copy of it circu
     f"benign ({number})": "carries a Doppler overlay, as no malignant image does: colour would give the label away"
     for number in (6, 234, 240, 255, 261, 277, 323)
 }
+TITLES = {"busbra": "BUS-BRA", "busi": "BUSI"}
+LICENCES = {
+    "busbra": "BUS-BRA: CC BY 4.0; whoever passes on weights derived from it cites it.",
+    "busi": "BUSI: no licence stated by its authors; whoever passes on weights derived from it cites it.",
+}
+CITATIONS = {
+    "busbra": "Gómez-Flores W, Gregorio-Calas MJ, Pereira WCA. Med Phys 2024;51:3110. doi:10.1002/mp.16812",
+    "busi": "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Data in Brief 2020;28:104863. doi:10.1016/j.dib.2019.104863",
+}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
