@@ -24,7 +24,7 @@ shows **one lesion**, and where each of them looked. It answers one question, be
 - It always answers benign or malignant, also for a normal breast, an axilla, an implant or a picture of something else. Its call on those means nothing.
 - It reads one still image: no patient history, no second view, no prior examination, no motion.
 - Colour images (Doppler, elastography) are read without their colour, and the page says so. Seven such images, all benign, were among the training data, so colour may sway a call.
-- The probability is the network's own and is not calibrated: 0.8 does not mean that 8 of 10 such lesions are malignant.
+- The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is no risk for a patient.
 - The heatmaps are Grad-CAM on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised a class, not the lesion's outline, and each is scaled to its own maximum.
 - Thresholds were chosen on the scanners of the validation images; another scanner shifts them.
 
