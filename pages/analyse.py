@@ -27,6 +27,8 @@ state = st.session_state
 state.setdefault("scans", {})  # (sha256, name) -> scan, its display size, predictions, thumbnail
 state.setdefault("refused", [])  # (name, sentence)
 state.setdefault("upload_round", 0)
+for key, value in {"keep_shown": CALLED, "keep_opacity": 50, "keep_outline": True}.items():
+    state.setdefault(key, value)  # here and not in the widgets, because app.py assigns what is kept
 
 with st.spinner("Loading the models"):
     classifiers, silent = load_trained()  # silent: why a model gives no answer, by name
@@ -129,14 +131,11 @@ rcdnet, baselines = predictions[0], {p.model: p for p in predictions[1:]}
 
 controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
-    shown = st.segmented_control(
-        "Heatmap of", [CALLED, *reversed(CLASSES), OFF], default=CALLED, required=True, key="keep_shown"
-    )
-opacity = controls[1].slider("Heatmap opacity", 0, 100, 50, format="%d %%", key="keep_opacity")
+    shown = st.segmented_control("Heatmap of", [CALLED, *reversed(CLASSES), OFF], required=True, key="keep_shown")
+opacity = controls[1].slider("Heatmap opacity", 0, 100, format="%d %%", key="keep_opacity")
 colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours")
 with_outline = rcdnet.lesion is not None and controls[3].toggle(
     "Outline",
-    value=True,
     key="keep_outline",
     help="RcdNet's outline of the lesion, from a part trained on lesion masks",
 )
