@@ -131,7 +131,7 @@ rcdnet, baselines = predictions[0], {p.model: p for p in predictions[1:]}
 
 controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
-    shown = st.segmented_control("Heatmap of", [CALLED, *reversed(CLASSES), OFF], required=True, key="keep_shown")
+    shown = str(st.segmented_control("Heatmap of", [CALLED, *reversed(CLASSES), OFF], required=True, key="keep_shown"))
 opacity = controls[1].slider("Heatmap opacity", 0, 100, format="%d %%", key="keep_opacity")
 colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours")
 with_outline = rcdnet.lesion is not None and controls[3].toggle(

@@ -16,6 +16,7 @@ class Figures:
 
     data: which images. role: what else they were used for. auc_interval: 95 %, bootstrap over patients or groups.
     ece: expected calibration error. sensitivity, specificity: at the card's threshold.
+    results: where the evaluation lies below `assets/results`. predictions_sha256: of its predictions; others, other figures.
     """
 
     data: str
@@ -29,6 +30,8 @@ class Figures:
     sensitivity: float
     specificity: float
     ece: float = math.nan
+    results: str = ""
+    predictions_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,7 @@ class ModelCard:
     sha256: of the weight file, checked at load.
     temperature: of the calibration; logits are divided by it. 1 where none was fitted.
     folds: the same as `validation` for each run that it is made of. cross_site: trained on one data set, tested on the other.
-    recipe: every setting of the training.
-    results, predictions_sha256: the folder of records that `validation` comes from, and its predictions; others, other figures.
+    recipe: every setting of the training. run: where the record of the training lies below `assets/results`.
     """
 
     model: str
@@ -91,10 +93,9 @@ class ModelCard:
     subgroups: tuple[Subgroup, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
     licence: str = ""
     citations: tuple[str, ...] = ()
-    results: str = ""
-    predictions_sha256: str = ""
 
     @property
     def answers(self) -> bool:

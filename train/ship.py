@@ -3,7 +3,7 @@
 import hashlib
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
@@ -69,7 +69,6 @@ def ship(
         pooled = Path(place) / f"{run.name}-folds"
         evidence = pooled if folds else run
         evaluation = pool(folds, pooled) if folds else _evaluation_of(run)
-        validation = [_which(s, folds or [run]) for s in evaluation.sets]
         card = ModelCard(
             model=config.model,
             classes=CLASSES,
@@ -77,7 +76,7 @@ def ship(
             preprocessing=preprocessing.VERSION,
             threshold=evaluation.threshold,
             threshold_rule=evaluation.threshold_rule,
-            validation=tuple(map(_figures, evaluation.sets, validation)),
+            validation=_figures(evaluation, evidence.name, lambda s: _which(s, folds or [run])),
             trained_on=_trained_on(config, split),
             training_command=command_of(config, split),
             split_sha256=split.digest,
@@ -85,7 +84,7 @@ def ship(
             known_failures=KNOWN_FAILURES,
             sha256=hashlib.sha256(weights).hexdigest(),
             temperature=evaluation.temperature,
-            folds=tuple(_figures(s, _which(s, [f])) for f in folds for s in _evaluation_of(f).sets),
+            folds=tuple(figures for fold in folds for figures in _of_fold(fold)),
             cross_site=tuple(figures for judge in cross_site for figures in _of_external_tests(judge)),
             subgroups=tuple(
                 Subgroup(
@@ -97,10 +96,9 @@ def ship(
             ),
             operating_points=_operating_points(evidence, evaluation),
             recipe=recipe_of(config) | {"seed": config.seed},
+            run=run.name,
             licence=" ".join(LICENCES[source] for source, _ in config.data if source in LICENCES),
             citations=tuple(CITATIONS[source] for source, _ in config.data if source in CITATIONS),
-            results=evidence.name,
-            predictions_sha256=evaluation.predictions_sha256,
         )  # fmt: skip
         # Ids and patients of a clinic's own images stay where they are.
         if all(source in TITLES for source, _ in config.data):
@@ -206,7 +204,11 @@ def _which(s: SetFigures, runs: Sequence[Path]) -> str:
     return f"{title}, three tenths held out"
 
 
-def _of_external_tests(run: Path) -> list[Figures]:
+def _of_fold(run: Path) -> tuple[Figures, ...]:
+    return _figures(_evaluation_of(run), run.name, lambda s: _which(s, [run]))
+
+
+def _of_external_tests(run: Path) -> tuple[Figures, ...]:
     """Figures of the external tests of a run; `DatasetError` if it has none."""
     places = sorted(path.parent for path in (run / "external").glob("*/evaluation.json"))
     if not places:
@@ -215,27 +217,35 @@ def _of_external_tests(run: Path) -> list[Figures]:
         )
     config = TrainConfig.read(run / "config.json")
     trained = " and ".join(TITLES.get(source, source) for source, _ in config.data)
-    return [
-        _figures(s, f"trained on {trained}, tested on {TITLES.get(s.name, s.name)}")
-        for place in places
-        for s in _evaluation_of(run, place).sets
-    ]
+    found: tuple[Figures, ...] = ()
+    for place in places:
+        found += _figures(
+            _evaluation_of(run, place),
+            f"{run.name}/external/{place.name}",
+            lambda s: f"trained on {trained}, tested on {TITLES.get(s.name, s.name)}",
+        )
+    return found
 
 
-def _figures(s: SetFigures, data: str) -> Figures:
-    auc = s.figures["auc"]
-    return Figures(
-        data=data,
-        role=s.role.removeprefix("validation: ").removeprefix("external: "),
-        images=s.images,
-        malignant=s.malignant,
-        groups=s.groups,
-        auc=auc.value,
-        auc_interval=(auc.low, auc.high),
-        auc_by_group=s.auc_by_group.value,
-        sensitivity=s.figures["sensitivity"].value,
-        specificity=s.figures["specificity"].value,
-        ece=s.figures["ece"].value,
+def _figures(evaluation: Evaluation, results: str, data: Callable[[SetFigures], str]) -> tuple[Figures, ...]:
+    """Of each set of an evaluation, what the card says; `data` says which images they are."""
+    return tuple(
+        Figures(
+            data=data(s),
+            role=s.role.removeprefix("validation: ").removeprefix("external: "),
+            images=s.images,
+            malignant=s.malignant,
+            groups=s.groups,
+            auc=s.figures["auc"].value,
+            auc_interval=(s.figures["auc"].low, s.figures["auc"].high),
+            auc_by_group=s.auc_by_group.value,
+            sensitivity=s.figures["sensitivity"].value,
+            specificity=s.figures["specificity"].value,
+            ece=s.figures["ece"].value,
+            results=results,
+            predictions_sha256=evaluation.predictions_sha256,
+        )
+        for s in evaluation.sets
     )
 
 
