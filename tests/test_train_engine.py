@@ -146,8 +146,11 @@ def test_evidence_loss_wants_the_class_inside_and_nothing_outside():
     assert evidence_loss(-right, lesions, known) > 8
     assert evidence_loss(right + 1, lesions, known) == pytest.approx(0.5, abs=0.01)
     beside = right.clone()
-    beside[:, 2, :2] = 9
-    assert evidence_loss(beside, lesions, known) < 0.001  # next to the lesion it costs nothing
+    beside[:, 2, :2] = 12  # left free, the places next to the lesion took the peak
+    misplaced = np.log(4 * np.exp(9) + 2 * np.exp(12) + 10) - np.log(4 * np.exp(9))
+    assert evidence_loss(beside, lesions, known) == pytest.approx(2 * 11.5 / 12 + 0.3 * misplaced, abs=0.01)
+    gone = torch.zeros(1, 2, 64, 64)  # cropped away: the evidence ought to be 0, wherever its peak is
+    assert evidence_loss(right, gone, known) == pytest.approx(4 * 8.5 / 16)
     assert evidence_loss(-right, lesions.flip(1), known) < 0.001
     assert evidence_loss(-right, lesions, torch.tensor([False])) == 0
 

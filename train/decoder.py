@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from rcdnet.outline import LEVELS, decoder_for
 
 OUTSIDE = 0.01  # share of a place below which it holds no lesion
+PEAK = 0.3  # weight of where the evidence is highest, beside what it says inside and outside the lesion
 
 
 class Outputs(NamedTuple):
@@ -68,21 +69,26 @@ def class_evidence(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
 
 
 def evidence_loss(evidence: torch.Tensor, lesions: torch.Tensor, masked: torch.Tensor) -> torch.Tensor:
-    """Inside the lesion the evidence has the class's sign (logistic loss), outside it is 0 (Huber loss), but for the places next to
-    the lesion, which may share its evidence; 0 where no image has a mask.
+    """Inside the lesion the evidence has the class's sign (logistic loss) and is highest (cross-entropy over the places), outside
+    it is 0 (Huber loss); 0 where no image has a mask.
+
+    Places next to the lesion are outside: left free, they took the evidence, and the map's peak lay there.
 
     Args:
         evidence: float (N, h, w). lesions: float (N, 2, S, S), how much of each pixel is benign and malignant lesion.
         masked: bool (N,), whose lesions are known.
     """
-    benign, malignant = F.interpolate(lesions, evidence.shape[-2:], mode="area").unbind(dim=1)
-    outside = (F.max_pool2d(benign + malignant, 3, stride=1, padding=1) < OUTSIDE).float()
+    benign, malignant = F.interpolate(lesions, evidence.shape[-2:], mode="area").flatten(2).unbind(dim=1)
+    evidence, lesion = evidence.flatten(1), benign + malignant
+    held, size = lesion >= OUTSIDE, lesion.sum(dim=1)
     inside = malignant * F.softplus(-evidence) + benign * F.softplus(evidence)
-    wrong = inside.sum(dim=(1, 2)) / (benign + malignant).sum(dim=(1, 2)).clamp(min=OUTSIDE)
-    stray = (outside * F.huber_loss(evidence, torch.zeros_like(evidence), reduction="none")).sum(
-        dim=(1, 2)
-    ) / outside.sum(dim=(1, 2)).clamp(min=1)
-    return ((wrong + stray) * masked).sum() / masked.sum().clamp(min=1)
+    wrong = inside.sum(dim=1) / size.clamp(min=OUTSIDE)
+    stray = (~held * F.huber_loss(evidence, torch.zeros_like(evidence), reduction="none")).sum(dim=1)
+    signed = evidence * (malignant.sum(dim=1) - benign.sum(dim=1)).sign().unsqueeze(1)
+    share = (signed + lesion.clamp(min=OUTSIDE).log()).masked_fill(~held, -1e4).logsumexp(dim=1)
+    misplaced = (signed.logsumexp(dim=1) - share) * held.any(dim=1)
+    losses = wrong + stray / (~held).sum(dim=1).clamp(min=1) + PEAK * misplaced
+    return (losses * masked).sum() / masked.sum().clamp(min=1)
 
 
 def birads_loss(logits: torch.Tensor, suspicion: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
