@@ -27,6 +27,7 @@ from train.evaluation import (
     read_evaluation,
     write_evaluation,
 )
+from train.jobs import BUNDLED, RUNS_FOLDER
 from train.loop import as_input
 from train.predictions import Scores, predictions, write_predictions
 from train.sources import Sample, read_sources
@@ -34,8 +35,6 @@ from train.splits import Split, with_patients
 from train.state import read_best, read_progress
 
 BATCH = 64
-RUNS_FOLDER = WEIGHTS_FOLDER.parent.parent / "runs"
-BUNDLED = "bundled-"  # begins the name of the folder below runs/ with the external tests of a bundled model
 
 
 def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split) -> Evaluation:

@@ -10,11 +10,12 @@ from rcdnet.card import Figures, ModelCard
 from rcdnet.checkpoint import WEIGHTS_FOLDER, read_card
 from rcdnet.errors import CheckpointError, DatasetError, NotTrained, RcdnetError
 from rcdnet.registry import MODELS
-from train.assess import BUNDLED, RUNS_FOLDER, halved
+from train.assess import halved
 from train.compare import RESULTS_FOLDER, own_predictions
 from train.config import TrainConfig
 from train.evaluation import Evaluation, SetFigures, read_evaluation
 from train.events import Epoch, read_events
+from train.jobs import BUNDLED, RUNS_FOLDER
 from train.predictions import Row
 from train.sources import TITLES
 from train.state import read_best
