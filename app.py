@@ -7,7 +7,7 @@ import streamlit.net_util
 from starlette.formparsers import MultiPartParser
 
 from rcdnet.images import MAX_BYTES
-from rcdnet.report import RESEARCH_USE
+from rcdnet.statements import RESEARCH_USE
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -19,6 +19,7 @@ streamlit.net_util._external_ip = "127.0.0.1"
 st.set_page_config(page_title="RcdNet Dashboard", page_icon=str(ASSETS / "icon.png"), layout="wide")
 pages = {
     "analyse": st.Page("pages/analyse.py", title="Analyse", icon=":material/radiology:", default=True),
+    "results": st.Page("pages/results.py", title="Results", icon=":material/query_stats:"),
     "about": st.Page("pages/about.py", title="About", icon=":material/info:"),
 }
 page = st.navigation(list(pages.values()), position="top")

@@ -14,6 +14,9 @@ RcdnetError              root of everything this project raises on purpose
 Each message says what was found, what was expected and what to do.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class RcdnetError(Exception):
     """Root of the project's own errors; its text may be shown to a user as it is."""
@@ -44,7 +47,14 @@ class DatasetError(RcdnetError):
 
 
 class ConfigError(RcdnetError):
-    """The settings of a training run do not fit together, or not with the run they are to go on with."""
+    """The settings of a training run do not fit together, or not with the run they are to go on with.
+
+    mistakes: the sentence of each setting that is wrong, by its name, where they are known one by one.
+    """
+
+    def __init__(self, message: str, mistakes: Mapping[str, str] = MappingProxyType({})):
+        super().__init__(message)
+        self.mistakes = mistakes
 
 
 class Diverged(RcdnetError):

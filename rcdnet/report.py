@@ -10,8 +10,8 @@ from rcdnet.card import ModelCard
 from rcdnet.images import Scan
 from rcdnet.inference import Prediction
 from rcdnet.overlay import fit_within, overlay
+from rcdnet.statements import RESEARCH_USE
 
-RESEARCH_USE = "Research use only, not for diagnosis"
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
 _FIGURE_SIDE_PX = 900
 
@@ -38,7 +38,7 @@ def calls_csv(rows: Iterable[dict[str, object]]) -> str:
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(row | {"image": _harmless(str(row["image"]))})
+        writer.writerow(row | {"image": harmless(str(row["image"]))})
     return text.getvalue()
 
 
@@ -80,7 +80,7 @@ def agreement(predictions: Sequence[Prediction]) -> str:
         return f"{first.title} stands alone: it calls {first.call}, the other {len(others)} call {others[0].call}."
     return (
         f"{len(same) + 1} of {len(predictions)} models call this scan {first.call}, as {first.title} does; "
-        f"{_listed(differing)} {'differs' if len(differing) == 1 else 'differ'}."
+        f"{listed(differing)} {'differs' if len(differing) == 1 else 'differ'}."
     )
 
 
@@ -120,10 +120,10 @@ def scan_figure(
     return buffer.getvalue()
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
     """A spreadsheet runs a cell that begins like a formula; file names come from outside."""
     return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -129,6 +129,18 @@ def run(data, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def drawn_tree(tmp_path_factory) -> Path:
+    """The app with drawn results of six models and of a user's own test; tests that change it copy it first."""
+    from drawn import app_tree, draw_own_test
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.metrics.BOOTSTRAP_SAMPLES", 20)
+        tree = app_tree(tmp_path_factory.mktemp("app") / "tree")
+        draw_own_test(tree)
+    return tree
+
+
 def copied(run: Path, place: Path) -> Path:
     shutil.copytree(run, place)
     return place

@@ -1,99 +1,48 @@
 """The running app in a real Chromium, as a radiologist uses it."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from base64 import b64decode
 from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
 import pytest
+from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import ROOT, encoded, ramp
 from PIL import Image
 
 from rcdnet.inference import load_trained
 from rcdnet.registry import MODELS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None and not os.environ.get("CI"):
-    pytest.skip("no Chromium on this machine; on Debian: apt install chromium", allow_module_level=True)
-playwright_api = pytest.importorskip("playwright.sync_api")
-expect = playwright_api.expect
-expect.set_options(timeout=30_000)
-
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
 TRAINED = [c.spec for c in load_trained()[0]]
 
 
-def start_server() -> tuple[subprocess.Popen, str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return server, f"http://127.0.0.1:{port}"
-        except OSError:
-            time.sleep(0.1)
-    server.kill()
-    raise AssertionError("the app did not start within 30 seconds")
-
-
 @pytest.fixture(scope="module")
-def browser():
-    with playwright_api.sync_playwright() as playwright:
-        # Chromium's own background requests would look like the app's.
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
-        )
+def browser() -> Iterator:
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    process, address = start_server()
+    process, address = start_server(ROOT)
     yield address
-    process.terminate()
-    output = process.communicate(timeout=30)[0]
-    # What fails in the app's own code. The web server also logs a browser that left while it was answering.
-    assert not re.search(rf'Uncaught app|File "{re.escape(str(ROOT))}/(app|pages|rcdnet|train)\b', output), output
+    output = stop_server(process, ROOT)
     for name in ("secret-name", "phantom", "broken"):
         assert name not in output  # file names are never logged
 
 
 @pytest.fixture
 def page(browser, server) -> Iterator:
-    """A page that fails the test when it asks another host for anything or shows an exception."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    requested = []
-    page.on("request", lambda request: requested.append(request.url))
-    page.goto(server)
-    yield page
-    local = (server, server.replace("http", "ws"), "data:", "blob:")
-    assert [url for url in requested if not url.startswith(local)] == []
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-    page.close()
+    with opened(browser, server) as page:
+        yield page
 
 
 def upload(page, *files: tuple[str, bytes]) -> None:
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
         [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files]
     )
-
-
-def idle(page) -> None:
-    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_attached()
 
 
 def thumbnails(page):
@@ -113,7 +62,7 @@ def pixels_of(page, alt: str) -> np.ndarray:
 
 def test_a_direct_link_on_a_fresh_server_shows_that_page_in_its_frame(browser):
     """Streamlit runs pages/about.py without app.py until someone has opened the home page."""
-    process, address = start_server()
+    process, address = start_server(ROOT)
     page = browser.new_page()
     page.goto(f"{address}/about")
     expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()

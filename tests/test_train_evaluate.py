@@ -24,6 +24,7 @@ from train.metrics import fit_temperature
 from train.pool import pool
 from train.predictions import read_predictions
 from train.records import publish
+from train.results import own_results
 from train.ship import ship
 from train.splits import Split
 
@@ -117,14 +118,18 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
         evaluate_elsewhere(out, [("busi", str(busi))])
 
 
-def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys):
-    assert main(["evaluate", "rcdnet", "--data", f"busi={busi}"]) == 1
-    assert "Give one with --out" in capsys.readouterr().err
-    assert main(["evaluate", "rcdnet", "--data", f"busi={busi}", "--out", str(tmp_path / "e")]) == 0
+def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):
     file = ROOT / "assets" / "weights" / "rcdnet.safetensors"
+    assert main(["evaluate", str(file), "--data", f"busi={busi}"]) == 1
+    assert "Give one with --out" in capsys.readouterr().err
     assert main(["evaluate", str(file), "--data", f"busi={busi}", "--out", str(tmp_path / "f")]) == 0
-    assert (tmp_path / "e" / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()
-    assert "was not checked" in json.loads((tmp_path / "e" / "evaluation.json").read_text())["sets"][0]["role"]
+    monkeypatch.setattr("train.assess.RUNS_FOLDER", tmp_path / "runs")
+    assert main(["evaluate", "rcdnet", "--data", f"busi={busi}"]) == 0
+    place = tmp_path / "runs" / "bundled-rcdnet" / "external" / "busi"
+    assert (place / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()
+    assert "was not checked" in json.loads((place / "evaluation.json").read_text())["sets"][0]["role"]
+    own, missing = own_results(tmp_path / "runs")
+    assert (list(own), missing) == (["bundled-rcdnet on busi"], {})
 
 
 def test_compare_prints_runs_and_their_test(run, tmp_path, capsys):

@@ -3,6 +3,7 @@ python -m train fit --resume runs/rcdnet
 python -m train evaluate runs/rcdnet --data folder=DIR
 python -m train compare runs/rcdnet runs/vit
 python -m train ship runs/rcdnet --folds runs/rcdnet-fold1 runs/rcdnet-fold2
+python -m train report --out DIR
 python -m train audit --data busbra=DIR --data busi=DIR
 python -m train fetch busbra --out data
 python -m train bench
@@ -68,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
                          help="runs of the same recipe on other parts of the data, which say how good it is")  # fmt: skip
     command.add_argument("--cross-site", nargs="*", type=Path, default=[], metavar="RUN",
                          help="runs of the same recipe on one data set, tested on another")  # fmt: skip
+
+    command = commands.add_parser("report", help="the Results page as one HTML file that needs no network")
+    command.set_defaults(run=_report)
+    command.add_argument("--out", type=Path, required=True, help="folder for report.html")
+    command.add_argument("--own", nargs="*", default=[], metavar="NAME",
+                         help="runs below runs/, or their external tests as 'RUN on TEST', to stand beside")  # fmt: skip
 
     command = commands.add_parser("audit", help="look a data set through before training on it")
     command.set_defaults(run=_audit)
@@ -150,6 +157,14 @@ def _compare(options: argparse.Namespace) -> None:
 def _ship(options: argparse.Namespace) -> None:
     card = ship(options.weights, options.folds, options.cross_site)
     print(f"{MODELS[card.model].title} is now the app's, with threshold {card.threshold:.3f}.")
+
+
+def _report(options: argparse.Namespace) -> None:
+    # Plotly and Jinja2 are not on every machine that trains.
+    from train.report import write_report
+    from train.results import bundled, chosen_results
+
+    print(write_report(bundled(), chosen_results(options.own), options.out))
 
 
 def _audit(options: argparse.Namespace) -> None:

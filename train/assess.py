@@ -27,6 +27,7 @@ from train.evaluation import (
     read_evaluation,
     write_evaluation,
 )
+from train.jobs import BUNDLED, RUNS_FOLDER
 from train.loop import as_input
 from train.predictions import Scores, predictions, write_predictions
 from train.sources import Sample, read_sources
@@ -86,7 +87,8 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
     Args:
         weights: a run's folder; or the name of a bundled model, or a weight file with its card beside it, whose training images
             are not known here.
-        out: folder for `predictions.csv` and `evaluation.json`; a run has one of its own, `external/NAME`.
+        out: folder for `predictions.csv` and `evaluation.json`; by default `external/NAME` in the run, or in
+            `runs/bundled-MODEL` for a bundled model.
 
     Raises:
         DatasetError: nothing is left to evaluate on, `out` is missing, or the run is not evaluated yet.
@@ -94,7 +96,7 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
     """
     run = Path(weights)
     if (run.suffix == ".safetensors" or str(weights) in MODELS) and not (run / "config.json").exists():
-        if out is None:
+        if run.suffix and out is None:
             raise DatasetError("Weights outside a run have no folder of their own. Give one with --out.")
         network, card, decoder = load_checkpoint(run.stem, run.parent if run.suffix else WEIGHTS_FOLDER)
         model, digest, epoch = card.model, card.sha256, None
@@ -125,7 +127,8 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
     rows = predictions(samples, groups, scores, point.temperature, training)
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
-    place = out or run / "external" / "+".join(dict.fromkeys(row.source for row in rows))
+    home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
+    place = out or home / "external" / "+".join(dict.fromkeys(row.source for row in rows))
     place.mkdir(parents=True, exist_ok=True)
     return _written(place, model, digest, epoch, point, left_out, rows, sets)
 

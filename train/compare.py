@@ -53,10 +53,10 @@ def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
             images = f"{s.name}: {s.images} ({s.malignant} malignant)"
             cells = [name, evaluation.model, images, s.role.partition(":")[0]]
             figures = s.figures | {"auc_by_group": s.auc_by_group}
-            lines.append("| " + " | ".join([*cells, *(_cell(figures[column]) for column in COLUMNS)]) + " |")
+            lines.append("| " + " | ".join([*cells, *(cell(figures[column]) for column in COLUMNS)]) + " |")
             for reader, r in s.references.items():
                 blank = ["" for _ in COLUMNS]
-                blank[list(COLUMNS).index("auc")] = _cell(r.auc)
+                blank[list(COLUMNS).index("auc")] = cell(r.auc)
                 # Runs that validated on the same images share the reference.
                 references.setdefault((reader, s.name, r), ["reference", reader, f"{s.name}: {r.images}", "", *blank])
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in references.values())])
@@ -114,7 +114,7 @@ def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | No
     return compare_auc(means[0][0], means[0][1], means[1][1])
 
 
-def _cell(estimate: Estimate) -> str:
+def cell(estimate: Estimate) -> str:
     if math.isnan(estimate.value):
         return ""
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -129,10 +129,10 @@ class TrainConfig:
             object.__setattr__(self, "data", tuple((source, place) for source, place in self.data))
             mistakes = self._wrong_values()
         if mistakes:
-            raise ConfigError(" ".join(mistakes))
+            raise ConfigError(" ".join(mistakes.values()), mistakes)
 
-    def _wrong_types(self) -> list[str]:
-        mistakes = []
+    def _wrong_types(self) -> dict[str, str]:
+        mistakes = {}
         for f in fields(self):
             value, kind = getattr(self, f.name), kind_of(f.name)
             if f.name == "data":
@@ -140,45 +140,48 @@ class TrainConfig:
                     isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
                     for pair in value
                 )
-                mistakes += [] if pairs else [f"data is {value!r}; expected pairs of a source and a place."]
-                continue
-            fits = type(value) is kind or (kind is float and type(value) is int)
-            mistakes += [] if fits else [f"{f.name} is {value!r}; expected {_KIND_NAMES[kind]}."]
+                if not pairs:
+                    mistakes["data"] = f"data is {value!r}; expected pairs of a source and a place."
+            elif not (type(value) is kind or (kind is float and type(value) is int)):
+                mistakes[f.name] = f"{f.name} is {value!r}; expected {_KIND_NAMES[kind]}."
         return mistakes
 
-    def _wrong_values(self) -> list[str]:
-        mistakes = []
+    def _wrong_values(self) -> dict[str, str]:
+        mistakes = {}
         for f in fields(self):
             value, limits = getattr(self, f.name), f.metadata
             if f.name == "model":
                 try:
                     spec_of(value)
                 except UnknownModel as error:
-                    mistakes.append(str(error))
+                    mistakes["model"] = str(error)
             elif (choices := limits.get("choices")) and value not in choices:
-                mistakes.append(f"{f.name} is {value!r}; expected one of {', '.join(choices)}.")
+                mistakes[f.name] = f"{f.name} is {value!r}; expected one of {', '.join(choices)}."
             elif limits.get("low") is not None and not limits["low"] <= value <= limits["high"]:
-                mistakes.append(f"{f.name} is {value}; expected {limits['low']:g} to {limits['high']:g}.")
-        mistakes += [
-            f"The source is {s!r}; expected one of {', '.join(READERS)}." for s, _ in self.data if s not in READERS
-        ]
-        if self.batch_size % 2:
-            mistakes.append(f"batch_size is {self.batch_size}; expected an even number.")
-        if self.start_size % 32:
-            mistakes.append(f"start_size is {self.start_size}; expected a multiple of 32.")
-        if self.warmup_epochs >= self.epochs:
-            mistakes.append(f"warmup_epochs is {self.warmup_epochs}; expected less than epochs, {self.epochs}.")
-        if self.full_size_epochs > self.epochs:
-            mistakes.append(f"full_size_epochs is {self.full_size_epochs}; expected at most epochs, {self.epochs}.")
+                mistakes[f.name] = f"{f.name} is {value}; expected {limits['low']:g} to {limits['high']:g}."
+        if unknown := [s for s, _ in self.data if s not in READERS]:
+            mistakes["data"] = f"The source is {unknown[0]!r}; expected one of {', '.join(READERS)}."
         full = MODELS[self.model].input_size if self.model in MODELS else 0
-        if self.start_size < full and not self.full_size_epochs:
-            mistakes.append(
-                f"full_size_epochs is 0 and start_size {self.start_size}; expected to end at the model's own size."
-            )
-        if self.split == "k-fold" and self.fold > self.folds:
-            mistakes.append(f"fold is {self.fold}; expected at most folds, {self.folds}.")
-        if self.init not in INITS and not self.init.endswith(".safetensors"):
-            mistakes.append(f"init is {self.init!r}; expected one of {', '.join(INITS)}, or a safetensors file.")
+        together = (
+            ("batch_size", self.batch_size % 2, "an even number"),
+            ("start_size", self.start_size % 32, "a multiple of 32"),
+            ("warmup_epochs", self.warmup_epochs >= self.epochs, f"less than epochs, {self.epochs}"),
+            ("full_size_epochs", self.full_size_epochs > self.epochs, f"at most epochs, {self.epochs}"),
+            (
+                "full_size_epochs",
+                self.start_size < full and not self.full_size_epochs,
+                f"at least 1 with start_size {self.start_size}, to end at the model's own size",
+            ),
+            ("fold", self.split == "k-fold" and self.fold > self.folds, f"at most folds, {self.folds}"),
+            (
+                "init",
+                self.init not in INITS and not self.init.endswith(".safetensors"),
+                f"one of {', '.join(INITS)}, or a safetensors file",
+            ),
+        )
+        for name, wrong, expected in together:
+            if wrong:
+                mistakes.setdefault(name, f"{name} is {getattr(self, name)!r}; expected {expected}.")
         return mistakes
 
     def size_at(self, epoch: int) -> int:

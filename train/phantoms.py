@@ -87,7 +87,8 @@ def random_recipe(label: int, rng: np.random.Generator) -> Recipe:
 
 
 def write_dataset(folder: Path, count: int, *, seed: int = 0) -> None:
-    """`count` benign and as many malignant phantoms with masks, laid out as BUSI: data for a dry run, to give as busi=DIR."""
+    """`count` benign and as many malignant phantoms with masks: data for a dry run, to give as folder=DIR/phantoms.csv or busi=DIR."""
+    rows = ["path,label,mask"]
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(1, count + 1):
@@ -95,6 +96,8 @@ def write_dataset(folder: Path, count: int, *, seed: int = 0) -> None:
             phantom = draw(random_recipe(label, rng), seed=int(rng.integers(2**31)))
             Image.fromarray(phantom.image).save(folder / name / f"{name} ({number}).png")
             Image.fromarray(phantom.mask.astype(np.uint8) * 255).save(folder / name / f"{name} ({number})_mask.png")
+            rows.append(f"{name}/{name} ({number}).png,{name},{name}/{name} ({number})_mask.png")
+    (folder / "phantoms.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def write_samples(folder: Path) -> None:

@@ -7,11 +7,13 @@ best.*, last.*      checkpoints (`train.state`)
 predictions.csv     the best weights on the validation images
 evaluation.json     figures of those predictions (`train.evaluation`)
 log.txt             what was printed, and the traceback of a failure
+step.json           epoch, step and steps of an epoch, while it is at it
 lock                held while a process trains here
 stop                made by whoever wants the run to end after the current batch
 """
 
 import errno
+import json
 import time
 import traceback
 from collections.abc import Callable
@@ -35,6 +37,8 @@ from train.sources import read_sources
 from train.splits import Split, checked_split, make_split
 from train.state import read_progress
 
+PATIENCE_S = 2  # for whoever only looks whether the lock is held
+STEP_EVERY_S = 2  # seconds between words on how far an epoch is
 STOP_EVERY = 10  # steps between looks at the stop file where several processes have to agree on it
 
 
@@ -73,7 +77,7 @@ def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[s
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / "lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE_S)
     except Timeout:
         raise ConfigError(
             f"Another process trains in {out}. Wait for it, or stop it by making the file {out / 'stop'}."
@@ -137,8 +141,12 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
     last: Event = Stopped(time.time(), epoch)
+    said = 0.0
     for event in running:
         if isinstance(event, Step):
+            if accelerator.is_main_process and time.monotonic() - said > STEP_EVERY_S:
+                said = time.monotonic()
+                write_whole(out / "step.json", json.dumps([event.epoch, event.step, event.steps]).encode())
             if _asked_to_stop(out, event, accelerator):
                 running.close()
                 accelerator.wait_for_everyone()

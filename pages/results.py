@@ -1,0 +1,91 @@
+"""How good the models are, and how we know: every figure from the records of its evaluation."""
+
+import re
+
+import streamlit as st
+
+from train.exhibits import SECTIONS, Exhibit, operating_point
+from train.results import bundled, own_results
+
+if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
+    st.session_state["wanted_page"] = "results"
+    st.switch_page("app.py")
+
+POINT = "Operating point"
+TOOLBAR = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": {"format": "svg"}}
+
+st.title("How good is it, and how do we know?")
+bundle = bundled()
+st.markdown(
+    "Measured on images that the models were not trained on, kept apart by patient and near-copy. Intervals are 95 %, by bootstrap "
+    "over patients or groups of near-copies. What the paper reports stands by itself, for its data is not ours."
+)
+for reason in bundle.missing.values():
+    st.warning(reason)
+
+own, refused = own_results()
+chosen = []
+if own or refused:
+    named = st.multiselect("Your own runs and external tests", list(own), key="keep_own_results")
+    chosen = [result for name in named for result in own[name]]
+    for reason in refused.values():
+        st.caption(reason)
+
+
+def show(exhibit: Exhibit) -> None:
+    st.subheader(exhibit.title)
+    st.markdown(exhibit.text)
+    if exhibit.figure is not None:
+        st.plotly_chart(exhibit.figure, config=TOOLBAR, key=f"figure {exhibit.title}")
+    if exhibit.table and not exhibit.points:
+        st.dataframe(exhibit.table, hide_index=True, height="content")
+    if exhibit.table:
+        name = re.sub(r"\W+", "-", exhibit.title).strip("-").lower()
+        st.download_button("Data as CSV", exhibit.csv, f"{name}.csv", "text/csv", key=f"csv {name}", on_click="ignore")
+
+
+@st.fragment
+def operating_points() -> None:
+    """Rerun by itself, so that the figures follow the sliders at once."""
+    st.markdown(
+        "Move the threshold and the share of malignant lesions in your clinic, and read what a call would mean there."
+    )
+    results = {f"{r.name}. {r.images}": r for r in [*bundle.validation, *bundle.cross_site, *chosen]}
+    left, right = st.columns([1, 1.6], gap="large")
+    with left:
+        which = st.selectbox("Model and images", list(results), key="keep_point_of")
+        result = results[which]
+        threshold = st.slider(
+            "Threshold", 0.0, 1.0, result.figures.threshold, 0.001, format="%.3f", key=f"threshold of {which}"
+        )
+        prevalence = st.slider("Share of malignant lesions, %", 1, 60, 10, key="keep_prevalence") / 100
+        st.caption(f"The app's own threshold is {result.figures.threshold:.3f}, {result.rule}.")
+    at, confusion, scores = operating_point(result, threshold, prevalence)
+    with right:
+        figures = st.columns(4)
+        for column, (title, value) in zip(
+            figures,
+            {"Sensitivity": at.sensitivity, "Specificity": at.specificity, "PPV": at.ppv, "NPV": at.npv}.items(),
+            strict=True,
+        ):
+            column.metric(title, f"{value:.3f}" if value == value else "undefined")
+        st.plotly_chart(confusion, config=TOOLBAR, key="confusion")
+    st.plotly_chart(scores, config=TOOLBAR, key="scores")
+
+
+names = list(SECTIONS)
+names.insert(2, POINT)
+for name, tab in zip(names, st.tabs(names, key="keep_section", on_change="rerun"), strict=True):
+    if not tab.open:  # drawn when it is looked at
+        continue
+    with tab:
+        if name == POINT:
+            operating_points()
+            continue
+        rows = SECTIONS[name](bundle, chosen)
+        if not rows:
+            st.info("There are no figures for this section yet.")
+        for row in rows:
+            for exhibit, column in zip(row, st.columns(len(row), gap="medium"), strict=True):
+                with column:
+                    show(exhibit)

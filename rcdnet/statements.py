@@ -1,0 +1,38 @@
+"""What the software says of itself, in the same words on the About page, in the report and in its figures."""
+
+RESEARCH_USE = "Research use only, not for diagnosis"
+INTENDED_USE = (
+    "Research, teaching and demonstration: to see how RcdNet and five baseline networks read a breast ultrasound image that shows "
+    "one lesion, and where each of them looked. It answers one question, benign or malignant, for that lesion.",
+    "It is not for diagnosis. It is no medical device, has been approved by nobody, and no decision about a patient may rest on it.",
+)
+LIMITS = (
+    "It always answers benign or malignant, also for a normal breast, an axilla, an implant or a picture of something else. Its "
+    "call on those means nothing.",
+    "It reads one still image: no patient history, no second view, no prior examination, no motion.",
+    "Colour images (Doppler, elastography) are read without their colour, and the page says so. Seven such images, all benign, "
+    "were among the training data, so colour may sway a call.",
+    "The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is no risk for a "
+    "patient.",
+    "The heatmaps are Grad-CAM on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised a "
+    "class, not the lesion's outline, and each is scaled to its own maximum.",
+    "Thresholds were chosen on the scanners of the validation images; another scanner shifts them.",
+)
+NOT_THE_PAPERS = (
+    "The paper starts from ImageNet weights and was evaluated on data that cannot be redistributed. The weights here were trained "
+    "from random numbers on two public data sets, so their figures are not the paper's and are stated as measured."
+)
+PRIVACY = (
+    "Uploads stay in the memory of the machine that runs this app. They are never written to disk or logged, their metadata is "
+    "dropped once they are read, nothing is sent anywhere, and they are gone when you clear them or the session ends."
+)
+CITATIONS = (
+    "RcdNet: Liu B, Liu S, Cao Z, Zhang J, Pu X, Yu J. Front Bioeng Biotechnol 2025;13:1526260. doi:10.3389/fbioe.2025.1526260. "
+    "CC BY.",
+    "BUS-BRA: Gómez-Flores W, Gregorio-Calas MJ, Pereira WCA. Med Phys 2024;51:3110. doi:10.1002/mp.16812. CC BY 4.0.",
+    "BUSI: Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Data in Brief 2020;28:104863. doi:10.1016/j.dib.2019.104863. The licence of "
+    "the original is unclear; no image of it is shipped.",
+    "Grad-CAM: Selvaraju RR et al. ICCV 2017. doi:10.1109/ICCV.2017.74. Computed by pytorch-grad-cam (MIT).",
+    "CBAM: Woo S et al. ECCV 2018. doi:10.1007/978-3-030-01234-2_1.",
+    "The weights derive from both data sets: whoever passes them on cites both.",
+)

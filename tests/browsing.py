@@ -1,0 +1,78 @@
+"""Starting the real app and a real Chromium, for every test that looks at a page."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None and not os.environ.get("CI"):
+    pytest.skip("no Chromium on this machine; on Debian: apt install chromium", allow_module_level=True)
+playwright_api = pytest.importorskip("playwright.sync_api")
+expect = playwright_api.expect
+expect.set_options(timeout=30_000)
+
+
+@contextmanager
+def chromium() -> Iterator:
+    with playwright_api.sync_playwright() as playwright:
+        # Chromium's own background requests would look like the app's.
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+def start_server(tree: Path) -> tuple[subprocess.Popen, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return server, f"http://127.0.0.1:{port}"
+        except OSError:
+            time.sleep(0.1)
+    server.kill()
+    raise AssertionError("the app did not start within 30 seconds")
+
+
+def stop_server(server: subprocess.Popen, tree: Path) -> str:
+    """What it logged, once it is sure that nothing failed in the app's own code."""
+    server.terminate()
+    output = server.communicate(timeout=30)[0]
+    # The web server also logs a browser that left while it was answering.
+    assert not re.search(rf'Uncaught app|File "{re.escape(str(tree))}/(app|pages|rcdnet|train)\b', output), output
+    return output
+
+
+@contextmanager
+def opened(browser, server: str, path: str = "") -> Iterator:
+    """A page that fails the test when it asks another host for anything or shows an exception."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(server + path)
+    yield page
+    local = (server, server.replace("http", "ws"), "data:", "blob:")
+    assert [url for url in requested if not url.startswith(local)] == []
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    page.close()
+
+
+def idle(page) -> None:
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_attached()

@@ -1,0 +1,127 @@
+"""The Results page in a real Chromium, on drawn records of six models: every plot, the slider, what is stale, what is one's own."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from browsing import chromium, expect, idle, opened, start_server, stop_server
+from conftest import copied
+
+from train.curves import Point
+from train.exhibits import SECTIONS, operating_point
+from train.results import Bundle, bundled
+
+
+@pytest.fixture(scope="module")
+def tree(drawn_tree, tmp_path_factory):
+    return copied(drawn_tree, tmp_path_factory.mktemp("served") / "tree")
+
+
+@pytest.fixture(scope="module")
+def bundle(tree) -> Bundle:
+    return bundled(tree / "assets" / "weights", tree / "assets" / "results")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tree) -> Iterator[str]:
+    process, address = start_server(tree)
+    yield address
+    stop_server(process, tree)
+
+
+@pytest.fixture
+def page(browser, server) -> Iterator:
+    with opened(browser, server, "/results") as page:
+        expect(page.get_by_role("heading", name="How good is it, and how do we know?")).to_be_visible()
+        yield page
+
+
+def go_to(page, section: str) -> None:
+    page.get_by_role("tab", name=section).click()
+    expect(page.get_by_role("tab", name=section)).to_have_attribute("aria-selected", "true")
+    idle(page)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_plot_of_a_section_is_drawn(page, bundle, section):
+    go_to(page, section)
+    exhibits = [exhibit for row in SECTIONS[section](bundle, ()) for exhibit in row]
+    drawn = page.locator("[role=tabpanel]:visible .js-plotly-plot .main-svg:first-of-type .cartesianlayer")
+    expect(drawn).to_have_count(sum(exhibit.figure is not None for exhibit in exhibits))
+    for exhibit in exhibits:
+        expect(page.get_by_role("heading", name=exhibit.title, exact=True)).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Data as CSV").and_(page.locator(":visible")).first.click()
+    first = next(exhibit for exhibit in exhibits if exhibit.table)
+    assert download.value.path().read_text() == first.csv
+
+
+def metrics(page) -> dict[str, str]:
+    return {
+        block.get_by_test_id("stMetricLabel").inner_text(): block.get_by_test_id("stMetricValue").inner_text()
+        for block in page.get_by_test_id("stMetric").all()
+    }
+
+
+def said(point: Point) -> dict[str, str]:
+    return {
+        "Sensitivity": f"{point.sensitivity:.3f}",
+        "Specificity": f"{point.specificity:.3f}",
+        "PPV": f"{point.ppv:.3f}",
+        "NPV": f"{point.npv:.3f}",
+    }
+
+
+def test_the_slider_moves_every_figure_as_the_engine_does(page, bundle):
+    go_to(page, "Operating point")
+    result = bundle.validation[0]
+    threshold, prevalence = page.get_by_role("slider").nth(0), page.get_by_role("slider").nth(1)
+    expect(threshold).to_have_value("0.31")
+    seen = []
+    for slider, key, presses in (
+        (threshold, "ArrowRight", 40),
+        (prevalence, "ArrowRight", 15),
+        (threshold, "ArrowLeft", 90),
+    ):
+        slider.focus()
+        for _ in range(presses):
+            slider.press(key)
+        at = [float(s.input_value()) for s in (threshold, prevalence)]
+        point, chart, _ = operating_point(result, at[0], at[1] / 100)
+        expect(page.get_by_test_id("stMetricValue").nth(1)).to_have_text(f"{point.specificity:.3f}")
+        expect(page.get_by_test_id("stMetricValue").nth(2)).to_have_text(f"{point.ppv:.3f}")
+        assert metrics(page) == said(point)
+        drawn = page.locator(".st-key-confusion .js-plotly-plot").evaluate("plot => plot.data[0].text.flat()")
+        assert drawn == [word for row in chart.data[0].text for word in row]
+        seen.append((at, said(point)))
+    assert len({str(s) for s in seen}) == 3
+
+
+def test_own_tests_stand_beside_under_their_own_name(page):
+    page.get_by_role("combobox", name="Your own runs and external tests").click()
+    page.get_by_role("option", name="bundled-rcdnet on our-clinic").click()
+    page.keyboard.press("Escape")
+    heading = page.get_by_role("heading", name="bundled-rcdnet on our-clinic: our-clinic, external test")
+    expect(heading).to_be_visible()
+    go_to(page, "Curves")
+    expect(page.get_by_role("heading", name=re.compile("^ROC curve. bundled-rcdnet on our-clinic"))).to_be_visible()
+
+
+def test_figures_of_other_weights_are_not_shown(page, tree):
+    """Last, because it changes the served tree."""
+    weights = tree / "assets" / "weights" / "regnet.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(b"trained anew")
+    page.reload()
+    expect(page.get_by_text("The figures of RegNet are of other weights than those that lie there")).to_be_visible()
+    expect(page.get_by_text("python -m train ship RUN").first).to_be_visible()
+    expect(page.get_by_text(re.compile("^RegNet: on"))).to_have_count(0)
+    weights.write_bytes(before)
+    page.reload()
+    expect(page.get_by_text(re.compile("^RegNet: on"))).to_be_visible()

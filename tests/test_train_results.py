@@ -1,0 +1,227 @@
+"""What the Results page and the report show, from drawn records of six models; every number against the predictions."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import plotly.io
+import pytest
+from browsing import chromium
+from conftest import copied
+from sklearn.metrics import roc_auc_score
+
+from rcdnet.errors import DatasetError
+from rcdnet.registry import MODELS
+from train.compare import COLUMNS, cell, compare_rows
+from train.curves import arrays
+from train.delong import compare_auc
+from train.evaluation import set_figures
+from train.exhibits import SECTIONS, Exhibit, operating_point
+from train.metrics import confusion, group_means, rates
+from train.predictions import read_predictions
+from train.report import write_report
+from train.results import Bundle, Result, bundled, chosen_results, grouped, own_results
+
+
+@pytest.fixture(scope="module")
+def bundle(drawn_tree) -> Bundle:
+    return bundled(drawn_tree / "assets" / "weights", drawn_tree / "assets" / "results")
+
+
+def exhibits_of(section: str, bundle: Bundle, own=()) -> list[Exhibit]:
+    return [exhibit for row in SECTIONS[section](bundle, own) for exhibit in row]
+
+
+def test_every_result_is_of_the_predictions_that_its_card_names(bundle, drawn_tree):
+    assert list(bundle.cards) == list(MODELS)
+    assert bundle.missing == {}
+    assert [r.images for r in bundle.validation if r.model == "rcdnet"] == [
+        "BUS-BRA, official folds 3, 4", "BUSI, folds 3, 4 of near-copies",
+    ]  # fmt: skip
+    assert len(bundle.folds) == 2 * 2 + 5 * 2
+    rows = read_predictions(drawn_tree / "assets" / "results" / "rcdnet-folds" / "predictions.csv")
+    assert [row for r in bundle.validation[:2] for row in r.rows] == sorted(rows, key=lambda row: row.source)
+    assert list(bundle.runs["rcdnet"]) == ["rcdnet-fold3", "rcdnet-fold4"]
+
+
+def test_figures_are_those_of_the_predictions(bundle, monkeypatch):
+    monkeypatch.setattr("train.metrics.BOOTSTRAP_SAMPLES", 20)
+    for r in [bundle.validation[0], *bundle.cross_site]:
+        again = set_figures(r.figures.name, r.figures.role, r.rows, r.figures.threshold)
+        assert repr(again) == repr(r.figures)
+
+
+def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
+    title, six = grouped(bundle, ())[0]
+    assert (title, [r.model for r in six]) == ("BUS-BRA, official fold 4", list(MODELS))
+    sentences, table = exhibits_of("Overview", bundle)[:2]
+    labels, scores = arrays(bundle.validation[0].rows)
+    found = rates(confusion(labels, scores, 0.31))["sensitivity"]
+    assert f"finds {found * 100:.0f} of 100 cancers" in sentences.text
+    assert (
+        "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt trained otherwise than RcdNet: epochs 20 instead of 30."
+        in sentences.text
+    )
+    shown = {row[""]: row for row in table.table}
+    for r in six:
+        assert shown["AUC"][r.name].startswith(f"{roc_auc_score(*arrays(r.rows)):.3f} [")
+        assert all(shown[t][r.name] == cell(r.figures.figures[k]) for k, t in COLUMNS.items() if k in r.figures.figures)
+    assert [trace.name for trace in table.figure.data] == [*(spec.title for spec in MODELS.values()), "reference"]
+
+
+def test_every_section_shows_tables_that_its_figures_draw(bundle):
+    for section in SECTIONS:
+        shown = exhibits_of(section, bundle)
+        assert shown, section
+        assert len({exhibit.title for exhibit in shown}) == len(shown)
+        for exhibit in shown:
+            assert exhibit.csv.count("\n") == len(exhibit.table) + 1
+            if exhibit.figure is not None:
+                assert len(exhibit.figure.data) > 0
+                plotly.io.from_json(exhibit.figure.to_json())
+
+
+def test_the_differences_are_delongs(bundle):
+    shown = exhibits_of("Differences", bundle)[0]
+    assert len(shown.table) == 15
+    six = {r.name: r for r in grouped(bundle, ())[0][1]}
+    row = next(row for row in shown.table if (row["first"], row["second"]) == ("RcdNet", "ViT"))
+    means = []
+    for name in ("RcdNet", "ViT"):
+        labels, scores = arrays(six[name].rows)
+        means.append(group_means(labels, scores, np.array([r.group for r in six[name].rows])))
+    c = compare_auc(means[0][0], means[0][1], means[1][1])
+    assert row["p"] == round(c.p, 4) == round(compare_rows(six["RcdNet"].rows, six["ViT"].rows).p, 4)
+    drawn = shown.figure.data[0]
+    assert drawn.z[0][4] == pytest.approx(c.difference) == -drawn.z[4][0]
+
+
+def test_the_worst_cases_are_the_most_wrong(bundle):
+    shown = exhibits_of("Worst cases", bundle)[0].table
+    rcdnet = {row.id: row for row in grouped(bundle, ())[0][1][0].rows}
+    wrong = [abs(row.label - row.probability) for row in (rcdnet[line["image"]] for line in shown)]
+    assert wrong == sorted(wrong, reverse=True)
+    assert min(wrong) >= max(
+        abs(r.label - r.probability) for r in rcdnet.values() if r.id not in {x["image"] for x in shown}
+    )
+
+
+def test_what_the_paper_reports_is_never_in_one_table_with_ours(bundle):
+    shown = exhibits_of("Beside the paper", bundle)
+    reported = [e for e in shown if e.title.startswith("Reported by the paper")]
+    assert len(reported) == 2
+    assert "0.9351" in reported[1].csv
+    assert "cannot be reproduced as stated" in reported[1].text
+    for exhibit in [e for e in shown if e not in reported]:
+        assert exhibit.title.startswith("Measured here")
+        assert "0.9351" not in exhibit.csv
+
+
+def test_an_operating_point_is_the_engines(bundle):
+    result = bundle.validation[0]
+    at, chart, scores = operating_point(result, 0.6, 0.1)
+    counts = confusion(*arrays(result.rows), 0.6)
+    assert at.confusion == counts
+    assert f"<b>{counts.true_positive}</b>" in chart.data[0].text[0][0]
+    assert sum(len(trace.x) for trace in scores.data) == len(result.rows)
+
+
+def test_figures_of_other_weights_are_refused_with_the_command(drawn_tree, tmp_path):
+    tree = copied(drawn_tree, tmp_path / "tree")
+    weights, results = tree / "assets" / "weights", tree / "assets" / "results"
+    (weights / "vit.safetensors").write_bytes(b"trained anew")
+    table = results / "regnet-folds" / "predictions.csv"
+    table.write_text(table.read_text().replace(",0.1", ",0.2", 1))
+    path = weights / "resnet50.json"
+    card = json.loads(path.read_text())
+    card["validation"][0]["predictions_sha256"] = "0" * 64
+    path.write_text(json.dumps(card))
+    (weights / "mobilenetv2.json").unlink()
+    (results / "resnext-fold4" / "evaluation.json").unlink()
+    now = bundled(weights, results)
+    assert list(now.cards) == ["rcdnet"]
+    assert {r.model for r in [*now.validation, *now.folds, *now.cross_site]} == {"rcdnet"}
+    assert "ship RUN" in now.missing["vit"]
+    assert "other weights" in now.missing["vit"]
+    assert "is not the file its evaluation was made from" in now.missing["regnet"]
+    assert "python -m train evaluate" in now.missing["resnet50"]
+    assert "not trained yet" in now.missing["mobilenetv2"]
+    assert "are not there" in now.missing["resnext"]
+    assert exhibits_of("Overview", now)
+
+
+def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run, tmp_path):
+    runs = copied(drawn_tree, tmp_path / "tree") / "runs"
+    copied(run, runs / "mine")
+    own, missing = own_results(runs)
+    assert list(own) == ["mine"]  # the bundled RcdNet of this checkout has other weights than the drawn one
+    assert "python -m train evaluate rcdnet --data SOURCE=DIR" in missing["bundled-rcdnet on our-clinic"]
+    [first, second] = own["mine"]
+    assert (first.name, first.images, second.images) == (
+        "mine", "BUS-BRA, its own validation images", "BUSI, its own validation images",
+    )  # fmt: skip
+    titles = [e.title for e in exhibits_of("Curves", bundle, own["mine"])]
+    assert "ROC curve. mine: BUS-BRA, its own validation images" in titles
+    assert chosen_results(["mine"], runs) == [first, second]
+    with pytest.raises(DatasetError, match=r"no evaluation named 'yours'.*there is: mine"):
+        chosen_results(["yours"], runs)
+    with pytest.raises(DatasetError, match="other weights"):
+        chosen_results(["bundled-rcdnet on our-clinic"], runs)
+    best = runs / "mine" / "best.json"
+    best.write_text(best.read_text().replace('"sha256": "', '"sha256": "0'))
+    assert own_results(runs)[1]["mine"].startswith("mine is not shown.")
+
+
+@pytest.fixture(scope="module")
+def report(drawn_tree, tmp_path_factory):
+    """Written by the command, in a tree whose code and records are its own."""
+    out = tmp_path_factory.mktemp("report")
+    command = [sys.executable, "-m", "train", "report", "--out", str(out), "--own", "bundled-rcdnet on our-clinic"]
+    subprocess.run(command, cwd=drawn_tree, check=True, timeout=120, capture_output=True)
+    return out / "report.html"
+
+
+def test_the_report_holds_all_and_asks_nobody(report, bundle):
+    text = report.read_text()
+    for heading in (
+        "Summary",
+        "Introduction",
+        "Methods",
+        "Data partitions",
+        "Results",
+        "Discussion",
+        "Model cards",
+        *SECTIONS,
+    ):
+        assert re.search(rf"<h[23]>{heading}", text), heading
+    with chromium() as browser:
+        page = browser.new_page()
+        requests: list[str] = []
+        errors: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(report.as_uri())
+        plots = sum(e.figure is not None for section in SECTIONS for e in exhibits_of(section, bundle))
+        page.wait_for_function(f"document.querySelectorAll('.js-plotly-plot .main-svg').length >= {plots}")
+        assert page.get_by_text("our-clinic, external test").count()
+        page.close()
+    assert requests == [report.as_uri()]
+    assert errors == []
+
+
+def test_a_report_escapes_what_others_wrote(bundle, tmp_path):
+    row = bundle.validation[0]
+    hostile = Result("<script>alert(1)</script>", "rcdnet", "=SUM(A1)<b>", row.figures, row.rows[:50], row.rule)
+    text = write_report(bundle, [hostile], tmp_path).read_text()
+    assert "<script>alert(1)" not in text
+    assert "=SUM(A1)&lt;b&gt;" in text
+
+
+def test_a_report_of_nothing_says_why(tmp_path):
+    empty = bundled(tmp_path / "weights", tmp_path / "results")
+    assert set(empty.missing) == set(MODELS)
+    text = write_report(empty, [], tmp_path / "out").read_text()
+    assert text.count("is not trained yet") == len(MODELS)
+    assert "Reported by the paper" in text

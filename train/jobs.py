@@ -1,0 +1,200 @@
+"""Runs as jobs: queued for a device, watched, stopped, resumed and deleted. Each is a process of its own that outlives the app.
+
+Beside the files of `train.run`, the folder of a job holds
+job.json    the device, and where its data may lie
+queued      while it waits for its device; the oldest is next
+starting    from then until its process is seen to work, or to be gone
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from rcdnet.errors import ConfigError
+from train.events import Epoch, Event, Failed, Finished, Started, Stopped, line_of, read_events
+from train.files import append_line, write_whole
+
+if TYPE_CHECKING:  # it brings torch, which a worker that waits does not need
+    from train.config import TrainConfig
+
+HOME = Path(__file__).resolve().parent.parent
+RUNS_FOLDER = HOME / "runs"
+BUNDLED = "bundled-"  # begins the name of the folder below runs/ with the external tests of a bundled model
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+STARTING_S = 120  # seconds after which a process that was launched and never seen is lost
+
+
+class State(StrEnum):
+    """What a person wants to know of a run."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def alive(self) -> bool:
+        return self in (State.QUEUED, State.STARTING, State.RUNNING, State.STOPPING)
+
+    @property
+    def resumable(self) -> bool:
+        return self in (State.STOPPED, State.FAILED, State.LOST)
+
+
+def state_of(run: Path, events: Sequence[Event] | None = None) -> State:
+    """The state of a run from its files and its lock alone; a process id may be another's by now."""
+    last = next(reversed(read_events(run / "events.jsonl") if events is None else events), None)
+    if held(run / "lock"):
+        if (run / "stop").exists():
+            return State.STOPPING
+        return State.RUNNING if isinstance(last, Started | Epoch) else State.STARTING
+    if (run / "queued").exists():
+        return State.QUEUED
+    launched = _time_of(run / "starting")
+    if isinstance(last, Finished | Stopped | Failed) and last.time >= launched:
+        return {Finished: State.FINISHED, Stopped: State.STOPPED, Failed: State.FAILED}[type(last)]
+    return State.STARTING if time.time() - launched < STARTING_S else State.LOST
+
+
+def held(lock: Path) -> bool:
+    """Whether a process holds the lock; the system frees it however that process ends."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLDER) -> Path:
+    """Queue a new run for `device` ("cpu", "cuda:0" ...) and see that somebody takes it; its folder.
+
+    Raises:
+        ConfigError: the name is no safe file name, or taken.
+    """
+    run = folder_of(name, runs)
+    try:
+        run.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(f"There is a run named {name} already. Choose another name.") from None
+    write_whole(run / "config.json", config.to_json().encode())
+    write_whole(run / "job.json", json.dumps({"device": device}).encode())
+    _enqueue(run)
+    return run
+
+
+def resume(run: Path) -> None:
+    """Queue a run again; it goes on after its last whole epoch. `ConfigError` if it is at work or finished."""
+    state = state_of(run)
+    if not state.resumable:
+        raise ConfigError(f"{run.name} is {state}, so it cannot be resumed.")
+    (run / "stop").unlink(missing_ok=True)  # of an earlier wish, which a kill left behind
+    (run / "starting").unlink(missing_ok=True)
+    _enqueue(run)
+
+
+def stop(run: Path) -> None:
+    """Take a run from the queue, or have it end after its current batch; it can be resumed. Nothing if it is not at work."""
+    try:
+        (run / "queued").unlink()
+    except FileNotFoundError:
+        if state_of(run).alive:
+            (run / "stop").touch()
+        return
+    epochs = [event.epoch for event in read_events(run / "events.jsonl") if isinstance(event, Epoch)]
+    append_line(run / "events.jsonl", line_of(Stopped(time.time(), max(epochs, default=0))))
+
+
+def delete(run: Path) -> None:
+    """Remove a run and all its files. `ConfigError` if it is at work."""
+    if (state := state_of(run)).alive:
+        raise ConfigError(f"{run.name} is {state}. Stop it first.")
+    gone = run.with_name(f".deleted-{run.name}-{time.time_ns()}")
+    run.rename(gone)  # at once for whoever lists the runs
+    shutil.rmtree(gone)
+
+
+def runs_in(runs: Path = RUNS_FOLDER) -> list[Path]:
+    """The folders of runs, the newest first."""
+    found = [path.parent for path in runs.glob("*/config.json") if NAME.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda run: (_time_of(run / "config.json"), run.name), reverse=True)
+
+
+def folder_of(name: str, runs: Path = RUNS_FOLDER) -> Path:
+    """The folder of a run of that name, there or not; `ConfigError` if the name could leave `runs`."""
+    if not NAME.fullmatch(name) or name.startswith(BUNDLED):
+        raise ConfigError(
+            f"{name!r} is no name for a run. Use up to 60 letters, digits, - and _, a letter or digit first."
+        )
+    return runs / name
+
+
+def device_of(run: Path) -> str:
+    """The device that a run was queued for; "cpu" of one that was started by hand."""
+    try:
+        return str(json.loads((run / "job.json").read_text(encoding="utf-8"))["device"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "cpu"
+
+
+def queue_of(device: str, runs: Path = RUNS_FOLDER) -> list[Path]:
+    """The runs that wait for a device, the next one first."""
+    waiting = [run for run in runs_in(runs) if (run / "queued").exists() and device_of(run) == device]
+    return sorted(waiting, key=lambda run: _time_of(run / "queued"))
+
+
+def wake(runs: Path = RUNS_FOLDER) -> None:
+    """See that somebody works on every device that runs wait for, as after a restart of the machine."""
+    for device in {device_of(run) for run in runs_in(runs) if (run / "queued").exists()}:
+        if not held(worker_lock(device, runs)):
+            _employ(device, runs)
+
+
+def worker_lock(device: str, runs: Path) -> Path:
+    """Held by the one process that takes runs from the queue of a device."""
+    return runs / f".worker-{re.sub('[^a-z0-9]', '-', device)}.lock"
+
+
+def environment_for(device: str) -> dict[str, str]:
+    """The variables of a process that is to see this device alone; Streamlit's settings stay behind."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
+    if device == "cpu":
+        return kept | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    return kept | {"CUDA_VISIBLE_DEVICES": device.removeprefix("cuda:")}
+
+
+def _enqueue(run: Path) -> None:
+    (run / "queued").touch()
+    _employ(device_of(run), run.parent)
+
+
+def _employ(device: str, runs: Path) -> None:
+    """Start a worker; it leaves at once if the device has one."""
+    with (runs / ".worker.log").open("ab") as log:
+        subprocess.Popen(  # noqa: S603, no shell, and nothing in it but our own folder and a device
+            [sys.executable, "-m", "train.worker", str(runs.resolve()), device],
+            cwd=HOME, env=environment_for(device), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+
+
+def _time_of(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,0 +1,181 @@
+"""What a person sees of a run: read from its files, whoever trains it and wherever."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from rcdnet.errors import RcdnetError
+from train.config import TrainConfig
+from train.events import Epoch, Event, Failed, Started, read_events
+from train.jobs import RUNS_FOLDER, State, device_of, queue_of, runs_in, state_of
+
+LOG_LINES = 40
+ADVICE = {
+    State.LOST: "Its process is gone without a word, as after a kill, a crash or a restart of the machine. Resume it: at most "
+    "one epoch is lost.",
+    State.STOPPED: "Resume it to go on after the last whole epoch.",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A run as it stands. progress: 0 to 1. seconds_left: None while nothing was measured. message: why it ended, and what to do.
+
+    place: how many runs go before a queued one. stamp: changes when an epoch line was added.
+    """
+
+    name: str
+    state: State
+    config: TrainConfig
+    device: str
+    epochs: tuple[Epoch, ...]
+    progress: float
+    seconds_left: float | None
+    place: int
+    message: str
+    log: str
+    stamp: tuple[int, int]
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch with the highest validation AUC; None where nothing validated."""
+        return max(
+            (e for e in self.epochs if e.validation_auc is not None), key=lambda e: e.validation_auc or 0, default=None
+        )
+
+    @property
+    def sentence(self) -> str:
+        """State, epoch and time left in one line."""
+        total = self.config.epochs
+        done = len(self.epochs)
+        match self.state:
+            case State.QUEUED:
+                before = "next in line" if not self.place else f"{self.place} before it"
+                return f"Queued for {self.device}, {before}"
+            case State.STARTING:
+                return "Starting: reading and checking the images"
+            case State.RUNNING | State.STOPPING:
+                left = f", about {in_words(self.seconds_left)} left" if self.seconds_left is not None else ""
+                what = (
+                    "Stopping after this step"
+                    if self.state == State.STOPPING
+                    else f"Epoch {min(done + 1, total)} of {total}"
+                )
+                return what + left
+        return f"{self.state.value.capitalize()}, {done} of {total} epochs"
+
+
+def view_of(run: Path) -> View:
+    """Raises `ConfigError` or `DatasetError` if its files are not those of a run."""
+    config = TrainConfig.read(run / "config.json")
+    path = run / "events.jsonl"
+    status = path.stat() if path.exists() else None
+    stamp = (status.st_mtime_ns, status.st_size) if status else (0, 0)
+    events = _events(path, stamp)
+    epochs = tuple({e.epoch: e for e in events if isinstance(e, Epoch)}.values())
+    state, device = state_of(run, events), device_of(run)
+    share = _share_of_epoch(run, len(epochs)) if state in (State.RUNNING, State.STOPPING) else 0.0
+    costs = [float(config.size_at(e)) ** 2 for e in range(config.epochs)]
+    done = sum(costs[: len(epochs)]) + (share * costs[len(epochs)] if len(epochs) < config.epochs else 0.0)
+    return View(
+        name=run.name,
+        state=state,
+        config=config,
+        device=device,
+        epochs=epochs,
+        progress=min(1.0, done / sum(costs)),
+        seconds_left=_seconds_left(epochs, costs, share, run, events),
+        place=queue_of(device, run.parent).index(run)
+        if state == State.QUEUED and run in queue_of(device, run.parent)
+        else 0,
+        message=_message(state, events),
+        log=log_tail(run),
+        stamp=stamp,
+    )
+
+
+def views(runs: Path = RUNS_FOLDER) -> tuple[list[View], dict[str, str]]:
+    """Every run that can be read, the newest first; and why another cannot, by its name."""
+    found, refused = [], {}
+    for run in runs_in(runs):
+        try:
+            found.append(view_of(run))
+        except RcdnetError as error:
+            refused[run.name] = str(error)
+    return found, refused
+
+
+def log_tail(run: Path) -> str:
+    """The last lines of the log."""
+    path = run / "log.txt"
+    return (
+        "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]) if path.exists() else ""
+    )
+
+
+def in_words(seconds: float) -> str:
+    """A duration for a person.
+
+    >>> in_words(42), in_words(100), in_words(4000), in_words(100000)
+    ('1 minute', '2 minutes', '1 h 7 min', '28 h')
+    """
+    minutes = max(1, round(seconds / 60))
+    if minutes < 60:
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{round(minutes / 60)} h"
+
+
+def differing(views: Sequence[View]) -> list[dict[str, str]]:
+    """The settings in which runs differ, a row each."""
+    settings = {view.name: json.loads(view.config.to_json()) for view in views}
+    names = list(next(iter(settings.values()), {}))
+    return [
+        {"setting": name} | {run: str(values[name]) for run, values in settings.items()}
+        for name in names
+        if len({str(values[name]) for values in settings.values()}) > 1
+    ]
+
+
+@lru_cache(maxsize=64)
+def _events(path: Path, stamp: tuple[int, int]) -> tuple[Event, ...]:
+    return tuple(read_events(path))
+
+
+def _share_of_epoch(run: Path, done: int) -> float:
+    """How far the epoch at work is; 0 where that is not known."""
+    try:
+        epoch, step, steps = json.loads((run / "step.json").read_text(encoding="utf-8"))
+        return min(1.0, step / steps) if epoch == done + 1 else 0.0
+    except (OSError, ValueError, TypeError, ZeroDivisionError):
+        return 0.0
+
+
+def _seconds_left(epochs, costs, share: float, run: Path, events) -> float | None:
+    """From the last epoch's pace; in the first one from the steps taken. Cost goes with the number of pixels."""
+    if len(epochs) >= len(costs):
+        return None
+    left = sum(costs[len(epochs) :]) - share * costs[len(epochs)]
+    if epochs:
+        return left * epochs[-1].seconds / costs[epochs[-1].epoch - 1]
+    started = next((e for e in reversed(events) if isinstance(e, Started)), None)
+    if started is None or share < 0.02:
+        return None
+    return left * (time.time() - started.time) / (share * costs[0])
+
+
+def _earlier(other: Path, run: Path) -> bool:
+    """Whether another queued run goes before this one; not, if this one waits no more."""
+    queued = run / "queued"
+    return other != run and queued.exists() and (other / "queued").stat().st_mtime < queued.stat().st_mtime
+
+
+def _message(state: State, events: Sequence[Event]) -> str:
+    last = events[-1] if events else None
+    if state == State.FAILED and isinstance(last, Failed):
+        return last.message
+    return ADVICE.get(state, "")
