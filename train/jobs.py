@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,10 @@ class State(StrEnum):
     @property
     def alive(self) -> bool:
         return self in (State.QUEUED, State.STARTING, State.RUNNING, State.STOPPING)
+
+    @property
+    def stoppable(self) -> bool:
+        return self.alive and self != State.STOPPING
 
     @property
     def resumable(self) -> bool:
@@ -96,6 +100,12 @@ def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLD
     write_whole(run / "job.json", json.dumps({"device": device}).encode())
     _enqueue(run)
     return run
+
+
+def submit_all(configs: Mapping[str, "TrainConfig"], device: str, runs: Path = RUNS_FOLDER) -> None:
+    """Queue several new runs in their order; raises as `submit`."""
+    for name, config in configs.items():
+        submit(name, config, device, runs)
 
 
 def resume(run: Path) -> None:
