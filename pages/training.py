@@ -31,6 +31,7 @@ def fill_in(values: dict) -> None:
 
 def act(action, *arguments, view: str = OLD, run: str = "") -> None:
     """Do what a button asks, then show `view`; what went wrong is said at the top of the page."""
+    state["training_acted"] = True
     try:
         action(*arguments)
         state["keep_training_view"], state["keep_run"] = view, run or state.get("keep_run")
@@ -111,6 +112,8 @@ def old_runs() -> None:
 
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
+        if state.pop("training_acted", False):  # a button in here reruns no more than this
+            st.rerun()
         view, others = watch.view_of(RUNS / name), [watch.view_of(RUNS / other) for other in beside]
         if view.state != views[name].state:
             st.rerun()
@@ -146,6 +149,7 @@ if barred:
     st.info(barred)
     if st.user and not st.user.get("is_logged_in"):
         st.button("Sign in", on_click=st.login)
+state.pop("training_acted", None)
 if wrong := state.pop("training_error", ""):
     st.error(wrong)
 jobs.wake(RUNS)

@@ -10,6 +10,7 @@ from train.audit import summaries
 from train.config import INITS, PRESETS, TrainConfig, kind_of
 from train.jobs import folder_of, runs_in
 from train.places import PHANTOMS, data_of, phantoms, places, samples_of
+from train.sources import Sample
 
 ASKED_ELSEWHERE = ("model", "data", "init")
 KEY = "keep_train_"  # begins the name under which the page keeps what was filled in
@@ -94,7 +95,7 @@ def draft(
     mistakes: dict[str, str] = {} if models else {"model": "No model is chosen. Choose one or more."}
     data: tuple[tuple[str, str], ...] = ()
     found: tuple[str, ...] = ()
-    images = 0
+    samples: list[Sample] = []
     try:
         below = {place.title: place for place in places(root)}
         parts = [(data_of([below[title] for title in chosen if title in below], root), root)]
@@ -102,7 +103,7 @@ def draft(
         for part, home in parts:
             data += part
             found += summaries(part, home) if part else ()
-            images += len(samples_of(part, home)) if part else 0
+            samples += samples_of(part, home) if part else []
         if not data:
             mistakes["data"] = "No data is chosen. Choose a data set, or phantoms for a dry run."
     except RcdnetError as error:
@@ -119,7 +120,9 @@ def draft(
             configs[run] = TrainConfig(model=model, data=data, **values)
         except ConfigError as error:
             mistakes |= error.mistakes
-    return Draft({} if mistakes else configs, mistakes, found, int(images * TRAINING_SHARE[values["split"]]))
+    if samples and values["split"] == "official" and not any(sample.fold for sample in samples):
+        mistakes["split"] = "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
+    return Draft({} if mistakes else configs, mistakes, found, int(len(samples) * TRAINING_SHARE[values["split"]]))
 
 
 def suggested_name(models: Sequence[str], runs: Path) -> str:

@@ -191,7 +191,14 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
                 rows = own_predictions(place, evaluation)
                 held = "its own validation images" if place == run else "external test"
                 results[name] = tuple(
-                    _result(name, evaluation.model, f"{TITLES.get(s.name, place.name)}, {held}", s, rows, evaluation)
+                    _result(
+                        name,
+                        evaluation.model,
+                        f"{TITLES.get(s.name, s.name if place == run else place.name)}, {held}",
+                        s,
+                        rows,
+                        evaluation,
+                    )
                     for s in evaluation.sets
                 )
             except RcdnetError as reason:
