@@ -1,18 +1,18 @@
 """Fine-tune from the browser: pick data and recipe, start, watch, stop or resume, compare, and use the result."""
 
 from itertools import cycle
+from typing import Any
 
 import streamlit as st
 
 from rcdnet.errors import RcdnetError
-from rcdnet.overlay import png_url, staged
 from rcdnet.registry import MODELS
 from train import form, jobs, outcome, watch
 from train.access import refusal
 from train.config import PRESETS
 from train.devices import devices
 from train.pace import estimate
-from train.places import PHANTOMS, data_root, places
+from train.places import data_root
 from train.results import bundled
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
@@ -39,37 +39,28 @@ def act(action, *arguments, view: str = OLD, run: str = "") -> None:
         state["training_error"] = str(error)
 
 
-def asked(f: form.Field):
-    """The widget of a setting, with its meaning and its limits."""
-    if f.choices:
-        return st.selectbox(options=f.choices, **f.given)
-    if f.kind is bool:
-        return st.toggle(**f.given)
-    step = {"step": 1} if f.kind is int else {"step": 0.0001, "format": "%g"}
-    return st.number_input(min_value=f.kind(f.low), max_value=f.kind(f.high), **step, **f.given)
-
-
 def new_run() -> None:
     starts, there = form.starts(RUNS), devices()
     if state.get(f"{form.KEY}init") not in starts:
         fill_in(form.preset_values("scratch"))
     left, middle, right = st.columns(3, gap="medium")
-    sets = [*(place.title for place in places(ROOT)), PHANTOMS]
-    chosen = left.multiselect("Data", sets, key=f"{form.KEY}data", help=form.DATA_HELP)
+    chosen = left.multiselect("Data", form.data_titles(ROOT), key=f"{form.KEY}data", help=form.DATA_HELP)
     slots = {"data": left.empty()}
     models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models")
     slots["model"] = left.empty()
     recipe = middle.segmented_control("Recipe", list(PRESETS), default="scratch", required=True, help=form.RECIPE_HELP)
     middle.button("Fill in this recipe", on_click=fill_in, args=(form.preset_values(str(recipe)),))
     start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP)
-    values, slots["init"] = {"init": starts[start]}, middle.empty()
+    values: dict[str, Any] = {"init": starts[start]}
+    slots["init"] = middle.empty()
     device = right.selectbox("Device", list(there), format_func=lambda key: there[key])
     name = right.text_input("Name", form.suggested_name(models, RUNS))
     slots["name"] = right.empty()
     with st.expander("All settings"):
         for column, f in zip(cycle(st.columns(5)), form.FIELDS, strict=False):
             with column:
-                values[f.name], slots[f.name] = asked(f), st.empty()
+                widget = st.selectbox if f.choices else st.toggle if f.kind is bool else st.number_input
+                values[f.name], slots[f.name] = widget(**f.given), st.empty()
     with st.spinner("Looking the data through"):
         draft = form.draft(models, values, chosen, name, RUNS, ROOT)
     for setting, sentence in draft.mistakes.items():
@@ -139,7 +130,7 @@ def old_runs() -> None:
         if exhibit.figure is not None:
             right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
     for column, image in zip(cycle(st.columns(outcome.WORST)), outcome.worst_images(RUNS / name), strict=False):
-        column.image(png_url(staged(image.pixels, 200, 150)), alt=image.id, caption=image.caption)
+        column.image(image.url, alt=image.id, caption=image.caption)
 
 
 allowed = st.secrets.get("training", {}).get("allowed", []) if st.secrets.load_if_toml_exists() else []

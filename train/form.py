@@ -36,8 +36,14 @@ class Field:
 
     @property
     def given(self) -> dict[str, Any]:
-        """Arguments of its widget, but for what only one kind of widget takes."""
-        return {"label": self.name.replace("_", " "), "key": f"{KEY}{self.name}", "help": self.meaning}
+        """Arguments of its widget: a choice, a switch or a number between limits."""
+        given: dict[str, Any] = {"label": self.name.replace("_", " "), "key": f"{KEY}{self.name}", "help": self.meaning}
+        if self.choices:
+            return given | {"options": self.choices}
+        if self.low is None or self.high is None:
+            return given
+        step = {"step": 1} if self.kind is int else {"step": 0.0001, "format": "%g"}
+        return given | {"min_value": self.kind(self.low), "max_value": self.kind(self.high)} | step
 
 
 FIELDS = tuple(
@@ -123,6 +129,11 @@ def draft(
     if samples and values["split"] == "official" and not any(sample.fold for sample in samples):
         mistakes["split"] = "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
     return Draft({} if mistakes else configs, mistakes, found, int(len(samples) * TRAINING_SHARE[values["split"]]))
+
+
+def data_titles(root: Path) -> list[str]:
+    """What can be chosen as data."""
+    return [*(place.title for place in places(root)), PHANTOMS]
 
 
 def suggested_name(models: Sequence[str], runs: Path) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import plotly.graph_objects as go
 
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.images import read_scan
+from rcdnet.overlay import png_url, staged
 from rcdnet.registry import CLASSES
 from train import charts, jobs
 from train.config import TrainConfig
@@ -23,16 +23,17 @@ from train.tables import Table, figures_table, roles
 from train.watch import View
 
 WORST = 8
+SIDES = (200, 150)  # pixels, width and height of a thumbnail
 Rates = tuple[Sequence[float], Sequence[float]]  # false and true positive
 
 
 @dataclass(frozen=True)
 class WorstImage:
-    """A validation image with what it shows and what the model said. pixels: uint8 (H, W)."""
+    """A validation image, as a data URL, with what it shows and what the model said."""
 
     id: str
     caption: str
-    pixels: np.ndarray
+    url: str
 
 
 def runs_table(views: Sequence[View]) -> Table:
@@ -121,7 +122,11 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
             pixels = read_scan(paths[row.id].read_bytes()).pixels
         except (KeyError, OSError, ImageError):
             continue
-        found.append(WorstImage(row.id, f"{row.id}: {CLASSES[row.label]}, said {row.probability:.2f}", pixels))
+        found.append(
+            WorstImage(
+                row.id, f"{row.id}: {CLASSES[row.label]}, said {row.probability:.2f}", png_url(staged(pixels, *SIDES))
+            )
+        )
     return found
 
 
