@@ -20,6 +20,7 @@ st.set_page_config(page_title="RcdNet Dashboard", page_icon=str(ASSETS / "icon.p
 pages = {
     "analyse": st.Page("pages/analyse.py", title="Analyse", icon=":material/radiology:", default=True),
     "results": st.Page("pages/results.py", title="Results", icon=":material/query_stats:"),
+    "training": st.Page("pages/training.py", title="Train", icon=":material/model_training:"),
     "about": st.Page("pages/about.py", title="About", icon=":material/info:"),
 }
 page = st.navigation(list(pages.values()), position="top")

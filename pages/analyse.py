@@ -1,5 +1,6 @@
 """Upload scans, read RcdNet's call with its heatmap beside the five baselines."""
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import ImageError, NotTrained, RcdnetError
 from rcdnet.images import read_scan
-from rcdnet.inference import classify, load_trained
+from rcdnet.inference import classify, load_own, load_trained
 from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, outlined, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
 from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
+from train.share import shared
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "analyse"
@@ -24,7 +26,9 @@ CALLED, OFF = "class called", "off"
 LARGE, SMALL, THUMBNAIL = (800, 600), (400, 300), (128, 96)  # pixels, width and height of the stages
 
 state = st.session_state
-state.setdefault("scans", {})  # (sha256, name) -> scan, its display size, predictions, thumbnail
+state.setdefault(
+    "scans", {}
+)  # (sha256, name) -> scan, its display size, predictions by the hash of their weights, thumbnail
 state.setdefault("refused", [])  # (name, sentence)
 state.setdefault("upload_round", 0)
 for key, value in {"keep_shown": CALLED, "keep_opacity": 50, "keep_outline": True}.items():
@@ -32,10 +36,17 @@ for key, value in {"keep_shown": CALLED, "keep_opacity": 50, "keep_outline": Tru
 
 with st.spinner("Loading the models"):
     classifiers, silent = load_trained()  # silent: why a model gives no answer, by name
-cards = {c.spec.name: c.card for c in classifiers}
 if "rcdnet" in silent:
     st.error(str(silent["rcdnet"]))
     st.stop()
+own = shared()
+with st.sidebar:
+    for name in st.multiselect("Your own models", list(own), key="keep_own_models") if own else []:
+        try:
+            classifiers.append(load_own(name, own[name]))
+        except RcdnetError as error:
+            st.warning(str(error))
+cards = {c.name: c.card for c in classifiers}
 
 
 def take_in(files: list[tuple[str, bytes]]) -> None:
@@ -55,7 +66,7 @@ def take_in(files: list[tuple[str, bytes]]) -> None:
                 state.scans[key] = same or (
                     scan,
                     fit_within(scan.pixels, LARGE[0]),
-                    classify(scan.pixels, classifiers),
+                    calls_of(scan.pixels, classifiers),
                     png_url(staged(scan.pixels, *THUMBNAIL)),
                 )
             first = first or key
@@ -63,6 +74,11 @@ def take_in(files: list[tuple[str, bytes]]) -> None:
             state.refused.append((name, str(error)))
     state["chosen"] = first or state.get("chosen")
     progress.empty()
+
+
+def calls_of(pixels, asked: list) -> dict:
+    """Predictions by the hash of the weights that made them."""
+    return {c.card.sha256: p for c, p in zip(asked, classify(pixels, asked), strict=True)}
 
 
 def forget_uploads(files) -> None:
@@ -91,11 +107,15 @@ with st.sidebar:
         forget_uploads(uploads)
         state.upload_round += 1  # an empty uploader: the list below is the one list of scans
         st.rerun()
-    for position, (key, (_, _, predictions, thumbnail)) in enumerate(state.scans.items(), start=1):
+    for scan, _, said, _ in state.scans.values():  # a model of one's own may have come later than the scan
+        if missing := [c for c in classifiers if c.card.sha256 not in said]:
+            said.update(calls_of(scan.pixels, missing))
+    for position, (key, (_, _, said, thumbnail)) in enumerate(state.scans.items(), start=1):
+        call = said[cards["rcdnet"].sha256]
         left, right = st.columns([2, 3], vertical_alignment="center")
         left.image(thumbnail)
         if right.button(
-            f"{CALL_SIGNS[predictions[0].call]} {predictions[0].call} {predictions[0].p_malignant:.2f}",
+            f"{CALL_SIGNS[call.call]} {call.call} {call.p_malignant:.2f}",
             key=f"show_{position}",
             width="stretch",
             type="primary" if key == state.get("chosen") else "secondary",
@@ -105,7 +125,11 @@ with st.sidebar:
             st.rerun()
         right.text(key[1])
     if state.scans:
-        rows = [call_row(name, scan, p) for (_, name), (scan, _, ps, _) in state.scans.items() for p in ps]
+        rows = [
+            call_row(name, scan, said[card.sha256])
+            for (_, name), (scan, _, said, _) in state.scans.items()
+            for card in cards.values()
+        ]
         st.download_button("All calls as CSV", calls_csv(rows), "rcdnet-calls.csv", "text/csv", width="stretch")
     if state.scans or state.refused:
         st.button("Clear all scans", on_click=clear, width="stretch")
@@ -119,15 +143,16 @@ if not state.scans:
     st.title("Breast ultrasound, read by RcdNet and its baselines")
     st.markdown(
         "Drop one or more scans into the panel on the left. For each one you see **RcdNet's call**, benign or malignant, "
-        f"with its probability, its threshold and a heatmap of what it looked at, beside {len(classifiers) - 1} of 5 baseline "
-        "models that are trained."
+        "with its probability, its threshold and a heatmap of what it looked at, beside "
+        f"{sum(name in MODELS for name in cards) - 1} of 5 baseline models that are trained."
     )
     st.markdown("No scan at hand? **Try three synthetic phantoms** on the left. They are drawn, no patient is in them.")
     st.stop()
 
 chosen = state.chosen if state.get("chosen") in state.scans else next(iter(state.scans))
-scan, view, predictions, _ = state.scans[chosen]
-rcdnet, baselines = predictions[0], {p.model: p for p in predictions[1:]}
+scan, view, said, _ = state.scans[chosen]
+predictions = [said[card.sha256] for card in cards.values()]
+rcdnet = predictions[0]
 
 controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
@@ -200,22 +225,23 @@ with verdict:
         st.warning(warning)
     st.markdown(agreement(predictions))
     st.caption(trust_sentence(cards["rcdnet"]))
-for column, model in zip(st.columns(len(MODELS) - 1), list(MODELS.values())[1:], strict=True):
-    with column, st.container(border=True, key=f"card_{model.name}"):
-        if model.name in silent:
+others = [*list(MODELS)[1:], *(name for name in cards if name not in MODELS)]  # the five baselines, then one's own
+for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False):
+    with column, st.container(border=True, key=f"card_{name}"):
+        if name in silent:
             st.html(
-                f'<div class="card"><div class="title">{model.title}</div>'
-                f'<div class="word">{silent_word(model.name)}</div></div>'
+                f'<div class="card"><div class="title">{MODELS[name].title}</div>'
+                f'<div class="word">{silent_word(name)}</div></div>'
             )
             st.caption("It gives no answer rather than a guess.")
-            st.popover("Why, and what to do").code(str(silent[model.name]), language=None, wrap_lines=True)
+            st.popover("Why, and what to do").code(str(silent[name]), language=None, wrap_lines=True)
             continue
-        p = baselines[model.name]
+        p = said[cards[name].sha256]
         st.image(picture(p, *SMALL), width="stretch", alt=f"{p.title}. {map_note(p)}")
         st.html(
             f'<div class="card {p.call}"><div class="title">{p.title}</div>'
             f'<div class="word">{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}</div>'
-            f'<div class="plain">threshold {p.threshold:.2f}, validation AUC {cards[p.model].validation[0].auc:.2f}'
+            f'<div class="plain">threshold {p.threshold:.2f}, validation AUC {cards[name].validation[0].auc:.2f}'
             f"<br>{map_note(p)}</div></div>"
         )
 st.plotly_chart(

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from rcdnet.card import ModelCard
-from rcdnet.checkpoint import load_checkpoint
+from rcdnet.checkpoint import load_checkpoint, read_card
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
 from rcdnet.heatmaps import probabilities_and_maps
 from rcdnet.outline import LesionDecoder, contours, lesion_probability
@@ -21,12 +22,22 @@ MALIGNANT = CLASSES.index("malignant")
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained model, ready and never written to, so that all sessions may share it."""
+    """A trained model, ready and never written to, so that all sessions may share it. own: the name of a user's weights."""
 
     spec: ModelSpec
     card: ModelCard
     network: nn.Module = field(repr=False)
     decoder: LesionDecoder | None = field(default=None, repr=False)
+    own: str = ""
+
+    @property
+    def name(self) -> str:
+        """The model's name, or that of the user's weights."""
+        return self.own or self.spec.name
+
+    @property
+    def title(self) -> str:
+        return f"{self.own} (your {self.spec.title})" if self.own else self.spec.title
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,24 @@ def load_classifier(name: str) -> Classifier:
     return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last), decoder)
 
 
+def load_own(name: str, folder: Path) -> Classifier:
+    """A user's weights under their own name; `folder` holds one weight file with its card. Read again when it changes.
+
+    Raises:
+        NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`.
+    """
+    model = next((path.stem for path in folder.glob("*.json") if path.stem in MODELS), None)
+    if model is None:
+        raise CheckpointError(f"{name} holds no weights for the app. Offer them again on the Training page.")
+    return _load_own(name, folder, model, read_card(model, folder).sha256)
+
+
+@lru_cache(maxsize=2)
+def _load_own(name: str, folder: Path, model: str, sha256: str) -> Classifier:
+    network, card, decoder = load_checkpoint(model, folder)
+    return Classifier(spec_of(model), card, network.to(memory_format=torch.channels_last), decoder, own=name)
+
+
 def load_trained() -> tuple[list[Classifier], dict[str, RcdnetError]]:
     """Every bundled model that can answer, in the registry's order, and the reason of each that cannot, by name."""
     classifiers: list[Classifier] = []
@@ -118,6 +147,15 @@ def classify(pixels: np.ndarray, classifiers: Sequence[Classifier]) -> list[Pred
                 lesion = lesion_probability(classifier.decoder, levels)[0].numpy()
         probabilities, maps = probabilities_and_maps(classifier.network, features, temperature=card.temperature)
         predictions.append(
-            Prediction(spec.name, spec.title, card.threshold, card.threshold_rule, probabilities, maps, frame, lesion)
+            Prediction(
+                classifier.name,
+                classifier.title,
+                card.threshold,
+                card.threshold_rule,
+                probabilities,
+                maps,
+                frame,
+                lesion,
+            )
         )
     return predictions

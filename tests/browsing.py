@@ -33,12 +33,12 @@ def chromium() -> Iterator:
         browser.close()
 
 
-def start_server(tree: Path) -> tuple[subprocess.Popen, str]:
+def start_server(tree: Path, *options: str) -> tuple[subprocess.Popen, str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options],
         cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     for _ in range(300):

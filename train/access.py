@@ -22,6 +22,8 @@ def refusal(signed_in: Mapping[str, Any] | None, allowed: Collection[str], addre
         )
     if not signed_in.get("is_logged_in"):
         return "Sign in to train models."
+    if signed_in.get("email_verified") is False:
+        return "The e-mail address of this account is not verified, so it may not train."
     if str(signed_in.get("email") or "").lower() not in {address.lower() for address in allowed}:
         return f"{signed_in.get('email') or 'This account'} is not on the list of those who may train. Ask who runs this server."
     return ""

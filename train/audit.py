@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from train.decode import iterate_pixels
 from train.duplicates import fingerprint, near_duplicate_groups
 from train.marks import find_marks
+from train.places import samples_of
 from train.sources import Sample
 
 
@@ -38,6 +41,28 @@ def audit(samples: Sequence[Sample]) -> list[Finding]:
     return [
         _audit_source(name, [s for s in samples if s.source == name]) for name in Counter(s.source for s in samples)
     ]
+
+
+def summary(f: Finding) -> str:
+    """A finding in sentences, for whoever is about to train on it."""
+    parts = [
+        f"{f.source}: {f.benign} benign and {f.malignant} malignant images"
+        + (f" of {f.patients} patients" if f.patients else ", patients unknown")
+        + f", {f.masks} with lesion masks.",
+        f"{sum(map(len, f.copies))} images are near-copies, in {len(f.copies)} groups that a split keeps together.",
+    ]
+    if f.conflicts:
+        parts.append(f"{len(f.conflicts)} of the groups stand under two labels and are left out.")
+    parts.append(f"Burned-in text on {len(f.text)}, calipers on {len(f.calipers)}.")
+    if f.unreadable:
+        parts.append(f"{len(f.unreadable)} cannot be read: {f.unreadable[0]}")
+    return " ".join(parts)
+
+
+@lru_cache(maxsize=8)
+def summaries(data: tuple[tuple[str, str], ...], root: Path) -> tuple[str, ...]:
+    """A paragraph for each source of a run's data, looked through once; raises as `train.places.samples_of`."""
+    return tuple(map(summary, audit(samples_of(data, root))))
 
 
 def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:

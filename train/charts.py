@@ -126,28 +126,46 @@ def delong_chart(names: Sequence[str], compared: Mapping[tuple[str, str], Compar
     return _named(figure, "", "")
 
 
-def learning_chart(runs: Mapping[str, Sequence[Epoch]]) -> go.Figure:
-    """Loss, accuracy and, where anything validated, AUC of each run over its epochs; validation as signs, training as lines."""
-    figure = make_subplots(1, 3, subplot_titles=("loss", "accuracy", "AUC on validation"))
+def learning_chart(runs: Mapping[str, Sequence[Epoch]], *, columns: int = 4) -> go.Figure:
+    """Loss, accuracy, AUC and learning rate of each run over its epochs; validation as signs, training as dotted lines."""
+    panels = {
+        "loss": ("loss", "validation_loss"),
+        "accuracy": ("accuracy", "validation_accuracy"),
+        "AUC on validation": (None, "validation_auc"),
+        "learning rate": ("learning_rate", None),
+    }
+    rows = len(panels) // columns
+    figure = make_subplots(rows, columns, subplot_titles=list(panels), vertical_spacing=0.16)
     for name, style in _styles(runs).items():
-        epochs = runs[name]
-        validated = [e for e in epochs if e.validation_auc is not None]
-        for column, value in ((1, "loss"), (2, "accuracy")):
-            figure.add_scatter(
-                x=[e.epoch for e in epochs], y=[getattr(e, value) for e in epochs], mode="lines", name=f"{name}, training",
-                legendgroup=name, showlegend=column == 1, line=style["line"] | {"width": 1.5, "dash": "dot"}, row=1, col=column,
-            )  # fmt: skip
-            figure.add_scatter(
-                x=[e.epoch for e in validated], y=[getattr(e, f"validation_{value}") for e in validated],
-                mode="lines+markers", name=f"{name}, validation", legendgroup=name, showlegend=column == 1 and bool(validated),
-                line=style["line"] | {"dash": "solid"}, marker=style["marker"] | {"size": 7}, row=1, col=column,
-            )  # fmt: skip
+        validated = [e for e in runs[name] if e.validation_auc is not None]
+        for place, (training, validation) in enumerate(panels.values()):
+            where = {"row": place // columns + 1, "col": place % columns + 1}
+            for epochs, value, what, look in (
+                (runs[name], training, "training", {"mode": "lines", "line": style["line"] | {"width": 1.5, "dash": "dot"}}),
+                (validated, validation, "validation", {
+                    "mode": "lines+markers", "line": style["line"] | {"dash": "solid"}, "marker": style["marker"] | {"size": 7},
+                }),
+            ):  # fmt: skip
+                if value and epochs:
+                    figure.add_scatter(
+                        x=[e.epoch for e in epochs], y=[getattr(e, value) for e in epochs], name=f"{name}, {what}",
+                        legendgroup=name, showlegend=place == 0, **look, **where,
+                    )  # fmt: skip
+    figure = _named(figure, "", "").update_layout(height=300 * rows + 130, margin_t=70)
+    return figure.update_xaxes(title="epoch", row=rows).update_layout(legend_y=-0.3 / rows)
+
+
+def roc_by_epoch_chart(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> go.Figure:
+    """ROC curves by name, each as its false and true positive rates."""
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=DIAGONAL, name="chance", hoverinfo="skip")
+    for name, style in _styles(curves).items():
+        x, y = curves[name]
         figure.add_scatter(
-            x=[e.epoch for e in validated], y=[e.validation_auc for e in validated], mode="lines+markers", legendgroup=name,
-            showlegend=False, name=name, line=style["line"] | {"dash": "solid"}, marker=style["marker"] | {"size": 7},
-            row=1, col=3,
+            x=x, y=y, mode="lines", name=name, line=style["line"],
+            hovertemplate=name + ": finds %{y:.3f}, false alarms %{x:.3f}<extra></extra>",
         )  # fmt: skip
-    return _named(figure, "epoch", "").update_layout(height=460, margin_t=70)
+    return _square(figure, "share of benign lesions called malignant", "share of cancers found")
 
 
 def confusion_chart(c: Confusion) -> go.Figure:

@@ -253,7 +253,7 @@ def read_evaluation(path: Path) -> Evaluation:
                 "sets": tuple(map(_set_of, data["sets"])),
             }
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DatasetError(
             f"{path} holds no evaluation ({error}). Make one with: python -m train evaluate RUN"
         ) from error

@@ -3,7 +3,7 @@
 Beside the files of `train.run`, the folder of a job holds
 job.json    the device, and where its data may lie
 queued      while it waits for its device; the oldest is next
-starting    from then until its process is seen to work, or to be gone
+starting    from then until its process holds the lock, or is gone
 """
 
 import json
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ HOME = Path(__file__).resolve().parent.parent
 RUNS_FOLDER = HOME / "runs"
 BUNDLED = "bundled-"  # begins the name of the folder below runs/ with the external tests of a bundled model
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+_workers: list[subprocess.Popen] = []  # started here; each lives on without this process
 STARTING_S = 120  # seconds after which a process that was launched and never seen is lost
 
 
@@ -51,6 +52,10 @@ class State(StrEnum):
         return self in (State.QUEUED, State.STARTING, State.RUNNING, State.STOPPING)
 
     @property
+    def stoppable(self) -> bool:
+        return self.alive and self != State.STOPPING
+
+    @property
     def resumable(self) -> bool:
         return self in (State.STOPPED, State.FAILED, State.LOST)
 
@@ -64,10 +69,10 @@ def state_of(run: Path, events: Sequence[Event] | None = None) -> State:
         return State.RUNNING if isinstance(last, Started | Epoch) else State.STARTING
     if (run / "queued").exists():
         return State.QUEUED
-    launched = _time_of(run / "starting")
-    if isinstance(last, Finished | Stopped | Failed) and last.time >= launched:
-        return {Finished: State.FINISHED, Stopped: State.STOPPED, Failed: State.FAILED}[type(last)]
-    return State.STARTING if time.time() - launched < STARTING_S else State.LOST
+    if launched := _time_of(run / "starting"):
+        return State.STARTING if time.time() - launched < STARTING_S else State.LOST
+    ends = {Finished: State.FINISHED, Stopped: State.STOPPED, Failed: State.FAILED}
+    return ends.get(type(last), State.LOST)
 
 
 def held(lock: Path) -> bool:
@@ -96,6 +101,12 @@ def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLD
     write_whole(run / "job.json", json.dumps({"device": device}).encode())
     _enqueue(run)
     return run
+
+
+def submit_all(configs: Mapping[str, "TrainConfig"], device: str, runs: Path = RUNS_FOLDER) -> None:
+    """Queue several new runs in their order; raises as `submit`."""
+    for name, config in configs.items():
+        submit(name, config, device, runs)
 
 
 def resume(run: Path) -> None:
@@ -186,11 +197,13 @@ def _enqueue(run: Path) -> None:
 def _employ(device: str, runs: Path) -> None:
     """Start a worker; it leaves at once if the device has one."""
     with (runs / ".worker.log").open("ab") as log:
-        subprocess.Popen(  # noqa: S603, no shell, and nothing in it but our own folder and a device
+        _workers[:] = [worker for worker in _workers if worker.poll() is None]  # which reaps those that left
+        worker = subprocess.Popen(  # noqa: S603, no shell, and nothing in it but our own folder and a device
             [sys.executable, "-m", "train.worker", str(runs.resolve()), device],
             cwd=HOME, env=environment_for(device), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
+        _workers.append(worker)
 
 
 def _time_of(path: Path) -> float:

@@ -21,6 +21,7 @@ from train.sources import TITLES
 from train.state import read_best
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
+OWN_RECORDS = ("*/evaluation.json", "*/predictions.csv", "*/best.json", "*/external/*/*.*")
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ class Bundle:
 
 def bundled(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULTS_FOLDER) -> Bundle:
     """The shipped models' results; read again only when a file has changed."""
-    return _bundled(weights_folder, results_folder, _stamp([weights_folder, results_folder]))
+    return _bundled(
+        weights_folder,
+        results_folder,
+        _stamp(path for folder in (weights_folder, results_folder) for kind in RECORDS for path in folder.rglob(kind)),
+    )
 
 
 def own_results(runs_folder: Path = RUNS_FOLDER) -> tuple[dict[str, tuple[Result, ...]], dict[str, str]]:
     """The user's own: evaluated runs, and external tests of runs and of bundled models, by name; and why another is not shown."""
-    return _own_results(runs_folder, _stamp([runs_folder], deep=False))
+    return _own_results(runs_folder, _stamp(path for kind in OWN_RECORDS for path in runs_folder.glob(kind)))
 
 
 def chosen_results(names: Sequence[str], runs_folder: Path = RUNS_FOLDER) -> list[Result]:
@@ -104,12 +109,8 @@ def _ids(result: Result) -> frozenset[str]:
     return frozenset(row.id for row in result.rows)
 
 
-def _stamp(folders: Sequence[Path], *, deep: bool = True) -> tuple:
-    """Changes when a record below the folders does."""
-    kinds = RECORDS if deep else [f"{start}/{kind}" for start in ("*", "*/external/*") for kind in RECORDS]
-    files = [
-        path for folder in folders for kind in kinds for path in (folder.rglob(kind) if deep else folder.glob(kind))
-    ]
+def _stamp(files: Iterable[Path]) -> tuple:
+    """Changes when one of the files does."""
     return tuple(sorted((str(path), status.st_mtime_ns, status.st_size) for path in files for status in [path.stat()]))
 
 
@@ -190,7 +191,14 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
                 rows = own_predictions(place, evaluation)
                 held = "its own validation images" if place == run else "external test"
                 results[name] = tuple(
-                    _result(name, evaluation.model, f"{TITLES.get(s.name, place.name)}, {held}", s, rows, evaluation)
+                    _result(
+                        name,
+                        evaluation.model,
+                        f"{TITLES.get(s.name, s.name if place == run else place.name)}, {held}",
+                        s,
+                        rows,
+                        evaluation,
+                    )
                     for s in evaluation.sets
                 )
             except RcdnetError as reason:

@@ -82,6 +82,7 @@ def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[s
         raise ConfigError(
             f"Another process trains in {out}. Wait for it, or stop it by making the file {out / 'stop'}."
         ) from None
+    (out / "starting").unlink(missing_ok=True)  # made by `train.worker`; from here on the lock says it
     try:
         if new:
             (out / "split.json").unlink(missing_ok=True)  # of a start that was cut short; this one may ask for another

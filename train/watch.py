@@ -67,6 +67,15 @@ class View:
                 return what + left
         return f"{self.state.value.capitalize()}, {done} of {total} epochs"
 
+    @property
+    def pace(self) -> str:
+        """How fast the last epoch went, and what it took."""
+        if not self.epochs:
+            return ""
+        last = self.epochs[-1]
+        memory = "" if last.gpu_memory_mib is None else f" and {last.gpu_memory_mib:.0f} MiB of GPU memory"
+        return f"{last.images_per_second:.1f} images/s at {last.size} px{memory}, on {self.device}."
+
 
 def view_of(run: Path) -> View:
     """Raises `ConfigError` or `DatasetError` if its files are not those of a run."""

@@ -1,0 +1,193 @@
+"""The Train page in a real Chromium, with real training processes: start, watch, leave, stop, kill, resume, compare, use."""
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browsing import chromium, expect, idle, opened, start_server, stop_server
+from conftest import ROOT
+from test_train_jobs import process_of, wait_for, worker_of
+
+from train import watch
+from train.jobs import State
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Iterator[Path]:
+    """The app with its shipped weights and a folder of runs of its own."""
+    tree = tmp_path_factory.mktemp("training") / "tree"
+    for name in ("pages", "rcdnet", "train", ".streamlit", "assets"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "app.py", tree)
+    yield tree
+    for pid in [*worker_of(tree / "runs"), *(pid for run in (tree / "runs").glob("*") for pid in process_of(run))]:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def servers(tree) -> Iterator[list]:
+    """The running server, which a test may replace."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # for whatever else this machine does
+    running = [start_server(tree)]
+    yield running
+    stop_server(running[0][0], tree)
+    del os.environ["OMP_NUM_THREADS"]
+
+
+def choose(page, box: str, option: str) -> None:
+    page.get_by_role("combobox", name=box).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    page.keyboard.press("Escape")
+    idle(page)
+
+
+def fill(page, setting: str, value: float) -> None:
+    field = page.get_by_role("spinbutton", name=setting, exact=True)
+    field.fill(str(value))
+    field.press("Enter")
+    idle(page)
+
+
+def view(page, name: str) -> None:
+    page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name, exact=True)).first.click()
+    idle(page)
+
+
+def traces(page) -> dict[str, int]:
+    """The curves of the first plot on the page, and how many epochs each has."""
+    plot = page.locator("[class*='st-key-live-0'] .js-plotly-plot")
+    if not plot.count():
+        return {}
+    # An old plot may be on its way out while a new one stands behind it.
+    return plot.last.evaluate("plot => Object.fromEntries(plot.data.map(t => [t.name, t.x.length]).reverse())")
+
+
+def points(page) -> int:
+    """How many epochs the loss curve on the page shows."""
+    return max(traces(page).values(), default=0)
+
+
+def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
+    server = servers[0][1]
+    runs = tree / "runs"
+    with opened(browser, server, "/training") as page:
+        expect(page.get_by_text("No model is chosen. Choose one or more.")).to_be_visible()
+        expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+        choose(page, "Data", "phantoms")
+        expect(page.get_by_text(re.compile("phantoms: 40 benign and 40 malignant images"))).to_be_visible()
+        choose(page, "Models, one after the other", "mobilenetv2")
+        page.get_by_text("All settings").click()
+        expect(page.get_by_text("None of these data sets has official folds.")).to_be_visible()
+        choose(page, "split", "7:3")
+        fill(page, "batch size", 7)
+        expect(page.get_by_text("batch_size is 7; expected an even number.")).to_be_visible()
+        for setting, value in {"batch size": 16, "epochs": 40, "full size epochs": 1, "warmup epochs": 1}.items():
+            fill(page, setting, value)
+        page.get_by_role("button", name="Start", exact=True).click()
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible(timeout=90_000)
+        run = runs / "mobilenetv2-1"
+        wait_for(lambda: points(page) >= 1)
+
+        # Another page, a reload and a second tab find the same run; the device is taken.
+        before = points(page)
+        page.get_by_role("link", name="About").click()
+        expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
+        page.get_by_role("link", name="Train").click()
+        wait_for(lambda: points(page) > before)
+        page.reload()
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible()
+        with opened(browser, server, "/training") as second:
+            expect(second.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible()
+            second.get_by_role("button", name="Clone settings").click()
+            idle(second)
+            choose(second, "Data", "phantoms")
+            second.get_by_role("textbox", name="Name").fill("mobilenetv2-1")
+            second.get_by_role("textbox", name="Name").press("Enter")
+            expect(second.get_by_text("There is a run named mobilenetv2-1 already.")).to_be_visible()
+            expect(second.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+            second.get_by_role("textbox", name="Name").fill("short")
+            second.get_by_role("textbox", name="Name").press("Enter")
+            second.get_by_text("All settings").click()
+            fill(second, "epochs", 3)
+            second.get_by_role("button", name="Start", exact=True).click()
+            expect(second.get_by_text("Queued for cpu, next in line")).to_be_visible()
+        assert len(process_of(run)) == 1
+        assert process_of(runs / "short") == []
+
+        # The server dies and comes back: the run went on.
+        servers[0][0].kill()
+        servers[0][0].communicate()
+        (pid,) = process_of(run)
+        servers[0] = start_server(tree)
+    with opened(browser, servers[0][1], "/training") as page:
+        choose(page, "Run", "mobilenetv2-1")
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible()
+        assert process_of(run) == [pid]
+
+        # Killed: lost within ten seconds, and resumed. It waits behind the other, which had its turn.
+        os.kill(pid, signal.SIGKILL)
+        expect(page.get_by_text(re.compile(r"Lost, \d+ of 40 epochs"))).to_be_visible(timeout=10_000)
+        done = len(watch.view_of(run).epochs)
+        page.get_by_role("button", name="Resume").click()
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible(timeout=180_000)
+        wait_for(lambda: points(page) > done)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.get_by_text(re.compile(r"Stopped, \d+ of 40 epochs"))).to_be_visible(timeout=60_000)
+
+        # The short one is finished: compared, and used.
+        wait_for(lambda: watch.view_of(runs / "short").state is State.FINISHED)
+        page.reload()
+        choose(page, "Run", "short")
+        expect(page.get_by_text("Finished, 3 of 3 epochs")).to_be_visible()
+        choose(page, "Beside it", "mobilenetv2-1")
+        expect(page.get_by_role("heading", name=re.compile("^short. phantoms"))).to_be_visible()
+        wait_for(lambda: {"short, training", "mobilenetv2-1, training"} <= set(traces(page)), 30)
+        expect(page.locator("img[alt^='phantoms/']")).to_have_count(8)
+        page.get_by_role("button", name="Use on the Analyse page").click()
+        idle(page)
+        wait_for(lambda: (runs / "short" / "app" / "mobilenetv2.json").exists())
+        page.get_by_role("link", name="Analyse").click()
+        choose(page, "Your own models", "short")
+        refused = page.get_by_text("gives no answer: its validation AUC")  # three epochs may not be enough to answer
+        page.get_by_role("button", name="Try three synthetic phantoms").click()
+        expect(page.locator(".call .word")).to_be_visible(timeout=60_000)
+        own = page.locator(".st-key-card_short").get_by_text("short (your MobileNetV2)")
+        expect(refused.or_(own).first).to_be_visible()
+
+
+def test_delete_asks_first(browser, servers, tree):
+    gone = tree / "runs" / "gone"
+    gone.mkdir(parents=True)
+    shutil.copy(tree / "runs" / "short" / "config.json", gone)
+    with opened(browser, servers[0][1], "/training") as page:
+        choose(page, "Run", "gone")
+        page.get_by_role("button", name=re.compile("^Delete")).click()
+        expect(page.get_by_text("This cannot be undone.")).to_be_visible()
+        assert gone.exists()
+        page.get_by_role("button", name="Delete for good").click()
+        wait_for(lambda: not gone.exists(), 20)
+        expect(page.get_by_role("combobox", name="Run")).not_to_have_value("gone")
+
+
+def test_nobody_trains_on_a_server_that_others_can_reach(browser, tree):
+    """Its buttons are not there at all, so nothing that a browser sends can press them."""
+    process, place = start_server(tree, "--server.address", "0.0.0.0")
+    with opened(browser, place, "/training") as page:
+        expect(page.get_by_text("asks nobody to sign in, so nobody may train here")).to_be_visible()
+        expect(page.get_by_role("combobox", name="Run")).to_be_visible()
+        for name in ("Start", "Stop", "Resume", "Delete", "Use on the Analyse page"):
+            expect(page.get_by_role("button", name=name)).to_have_count(0)
+        view(page, "New run")
+        expect(page.get_by_role("combobox", name="Device")).to_be_visible()
+        expect(page.get_by_role("button", name="Start", exact=True)).to_have_count(0)
+    stop_server(process, tree)
