@@ -22,7 +22,7 @@ DATA = ROOT.parent / "shared" / "data"
 # Settings of a run that takes seconds and passes through every part of the engine.
 TINY = [
     "--model", "mobilenetv2", "--init", "random", "--epochs", "3", "--batch-size", "8", "--start-size", "64",
-    "--full-size-epochs", "1", "--mask-weight", "1", "--ema", "0.9", "--noise", "0.02", "--gamma", "1.2", "--gain", "0.1",
+    "--end-size", "96", "--mask-weight", "1", "--ema", "0.9", "--noise", "0.02", "--gamma", "1.2", "--gain", "0.1",
     "--softened", "0.5", "--birads-weight", "0.5", "--evidence-weight", "0.5", "--erase", "0.3",
     "--drop-path", "0.1",
 ]  # fmt: skip

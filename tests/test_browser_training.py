@@ -91,7 +91,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         choose(page, "split", "7:3")
         fill(page, "batch size", 7)
         expect(page.get_by_text("batch_size is 7; expected an even number.")).to_be_visible()
-        for setting, value in {"batch size": 16, "epochs": 40, "full size epochs": 1, "warmup epochs": 1}.items():
+        for setting, value in {"batch size": 16, "epochs": 40, "end size": 128, "warmup epochs": 1}.items():
             fill(page, setting, value)
         page.get_by_role("button", name="Start", exact=True).click()
         expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible(timeout=90_000)

@@ -40,7 +40,7 @@ def test_the_files_of_a_run(run):
     started, *epochs, finished = read_events(run / "events.jsonl")
     assert isinstance(started, Started)
     assert isinstance(finished, Finished)
-    assert [(e.epoch, e.size) for e in epochs] == [(1, 64), (2, 96), (3, 224)]
+    assert [(e.epoch, e.size) for e in epochs] == [(1, 64), (2, 64), (3, 96)]
     split = Split.read(run / "split.json")
     assert (started.training, started.validation) == (len(split.train), len(split.validation))
     for epoch in epochs:
@@ -223,7 +223,7 @@ def test_too_little_memory_fails_with_advice(data, tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "large"
-    arguments = ["fit", *TINY, *data, "--start-size", "224", "--batch-size", "32", "--out", str(out)]
+    arguments = ["fit", *TINY, *data, "--start-size", "224", "--end-size", "224", "--batch-size", "32", "--out", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200

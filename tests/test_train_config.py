@@ -97,13 +97,13 @@ def test_the_command_line_builds_the_same_settings():
     assert _config(options) == preset("scratch", data=(("busi", "a"), ("folder", "b")), epochs=20, compile=True)
 
 
-def test_sizes_rise_in_steps_to_the_models_own():
-    config = TrainConfig("rcdnet", epochs=8, start_size=128, full_size_epochs=2)
-    assert [config.size_at(e) for e in range(8)] == [128, 128, 128, 128, 160, 192, 224, 224]
-    short = TrainConfig("rcdnet", epochs=3, start_size=64, full_size_epochs=2)
-    assert [short.size_at(e) for e in range(3)] == [96, 224, 224]
-    with pytest.raises(ConfigError, match="end at the model's own size"):
-        TrainConfig("rcdnet", epochs=8, start_size=128)
+def test_sizes_rise_in_steps_of_32():
+    config = TrainConfig("rcdnet", epochs=8, start_size=128, end_size=192)
+    assert [config.size_at(e) for e in range(8)] == [128, 128, 128, 160, 160, 160, 192, 192]
+    short = TrainConfig("rcdnet", epochs=2, start_size=64)
+    assert [short.size_at(e) for e in range(2)] == [64, 160]
+    with pytest.raises(ConfigError, match="at least start_size, 128"):
+        TrainConfig("rcdnet", start_size=128, end_size=96)
     assert TrainConfig("rcdnet", epochs=3).size_at(0) == 224
 
 

@@ -33,7 +33,7 @@ def test_two_processes_train_as_one(busi, tmp_path):
     """The same global batches, augmented the same; without batch norm, whose statistics a CPU cannot share."""
     settings = [
         "fit", "--model", "vit", "--init", "random", "--data", f"busi={busi}", "--epochs", "2", "--batch-size", "8",
-        "--start-size", "64", "--full-size-epochs", "1", "--noise", "0.02", "--gamma", "1.2",
+        "--start-size", "64", "--end-size", "96", "--noise", "0.02", "--gamma", "1.2",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     for name, launcher in (

@@ -27,7 +27,7 @@ from train.places import PHANTOMS, Place, data_of, phantoms, places, samples_of
 from train.results import own_results
 from train.share import share, shared
 
-SMALL = {"model": "mobilenetv2", "init": "random", "batch_size": 8, "start_size": 64, "full_size_epochs": 1}
+SMALL = {"model": "mobilenetv2", "init": "random", "batch_size": 8, "start_size": 64, "end_size": 64}
 
 
 def wait_for(what, seconds: float = 180) -> None:

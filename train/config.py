@@ -71,14 +71,9 @@ class TrainConfig:
     validate_every: int = setting(
         1, "epochs between two looks at the validation images; the last epoch always has one", low=1, high=5000
     )
-    start_size: int = setting(
-        224, "side of the training images in pixels at first; it rises to the model's", low=32, high=224
-    )
-    full_size_epochs: int = setting(
-        0,
-        "last epochs at the model's own size, if training starts smaller; over as many before them it rises",
-        low=0,
-        high=5000,
+    start_size: int = setting(224, "side of the training images in pixels at first", low=32, high=224)
+    end_size: int = setting(
+        224, "side of the training images in pixels at the end; it rises in steps of 32", low=32, high=224
     )
     crop: float = setting(
         0.875, "smallest side of the random crop, as a share of the canvas; 1 turns it off", low=0.3, high=1.0
@@ -161,17 +156,12 @@ class TrainConfig:
                 mistakes[f.name] = f"{f.name} is {value}; expected {limits['low']:g} to {limits['high']:g}."
         if unknown := [s for s, _ in self.data if s not in READERS]:
             mistakes["data"] = f"The source is {unknown[0]!r}; expected one of {', '.join(READERS)}."
-        full = MODELS[self.model].input_size if self.model in MODELS else 0
         together = (
             ("batch_size", self.batch_size % 2, "an even number"),
             ("start_size", self.start_size % 32, "a multiple of 32"),
             ("warmup_epochs", self.warmup_epochs >= self.epochs, f"less than epochs, {self.epochs}"),
-            ("full_size_epochs", self.full_size_epochs > self.epochs, f"at most epochs, {self.epochs}"),
-            (
-                "full_size_epochs",
-                self.start_size < full and not self.full_size_epochs,
-                f"at least 1 with start_size {self.start_size}, to end at the model's own size",
-            ),
+            ("end_size", self.end_size % 32, "a multiple of 32"),
+            ("end_size", self.end_size < self.start_size, f"at least start_size, {self.start_size}"),
             ("fold", self.split == "k-fold" and self.fold > self.folds, f"at most folds, {self.folds}"),
             (
                 "init",
@@ -187,18 +177,11 @@ class TrainConfig:
     def size_at(self, epoch: int) -> int:
         """Side of the training images in pixels in `epoch`, counted from 0 (progressive learning, arXiv:2104.00298).
 
-        `start_size` for most of the run, the model's own for the last `full_size_epochs`, and for as many before them steps
-        of 32 between the two: one jump from 128 to 224 cost RcdNet 0.04 of its validation AUC.
+        Each size has the same share of the epochs. Validation always sees the model's own size: a network reads images best a
+        little larger than those it was trained on, for random crops enlarge (arXiv:1906.06423).
         """
-        last = spec_of(self.model).input_size
-        steps = range(self.start_size + 32, last, 32)
-        full_from = self.epochs - self.full_size_epochs
-        steps_from = max(0, full_from - self.full_size_epochs)
-        if epoch >= full_from or self.start_size >= last:
-            return last
-        if epoch < steps_from or not steps:
-            return self.start_size
-        return steps[(epoch - steps_from) * len(steps) // (full_from - steps_from)]
+        sizes = range(self.start_size, self.end_size + 1, 32)
+        return sizes[epoch * len(sizes) // self.epochs]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -223,7 +206,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "epochs": 40,
         "batch_size": 24,
         "start_size": 128,  # most is learned at a third of the cost
-        "full_size_epochs": 5,
+        "end_size": 192,
         "optimizer": "adamw",
         "learning_rate": 1e-3,
         "warmup_epochs": 8,
