@@ -40,6 +40,7 @@ if "rcdnet" in silent:
     st.error(str(silent["rcdnet"]))
     st.stop()
 own = shared()
+state["keep_own_models"] = [name for name in state.get("keep_own_models", []) if name in own]
 with st.sidebar:
     for name in st.multiselect("Your own models", list(own), key="keep_own_models") if own else []:
         try:

@@ -26,6 +26,9 @@ for reason in bundle.missing.values():
 own, refused = own_results()
 chosen = []
 if own or refused:
+    st.session_state["keep_own_results"] = [
+        name for name in st.session_state.get("keep_own_results", []) if name in own
+    ]
     named = st.multiselect("Your own runs and external tests", list(own), key="keep_own_results")
     chosen = [result for name in named for result in own[name]]
     for reason in refused.values():

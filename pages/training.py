@@ -19,10 +19,9 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.session_state["wanted_page"] = "training"
     st.switch_page("app.py")
 
-RUNS, ROOT = jobs.RUNS_FOLDER, data_root()
+RUNS, ROOT, state = jobs.RUNS_FOLDER, data_root(), st.session_state
 OLD, NEW = "Runs", "New run"
 TOOLBAR = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-state = st.session_state
 
 
 def fill_in(values: dict) -> None:
@@ -44,6 +43,7 @@ def new_run() -> None:
     if state.get(f"{form.KEY}init") not in starts:
         fill_in(form.preset_values("scratch"))
     left, middle, right = st.columns(3, gap="medium")
+    state[f"{form.KEY}data"] = [title for title in state.get(f"{form.KEY}data", []) if title in form.data_titles(ROOT)]
     chosen = left.multiselect("Data", form.data_titles(ROOT), key=f"{form.KEY}data", help=form.DATA_HELP)
     slots = {"data": left.empty()}
     models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models")
@@ -88,8 +88,7 @@ def buttons(view: watch.View) -> None:
 
 def old_runs() -> None:
     found, refused = watch.views(RUNS)
-    for reason in refused.values():
-        st.caption(reason)
+    st.caption("  \n".join(refused.values()))
     if not found:
         st.info("There is no run yet. Begin with a new one.")
         return
@@ -99,15 +98,16 @@ def old_runs() -> None:
     st.dataframe(outcome.runs_table(found), hide_index=True, height=250 if len(found) > 6 else "content")
     left, right = st.columns(2)
     name = left.selectbox("Run", list(views), key="keep_run")
+    state["keep_beside"] = [other for other in state.get("keep_beside", []) if other in views and other != name]
     beside = right.multiselect("Beside it", [other for other in views if other != name], key="keep_beside")
 
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
-        if state.pop("training_acted", False):  # a button in here reruns no more than this
+        now = watch.views_of([name, *beside], RUNS)
+        changed = len(now) <= len(beside) or now[0].state != views[name].state  # or deleted, in another tab
+        if state.pop("training_acted", False) or changed:  # a button in here reruns no more than this
             st.rerun()
-        view, others = watch.view_of(RUNS / name), [watch.view_of(RUNS / other) for other in beside]
-        if view.state != views[name].state:
-            st.rerun()
+        view, *others = now
         st.subheader(view.sentence)
         st.progress(view.progress)
         st.markdown(f"{view.message} {view.pace}")

@@ -7,12 +7,23 @@ cannot disturb each other; over the whole model they do (wrong maps and crashes 
 
 import numpy as np
 import torch
-from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam import EigenCAM, EigenGradCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from rcdnet.errors import HeatmapError
+
+# Those that need no more than the head. All but EigenCAM ask the class; EigenCAM shows what stands out, whatever the class.
+METHODS: dict[str, type[BaseCAM]] = {
+    "Grad-CAM": GradCAM,
+    "Grad-CAM++": GradCAMPlusPlus,
+    "HiResCAM": HiResCAM,
+    "LayerCAM": LayerCAM,
+    "XGradCAM": XGradCAM,
+    "EigenCAM": EigenCAM,
+    "EigenGradCAM": EigenGradCAM,
+}
 
 
 class _Head(nn.Module):

@@ -1,6 +1,7 @@
 """What several tests share: real scans where they are present, drawn ones everywhere, and models without training."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,10 @@ from rcdnet.bench import untrained_classifier
 from rcdnet.inference import Classifier
 from rcdnet.registry import CLASSES, MODELS
 from train.phantoms import RECIPES, draw, random_recipe, write_dataset
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

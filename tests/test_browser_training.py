@@ -69,7 +69,7 @@ def traces(page) -> dict[str, int]:
     if not plot.count():
         return {}
     # An old plot may be on its way out while a new one stands behind it.
-    return plot.last.evaluate("plot => Object.fromEntries(plot.data.map(t => [t.name, t.x.length]).reverse())")
+    return plot.last.evaluate("plot => Object.fromEntries((plot.data ?? []).map(t => [t.name, t.x.length]).reverse())")
 
 
 def points(page) -> int:

@@ -88,6 +88,7 @@ def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[s
             (out / "split.json").unlink(missing_ok=True)  # of a start that was cut short; this one may ask for another
         return _recorded(config, out, split, accelerator, say)
     finally:
+        (out / "step.json").unlink(missing_ok=True)
         lock.release()
 
 

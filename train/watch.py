@@ -106,6 +106,12 @@ def view_of(run: Path) -> View:
     )
 
 
+def views_of(names: Sequence[str], runs: Path = RUNS_FOLDER) -> list[View]:
+    """The runs of these names, but for those that are gone by now."""
+    found = {view.name: view for view in views(runs)[0]}
+    return [found[name] for name in names if name in found]
+
+
 def views(runs: Path = RUNS_FOLDER) -> tuple[list[View], dict[str, str]]:
     """Every run that can be read, the newest first; and why another cannot, by its name."""
     found, refused = [], {}

@@ -1,0 +1,44 @@
+"""How alike two heatmaps of one scan are."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from scipy.stats import spearmanr
+
+HOTTEST = 0.2  # share of the area
+SIDE = 56  # pixels of the square that maps of different grids are brought to
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's correlation of two maps, float (h, w) of any sizes, over the same square; nan where one is even everywhere."""
+    a, b = _brought(first), _brought(second)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
+
+
+def hottest_overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of each map's hottest fifth that is also the other's; 0.2 is chance, nan where a map is empty."""
+    a, b = _brought(first), _brought(second)
+    if a.max() <= 0 or b.max() <= 0:
+        return float("nan")
+    count = round(HOTTEST * a.size)
+    # A stable order, so that ties at zero fall alike in every map.
+    hot = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (a, b)]
+    return len(hot[0] & hot[1]) / count
+
+
+def similarity_matrix(maps: Mapping[str, np.ndarray]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Rank correlation and overlap of the hottest fifth for every two named maps, both ways round."""
+    names = list(maps)
+    return {
+        (a, b): (rank_correlation(maps[a], maps[b]), hottest_overlap(maps[a], maps[b]))
+        for a in names
+        for b in names
+        if a != b
+    }
+
+
+def _brought(heat: np.ndarray) -> np.ndarray:
+    return cv2.resize(heat.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR).ravel()
