@@ -19,6 +19,7 @@ streamlit.net_util._external_ip = "127.0.0.1"
 st.set_page_config(page_title="RcdNet Dashboard", page_icon=str(ASSETS / "icon.png"), layout="wide")
 pages = {
     "analyse": st.Page("pages/analyse.py", title="Analyse", icon=":material/radiology:", default=True),
+    "compare": st.Page("pages/compare.py", title="Compare", icon=":material/grid_view:"),
     "results": st.Page("pages/results.py", title="Results", icon=":material/query_stats:"),
     "training": st.Page("pages/training.py", title="Train", icon=":material/model_training:"),
     "about": st.Page("pages/about.py", title="About", icon=":material/info:"),

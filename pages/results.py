@@ -20,8 +20,8 @@ st.markdown(
     "Measured on images that the models were not trained on, kept apart by patient and near-copy. Intervals are 95 %, by bootstrap "
     "over patients or groups of near-copies. What the paper reports stands by itself, for its data is not ours."
 )
-for reason in bundle.missing.values():
-    st.warning(reason)
+if bundle.missing:
+    st.warning("\n\n".join(bundle.missing.values()))
 
 own, refused = own_results()
 chosen = []
@@ -54,6 +54,9 @@ def operating_points() -> None:
         "Move the threshold and the share of malignant lesions in your clinic, and read what a call would mean there."
     )
     results = {f"{r.name}. {r.images}": r for r in [*bundle.validation, *bundle.cross_site, *chosen]}
+    if not results:
+        st.info("There are no figures for this section yet.")
+        return
     left, right = st.columns([1, 1.6], gap="large")
     with left:
         which = st.selectbox("Model and images", list(results), key="keep_point_of")

@@ -12,6 +12,41 @@ CALL_COLOURS = {"malignant": "#ff8a5c", "benign": "#6ec1ff"}
 CALL_SIGNS = {"malignant": "▲", "benign": "●"}
 
 
+def similarity_chart(names: Sequence[str], alike: Mapping[tuple[str, str], tuple[float, float]]) -> go.Figure:
+    """Rank correlation of every two maps, and below it how much of their hottest fifths they share."""
+    figure = go.Figure(
+        go.Heatmap(
+            z=[[alike[a, b][0] if a != b else None for b in names] for a in names],
+            text=[[f"{alike[a, b][0]:.2f}<br>{alike[a, b][1] * 100:.0f} %" if a != b else "" for b in names] for a in names],
+            x=list(names), y=list(names), texttemplate="%{text}", textfont={"size": 14, "color": "#101418"},
+            zmin=-1, zmax=1, colorscale=[[0, "#b35806"], [0.5, "#f2f2f2"], [1, "#4393c3"]], xgap=2, ygap=2, hoverinfo="skip",
+            colorbar={"title": {"text": "rank<br>correlation"}},
+        )
+    )  # fmt: skip
+    figure.update_layout(height=140 + 52 * len(names), margin={"l": 10, "r": 10, "t": 20, "b": 10}, font={"size": 15})
+    figure.update_yaxes(autorange="reversed", automargin=True, tickfont={"size": 15})
+    figure.update_xaxes(automargin=True, tickfont={"size": 15})
+    return figure
+
+
+def removal_chart(shares: Sequence[float], curves: Mapping[str, Sequence[float]], title: str) -> go.Figure:
+    """A class's probability over the share of the scan that was blurred, or shown, one line for each method."""
+    figure = go.Figure()
+    dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+    for k, (name, values) in enumerate(curves.items()):
+        figure.add_scatter(
+            x=[100 * s for s in shares], y=values, name=name, mode="lines+markers", line={"dash": dashes[k % 6], "width": 2},
+            hovertemplate=name + ": %{y:.2f} at %{x:.0f} %<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        height=380, margin={"l": 10, "r": 10, "t": 50, "b": 10}, title=title, font={"size": 15},
+        legend={"orientation": "h", "y": -0.25},
+    )  # fmt: skip
+    figure.update_xaxes(title="share of the scan, hottest places first, %", range=[-2, 102])
+    figure.update_yaxes(title="probability of the class", range=[-0.02, 1.02])
+    return figure
+
+
 def probability_bars(predictions: Sequence[Prediction], silent: Mapping[str, str] = MappingProxyType({})) -> go.Figure:
     """One bar of malignant probability for each model, with its own threshold as a white line across it.
 

@@ -98,6 +98,24 @@ def read_scan(data: bytes) -> Scan:
     return Scan(np.ascontiguousarray(pixels), hashlib.sha256(data).hexdigest(), grey_notes + colour_notes)
 
 
+def read_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """A lesion mask for a scan of (height, width) `shape`, bool (H, W): white is the lesion.
+
+    Raises:
+        ImageError: as `read_scan`; another size than the scan's; or nothing, or everything, is white.
+    """
+    pixels = read_scan(data).pixels
+    if pixels.shape != shape:
+        raise ImageError(
+            f"The mask has {pixels.shape[1]} × {pixels.shape[0]} pixels and the scan {shape[1]} × {shape[0]}. "
+            "Give the mask that belongs to this scan, at the same size."
+        )
+    lesion = pixels > 127
+    if not lesion.any() or lesion.all():
+        raise ImageError("The mask marks nothing, or everything. Expected the lesion in white on black.")
+    return lesion
+
+
 def _open(data: bytes) -> Image.Image:
     too_large = f"The image is too large; at most {MAX_SIDE_PX} pixels a side are read. Export it at a smaller size."
     try:

@@ -1,6 +1,6 @@
 """One scan in, one `Prediction` a model out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import nn
 from rcdnet.card import ModelCard
 from rcdnet.checkpoint import load_checkpoint, read_card
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
-from rcdnet.heatmaps import probabilities_and_maps
+from rcdnet.heatmaps import maps_of
 from rcdnet.outline import LesionDecoder, contours, lesion_probability
 from rcdnet.preprocessing import Frame, normalise, prepare
 from rcdnet.registry import CLASSES, MODELS, ModelSpec, spec_of
@@ -47,6 +47,7 @@ class Prediction:
     probabilities: float32 (2,) in the order of `CLASSES`.
     maps: raw class activation maps, float32 (2, h, w), zero or more, over the model's square canvas.
     frame: leads from the canvas back to the scan's own pixels.
+    method: what made the maps, a name in `rcdnet.heatmaps`.
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     """
 
@@ -57,6 +58,7 @@ class Prediction:
     probabilities: np.ndarray
     maps: np.ndarray = field(repr=False)
     frame: Frame
+    method: str = "Grad-CAM"
     lesion: np.ndarray | None = field(default=None, repr=False)
 
     @property
@@ -122,40 +124,55 @@ def load_trained() -> tuple[list[Classifier], dict[str, RcdnetError]]:
     return classifiers, reasons
 
 
-def classify(pixels: np.ndarray, classifiers: Sequence[Classifier]) -> list[Prediction]:
-    """One prediction for each classifier, in their order.
+def classify(
+    pixels: np.ndarray,
+    classifiers: Sequence[Classifier],
+    methods: Sequence[str] = ("Grad-CAM",),
+    *,
+    tick: Callable[[], object] | None = None,
+) -> list[Prediction]:
+    """A prediction for each classifier and method, all methods of one classifier after another; a trunk runs once.
 
     Args:
         pixels: grey scan, uint8 (H, W).
+        methods: names in `rcdnet.heatmaps`.
+        tick: called before every pass of a slow method; what it raises ends the work.
 
     Raises:
         HeatmapError: a map could not be computed.
     """
-    prepared = {size: prepare(pixels, size) for size in {c.spec.input_size for c in classifiers}}
     predictions = []
     for classifier in classifiers:
-        spec, card = classifier.spec, classifier.card
-        canvas, frame = prepared[spec.input_size]
-        grey = torch.from_numpy(canvas)[None, None].float() / 255
-        x = normalise(grey, mean=spec.mean, std=spec.std).contiguous(memory_format=torch.channels_last)
+        card, network = classifier.card, classifier.network
+        x, frame = network_input(pixels, classifier)
         lesion = None
         with torch.no_grad():
             if classifier.decoder is None:
-                features = classifier.network.forward_features(x)
+                features = network.forward_features(x)
             else:
-                features, levels = classifier.network.forward_intermediates(x)
+                features, levels = network.forward_intermediates(x)
                 lesion = lesion_probability(classifier.decoder, levels)[0].numpy()
-        probabilities, maps = probabilities_and_maps(classifier.network, features, temperature=card.temperature)
-        predictions.append(
-            Prediction(
-                classifier.name,
-                classifier.title,
-                card.threshold,
-                card.threshold_rule,
-                probabilities,
-                maps,
-                frame,
-                lesion,
+        for method in methods:
+            probabilities, maps = maps_of(network, x, features, method, temperature=card.temperature, tick=tick)
+            predictions.append(
+                Prediction(
+                    classifier.name,
+                    classifier.title,
+                    card.threshold,
+                    card.threshold_rule,
+                    probabilities,
+                    maps,
+                    frame,
+                    method,
+                    lesion,
+                )
             )
-        )
     return predictions
+
+
+def network_input(pixels: np.ndarray, classifier: Classifier) -> tuple[torch.Tensor, Frame]:
+    """A grey scan, uint8 (H, W), as the classifier's network takes it, float (1, 1, S, S), and the way back."""
+    spec = classifier.spec
+    canvas, frame = prepare(pixels, spec.input_size)
+    x = normalise(torch.from_numpy(canvas)[None, None].float() / 255, mean=spec.mean, std=spec.std)
+    return x.contiguous(memory_format=torch.channels_last), frame

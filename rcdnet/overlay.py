@@ -15,22 +15,31 @@ COLOUR_MAPS = {
     "Viridis": cv2.COLORMAP_VIRIDIS,
     "Cividis": cv2.COLORMAP_CIVIDIS,
 }
+SAFE_COLOUR_MAPS = ("Inferno", "Viridis", "Cividis")  # even for readers who do not tell red from green
 
 
-def overlay(pixels: np.ndarray, heat: np.ndarray, *, opacity: float = 0.5, colour_map: str = "Turbo") -> np.ndarray:
+def overlay(
+    pixels: np.ndarray,
+    heat: np.ndarray,
+    *,
+    opacity: float = 0.5,
+    colour_map: str = "Turbo",
+    peak: float | None = None,
+) -> np.ndarray:
     """The scan with its map on top, uint8 RGB (H, W, 3).
 
     Args:
         pixels: grey scan, uint8 (H, W).
-        heat: raw map on the same pixels, float (H, W), zero or more; it is scaled by its own maximum.
-        opacity: 0..1, reached where the map is at its maximum; where the map is zero the scan shows unchanged.
+        heat: raw map on the same pixels, float (H, W), zero or more.
+        opacity: 0..1, reached at the end of the colour scale; where the map is zero the scan shows unchanged.
         colour_map: a name of `COLOUR_MAPS`.
+        peak: the raw value that the scale ends at; by default the map's own maximum.
     """
     grey = np.repeat(pixels[..., None], 3, axis=2)
-    peak = float(heat.max())
+    peak = float(heat.max()) if peak is None else peak
     if peak <= 0:
         return grey
-    scaled = heat / peak
+    scaled = np.minimum(heat / peak, 1)
     colours = colour_table(colour_map)[np.rint(scaled * 255).astype(np.uint8)]
     alpha = (opacity * scaled)[..., None].astype(np.float32)
     return np.rint(grey + alpha * (colours.astype(np.float32) - grey)).astype(np.uint8)

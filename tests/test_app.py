@@ -84,3 +84,16 @@ def test_a_large_upload_stays_in_memory():
 def test_nobody_is_asked_for_this_machines_address():
     opened()
     assert streamlit.net_util.get_external_ip() == "127.0.0.1"
+
+
+def test_pages_without_any_evaluation_say_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("train.results.bundled.__defaults__", (tmp_path, tmp_path))
+    monkeypatch.setattr("train.results.own_results.__defaults__", (tmp_path,))
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.switch_page("pages/results.py").run()
+    assert not app.exception
+    assert "ResNet50 is not trained yet" in app.warning[0].value
+    app.session_state["keep_section"] = "Operating point"
+    app.run()
+    assert not app.exception
+    assert "There are no figures for this section yet." in [info.value for info in app.info]

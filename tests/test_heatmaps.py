@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.ablation_layer import AblationLayerVit
 from pytorch_grad_cam.utils.image import scale_cam_image
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 
 from rcdnet.bench import grid_of_tokens
 from rcdnet.errors import HeatmapError
-from rcdnet.heatmaps import METHODS, probabilities_and_maps
+from rcdnet.heatmaps import METHODS, SLOW_METHODS, ZeroedChannels, maps_of, probabilities_and_maps, random_maps
 from rcdnet.inference import classify
 from rcdnet.registry import MODELS, create_model
 from train.phantoms import RECIPES, draw
@@ -48,6 +49,65 @@ def test_equal_to_pytorch_grad_cam_over_the_untouched_model(name, method, classi
         assert ours[k].max() > 0
         scaled = scale_cam_image(scale_cam_image(ours[k][None], (224, 224)))[0]  # as the package does, in this order
         assert np.abs(scaled - theirs[k]).max() <= 1e-4
+
+
+class ZeroedTokens(AblationLayerVit):
+    """What `ZeroedChannels` does, on the tokens (N, T, C) of an untouched ViT, all but the class token."""
+
+    def __call__(self, x):
+        for row in range(len(self.activations)):
+            self.activations[row, 1:, self.indices[row]] = 0
+        return self.activations
+
+
+@pytest.mark.parametrize("method", SLOW_METHODS)
+@pytest.mark.parametrize("name", ["mobilenetv2", "vit"])
+def test_slow_methods_equal_the_package_too(name, method, classifiers):
+    """Small canvases, for the package passes every channel through the whole network, and does so for each class."""
+    x = torch.randn(1, 1, 96, 96, generator=torch.Generator().manual_seed(6))
+    network = create_model(name)
+    network.load_state_dict(classifiers[name].network.state_dict())
+    network.eval()
+    ablation = method == "AblationCAM"
+    target = ClassifierOutputSoftmaxTarget if ablation else ClassifierOutputTarget
+    with SLOW_METHODS[method](
+        model=network,
+        target_layers=[network.get_submodule(MODELS[name].target_layer)],
+        reshape_transform=grid_of_tokens if name == "vit" else None,
+        **({"ablation_layer": ZeroedTokens() if name == "vit" else ZeroedChannels()} if ablation else {}),
+    ) as cam:
+        theirs = [cam(input_tensor=x, targets=[target(k)])[0] for k in (0, 1)]
+    ticks = []
+    network.requires_grad_(False)
+    ours = maps_of(network, x, features_of(network, x), method, tick=lambda: ticks.append(1))[1]
+    assert len(ticks) > 5
+    assert (
+        ours.max() > 0
+    )  # one class's map may be empty: with two classes, what speaks for one speaks against the other
+    for k in (0, 1):
+        scaled = scale_cam_image(scale_cam_image(ours[k][None], (96, 96)))[0]
+        assert np.abs(scaled - theirs[k]).max() <= 1e-4
+
+
+def test_a_slow_method_ends_when_its_tick_raises(classifiers, x):
+    class Cancelled(BaseException):
+        pass
+
+    def cancel():
+        raise Cancelled
+
+    network = classifiers["mobilenetv2"].network
+    for method in SLOW_METHODS:
+        with pytest.raises(Cancelled):
+            maps_of(network, x, features_of(network, x), method, tick=cancel)
+
+
+def test_random_maps_repeat(classifiers, x):
+    network = classifiers["mobilenetv2"].network
+    features = features_of(network, x)
+    first, again, other = (random_maps(network, features, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
 
 
 @pytest.mark.parametrize("name", MODELS)

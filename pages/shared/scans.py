@@ -1,0 +1,160 @@
+"""The panel of scans beside Analyse and Compare: uploads, samples, and the list to choose from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from rcdnet.charts import CALL_SIGNS
+from rcdnet.errors import ImageError, RcdnetError
+from rcdnet.images import Scan, read_scan
+from rcdnet.inference import Classifier, Prediction, classify, load_own, load_trained
+from rcdnet.overlay import fit_within, png_url, staged
+from train.share import shared
+
+SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
+MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
+SCREEN, THUMBNAIL = 800, (128, 96)  # pixels
+
+state = st.session_state
+
+
+@dataclass(frozen=True)
+class Held:
+    """A scan in the session. view: its pixels at a screen's size. said: predictions by the hash of the weights that made them.
+
+    explained: predictions of any method, by that hash and method. measured: `rcdnet.faithfulness.examine`, as Compare keeps it.
+    """
+
+    name: str
+    scan: Scan
+    view: np.ndarray = field(repr=False)
+    said: dict[str, Prediction] = field(repr=False)
+    explained: dict[tuple[str, str], Prediction] = field(repr=False)
+    measured: dict = field(repr=False)
+    thumbnail: str = field(repr=False)
+
+
+def models_asked() -> tuple[list[Classifier], dict[str, RcdnetError]]:
+    """Every trained model, the user's own that are chosen after them, and why others are silent; stops without RcdNet."""
+    with st.spinner("Loading the models"):
+        classifiers, silent = load_trained()
+    if "rcdnet" in silent:
+        st.error(str(silent["rcdnet"]))
+        st.stop()
+    own = shared()
+    state["keep_own_models"] = [name for name in state.get("keep_own_models", []) if name in own]
+    with st.sidebar:
+        for name in st.multiselect("Your own models", list(own), key="keep_own_models") if own else []:
+            try:
+                classifiers.append(load_own(name, own[name]))
+            except RcdnetError as error:
+                st.warning(str(error))
+    return classifiers, silent
+
+
+def scan_panel(
+    classifiers: list[Classifier], below: Callable[[list[Held]], None] | None = None
+) -> tuple[list[Held], int]:
+    """All scans of the session, and the place of the chosen one.
+
+    `below` draws what else belongs under the list.
+    """
+    state.setdefault("scans", {})  # (sha256, name) -> Held
+    state.setdefault("refused", [])  # (name, sentence)
+    state.setdefault("upload_round", 0)
+    with st.sidebar:
+        uploads = st.file_uploader(
+            "Breast ultrasound scans",
+            accept_multiple_files=True,
+            key=f"upload_{state.upload_round}",
+            help="PNG, JPEG, BMP or single-frame TIFF, up to 20 MB and 4096 pixels a side. Files stay in memory on this machine.",
+        )
+        samples = st.button("Try three synthetic phantoms", width="stretch", icon=":material/science:")
+        if uploads or samples:
+            drawn = [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
+            _take_in([(file.name, file.getvalue()) for file in uploads] + drawn, classifiers)
+            _forget_uploads(uploads)
+            state.upload_round += 1  # an empty uploader: the list below is the one list of scans
+            st.rerun()
+        held = list(state.scans.values())
+        chosen = list(state.scans).index(state.chosen) if state.get("chosen") in state.scans else 0
+        for position, one in enumerate(held):
+            # A model of one's own may have come later than the scan.
+            if missing := [c for c in classifiers if c.card.sha256 not in one.said]:
+                one.said.update(_calls_of(one.scan.pixels, missing))
+            _list_entry(position, one, one.said[classifiers[0].card.sha256], chosen=position == chosen)
+        if held and below:
+            below(held)
+        if held or state.refused:
+            st.button("Clear all scans", on_click=_clear, width="stretch")
+    for position, (name, reason) in enumerate(state.refused):
+        with st.container(border=True, key=f"refused_{position}"):
+            st.text(f"Not read: {name}")
+            st.error(reason)
+    return held, chosen
+
+
+def _list_entry(position: int, one: Held, call: Prediction, *, chosen: bool) -> None:
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    left.image(one.thumbnail)
+    if right.button(
+        f"{CALL_SIGNS[call.call]} {call.call} {call.p_malignant:.2f}",
+        key=f"show_{position + 1}",
+        width="stretch",
+        type="primary" if chosen else "secondary",
+        help=f"Show scan {position + 1}",
+    ):
+        state["chosen"] = list(state.scans)[position]
+        st.rerun()
+    right.text(one.name)
+
+
+def _take_in(files: list[tuple[str, bytes]], classifiers: list[Classifier]) -> None:
+    """Read and classify each file; bytes already here are not run again."""
+    state.refused.clear()  # what is said there is about the last upload
+    first = None
+    progress = st.progress(0.0)
+    for index, (name, data) in enumerate(files):
+        progress.progress(index / len(files), text=f"Reading scan {index + 1} of {len(files)}")
+        try:
+            scan = read_scan(data)
+            key = (scan.sha256, name)
+            if key not in state.scans:
+                if sum(one.scan.pixels.size for one in state.scans.values()) + scan.pixels.size > MAX_PIXELS:
+                    raise ImageError("The memory set aside for one session is full. Clear the scans first.")
+                same = next((one for one in state.scans.values() if one.scan.sha256 == scan.sha256), None)
+                state.scans[key] = Held(
+                    name,
+                    scan,
+                    fit_within(scan.pixels, SCREEN),
+                    same.said if same else _calls_of(scan.pixels, classifiers),
+                    same.explained if same else {},
+                    same.measured if same else {},
+                    png_url(staged(scan.pixels, *THUMBNAIL)),
+                )
+            first = first or key
+        except RcdnetError as error:
+            state.refused.append((name, str(error)))
+    state["chosen"] = first or state.get("chosen")
+    progress.empty()
+
+
+def _calls_of(pixels: np.ndarray, asked: list[Classifier]) -> dict[str, Prediction]:
+    return {c.card.sha256: p for c, p in zip(asked, classify(pixels, asked), strict=True)}
+
+
+def _forget_uploads(files) -> None:
+    """Drop the raw files, metadata and all, from the server's memory; Streamlit keeps them to the end of the session."""
+    context: Any = get_script_run_ctx()  # as Streamlit's own chat input does; its protocol does not name remove_file
+    for file in files:
+        context.uploaded_file_mgr.remove_file(session_id=context.session_id, file_id=file.file_id)
+
+
+def _clear() -> None:
+    state.scans.clear()
+    state.refused.clear()
