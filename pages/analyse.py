@@ -9,7 +9,7 @@ from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import NotTrained
 from rcdnet.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
-from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
+from rcdnet.report import agreement, call_row, call_sentence, calls_csv, rests_on, scan_figure, trust_sentence
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "analyse"
@@ -116,6 +116,8 @@ with verdict:
     for warning in scan.warnings:
         st.warning(warning)
     st.markdown(agreement(predictions))
+    if resting := rests_on(rcdnet):
+        st.caption(resting)
     st.caption(trust_sentence(cards["rcdnet"]))
 others = [*list(MODELS)[1:], *(name for name in cards if name not in MODELS)]  # the five baselines, then one's own
 for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False):

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rcdnet.calibration import Calibration
+
 MINIMUM_AUC = 0.75  # on validation; below it a model's answer would mislead more than it helps
 
 
@@ -69,7 +71,7 @@ class ModelCard:
     threshold_rule: how the threshold was chosen, as the end of a sentence.
     validation: the first entry is the one the threshold was chosen on.
     sha256: of the weight file, checked at load.
-    temperature: of the calibration; logits are divided by it. 1 where none was fitted.
+    calibration: from the evidence to the probability.
     folds: the same as `validation` for each run that it is made of. cross_site: trained on one data set, tested on the other.
     recipe: every setting of the training. run: where the record of the training lies below `assets/results`.
     """
@@ -87,7 +89,7 @@ class ModelCard:
     date: str
     known_failures: tuple[str, ...]
     sha256: str
-    temperature: float = 1.0
+    calibration: Calibration = field(default_factory=Calibration)
     folds: tuple[Figures, ...] = ()
     cross_site: tuple[Figures, ...] = ()
     subgroups: tuple[Subgroup, ...] = ()
@@ -115,6 +117,8 @@ class ModelCard:
             )
         for key, kind in (("subgroups", Subgroup), ("operating_points", OperatingPoint)):
             data[key] = tuple(kind(**null_as_nan(entry)) for entry in data.get(key, ()))
+        calibration = data.get("calibration", {})
+        data["calibration"] = Calibration(**calibration | {"box": tuple(calibration.get("box", ()))})
         return ModelCard(**data | {key: tuple(data.get(key, ())) for key in ("classes", "known_failures", "citations")})
 
 

@@ -28,7 +28,7 @@ _BLUR = 0.1  # of the canvas side, sigma: a lesion can no longer be seen
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """A class's probability as the scan loses or gains what its map points at, hottest first.
+    """A class's probability, by the network alone, as the scan loses or gains what its map points at, hottest first.
 
     deletion, insertion: float (11,), with `SHARES` of the canvas blurred, or alone left sharp (Petsiuk et al. 2018,
     arXiv:1806.07421, with a blurred scan as the empty one). deletion_area, insertion_area: the areas under them, in 0..1: a
@@ -66,10 +66,12 @@ def faithfulness(
     targets = [ClassifierOutputSoftmaxTarget(CLASSES.index(class_name))]
     order = ranked(prediction.maps[CLASSES.index(class_name)], x.shape[-1])[None]
 
-    def network(batch: torch.Tensor) -> torch.Tensor:  # with the temperature, so that probabilities are the app's
+    weight = classifier.card.calibration.network
+
+    def network(batch: torch.Tensor) -> torch.Tensor:  # what the maps explain; its outline is no part of it
         if tick:
             tick()
-        return classifier.network(batch) / classifier.card.temperature
+        return classifier.network(batch) * weight
 
     def probability(removal) -> float:
         metric = PerturbationConfidenceMetric(removal)

@@ -1,4 +1,4 @@
-"""Probabilities and class activation maps from what a model's trunk gives.
+"""Logits and class activation maps from what a model's trunk gives.
 
 The trunk runs once, without gradient, before this. What it gives is the only leaf that asks for a gradient, and pytorch-grad-cam works
 on the head alone, wrapped anew for each call. So the package's hooks and `.grad` never touch a shared model, and threads
@@ -123,15 +123,13 @@ def maps_of(
     features: torch.Tensor,
     method: str,
     *,
-    temperature: float = 1.0,
     tick: Callable[[], object] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`probabilities_and_maps` by the name of any method, slow ones too; `x` is the input that gave the features."""
+    """`logits_and_maps` by the name of any method, slow ones too; `x` is the input that gave the features."""
     if method == "ScoreCAM":
-        probabilities, _ = probabilities_and_maps(model, features, temperature=temperature)
-        return probabilities, score_maps(model, x, tick=tick)
+        return logits_and_maps(model, features)[0], score_maps(model, x, tick=tick)
     kind = (METHODS | SLOW_METHODS)[method]
-    return probabilities_and_maps(model, features, method=kind, temperature=temperature, tick=tick)
+    return logits_and_maps(model, features, method=kind, tick=tick)
 
 
 def passes(model: nn.Module, method: str) -> int:
@@ -141,25 +139,23 @@ def passes(model: nn.Module, method: str) -> int:
     return -(-features // _CHANNELS_AT_ONCE) * (classes if method == "AblationCAM" else 1) + 2
 
 
-def probabilities_and_maps(
+def logits_and_maps(
     model: nn.Module,
     features: torch.Tensor,
     *,
     method: type[BaseCAM] = GradCAM,
-    temperature: float = 1.0,
     tick: Callable[[], object] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class probabilities and one map for each class, for a single image.
+    """Class logits and one map for each class, for a single image.
 
     Args:
         model: in eval mode, parameters frozen; offers `forward_head`.
         features: what its `forward_features` gave for one image, without gradient: float (1, C, h, w), or of a ViT (1, T, C).
         method: any method of pytorch-grad-cam that needs no more than the head.
-        temperature: the logits are divided by it before they become probabilities; the maps know nothing of it.
         tick: called before every pass through the head; what it raises ends the work.
 
     Returns:
-        probabilities float32 (K,) that sum to 1, and maps float32 (K, h, w), zero or more, in the method's own units:
+        logits float32 (K,), and maps float32 (K, h, w), zero or more, in the method's own units:
         neither scaled nor resized, so that a weak map can be told from a strong one. Selvaraju et al. 2017,
         doi:10.1109/ICCV.2017.74, equations 1 and 2, for Grad-CAM.
 
@@ -171,7 +167,7 @@ def probabilities_and_maps(
     # One row for each class: a single backward pass then gives every class its own gradient.
     grid = head.grid_of(features).expand(classes, -1, -1, -1).clone(memory_format=torch.contiguous_format)
     logits, maps = _run(method, head, grid.requires_grad_())
-    return (logits / temperature).softmax(dim=0).float().cpu().numpy(), maps
+    return logits.float().cpu().numpy(), maps
 
 
 def score_maps(model: nn.Module, x: torch.Tensor, *, tick: Callable[[], object] | None = None) -> np.ndarray:
@@ -181,7 +177,7 @@ def score_maps(model: nn.Module, x: torch.Tensor, *, tick: Callable[[], object] 
         model: in eval mode. x: its input, float (1, 1, S, S). tick: called before every pass; what it raises ends the work.
 
     Raises:
-        HeatmapError: as `probabilities_and_maps`.
+        HeatmapError: as `logits_and_maps`.
     """
     classes: int = model.num_classes  # type: ignore[assignment]
     return _run(ScoreCAM, _Whole(model, x.device, tick), x.expand(classes, -1, -1, -1))[1]
@@ -195,7 +191,7 @@ def random_maps(model: nn.Module, features: torch.Tensor, *, seed: int) -> np.nd
         def get_cam_weights(self, input_tensor, target_layer, target_category, activations, grads):
             return generator.uniform(-1, 1, size=activations.shape[:2])
 
-    return probabilities_and_maps(model, features, method=Seeded)[1]
+    return logits_and_maps(model, features, method=Seeded)[1]
 
 
 def _run(method: type[BaseCAM], head: _Head, rows: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:

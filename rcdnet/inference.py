@@ -13,7 +13,7 @@ from rcdnet.card import ModelCard
 from rcdnet.checkpoint import load_checkpoint, read_card
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
 from rcdnet.heatmaps import maps_of
-from rcdnet.outline import LesionDecoder, contours, lesion_probability
+from rcdnet.outline import LesionDecoder, contours, read_outline, shape_score
 from rcdnet.preprocessing import Frame, normalise, prepare
 from rcdnet.registry import CLASSES, MODELS, ModelSpec, spec_of
 
@@ -44,10 +44,12 @@ class Classifier:
 class Prediction:
     """What one model says about one scan.
 
-    probabilities: float32 (2,) in the order of `CLASSES`.
+    probabilities: float64 (2,) in the order of `CLASSES`.
     maps: raw class activation maps, float32 (2, h, w), zero or more, over the model's square canvas.
     frame: leads from the canvas back to the scan's own pixels.
     method: what made the maps, a name in `rcdnet.heatmaps`.
+    parts: what each part of the evidence adds to the log-odds of malignancy, by `rcdnet.calibration.PARTS`; one that the model
+        does not have adds 0. The maps explain the network's.
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     """
 
@@ -58,6 +60,7 @@ class Prediction:
     probabilities: np.ndarray
     maps: np.ndarray = field(repr=False)
     frame: Frame
+    parts: dict[str, float] = field(default_factory=dict)
     method: str = "Grad-CAM"
     lesion: np.ndarray | None = field(default=None, repr=False)
 
@@ -145,24 +148,29 @@ def classify(
     for classifier in classifiers:
         card, network = classifier.card, classifier.network
         x, frame = network_input(pixels, classifier)
-        lesion = None
+        lesion, vote, score = None, 0.0, 0.0
         with torch.no_grad():
             if classifier.decoder is None:
                 features = network.forward_features(x)
             else:
                 features, levels = network.forward_intermediates(x)
-                lesion = lesion_probability(classifier.decoder, levels)[0].numpy()
+                lesions, votes = read_outline(classifier.decoder, levels)
+                lesion, vote = lesions[0].numpy(), float(votes[0])
+                score = shape_score(lesion, frame, card.calibration.box)
         for method in methods:
-            probabilities, maps = maps_of(network, x, features, method, temperature=card.temperature, tick=tick)
+            logits, maps = maps_of(network, x, features, method, tick=tick)
+            evidence = float(logits[MALIGNANT] - logits[1 - MALIGNANT]), vote, score
+            p_malignant = float(card.calibration.probability(*evidence))
             predictions.append(
                 Prediction(
                     classifier.name,
                     classifier.title,
                     card.threshold,
                     card.threshold_rule,
-                    probabilities,
+                    np.array([1 - p_malignant, p_malignant]),
                     maps,
                     frame,
+                    {part: float(value) for part, value in card.calibration.parts(*evidence).items()},
                     method,
                     lesion,
                 )

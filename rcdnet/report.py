@@ -6,6 +6,7 @@ from io import BytesIO, StringIO
 
 from matplotlib.figure import Figure
 
+from rcdnet.calibration import Calibration
 from rcdnet.card import ModelCard
 from rcdnet.images import Scan
 from rcdnet.inference import Prediction
@@ -61,8 +62,24 @@ def trust_sentence(card: ModelCard) -> str:
         "benign lesions called malignant."
         for f in applied
     ]
-    calibrated = "is calibrated on those images alone" if card.temperature != 1 else "is not calibrated"
+    calibrated = "is calibrated on those images alone" if card.calibration != Calibration() else "is not calibrated"
     return " ".join([*sentences, f"The probability {calibrated}: it is no risk for a patient."])
+
+
+def rests_on(p: Prediction) -> str:
+    """Which parts of the evidence speak for which class, and how loudly, in log-odds; empty where there is the network alone."""
+    if not any(value for part, value in p.parts.items() if part != "network"):
+        return ""
+    words = {
+        "network": "the network, which the heatmap explains,",
+        "outline": "the inside of its outline",
+        "shape": "its shape",
+    }
+    said = [
+        f"{words[part]} {'neither way' if round(value, 1) == 0 else 'for malignant' if value > 0 else 'for benign'} ({value:+.1f})"
+        for part, value in p.parts.items()
+    ]
+    return f"It rests on three parts, in log-odds: {listed(said)}."
 
 
 def agreement(predictions: Sequence[Prediction]) -> str:

@@ -11,13 +11,14 @@ from conftest import ROOT
 from scipy.special import expit
 
 from rcdnet import preprocessing
+from rcdnet.calibration import Calibration
 from rcdnet.card import Figures, ModelCard
 from rcdnet.registry import CLASSES, MODELS
 from train.evaluation import Evaluation, SetFigures, figures_by_source, write_evaluation
 from train.events import Epoch, line_of
 from train.predictions import Row, write_predictions
 
-ROLE = "validation: temperature was chosen here, and the threshold too"
+ROLE = "validation: calibration was chosen here, and the threshold too"
 
 
 def draw_rows(source: str, fold: int, skill: float, seed: int, images: int = 120) -> list[Row]:
@@ -30,7 +31,7 @@ def draw_rows(source: str, fold: int, skill: float, seed: int, images: int = 120
         rows.append(
             Row(
                 id=f"{source}/fold{fold}-{k:03d}", source=source, patient=f"{fold}-{k // 2}", group=fold * 1000 + k // 2,
-                label=label, logit=logit, probability=float(expit(logit)), birads=int(truth.integers(3, 6)),
+                label=label, logit=logit, vote=0.0, score=0.0, probability=float(expit(logit)), birads=int(truth.integers(3, 6)),
                 device=f"scanner {k % 2}", marks=bool(k % 3), lesion_share=float(truth.uniform(0.02, 0.5)),
                 box_score=float(np.clip(truth.normal(0.3 + 0.3 * label, 0.2), 0, 1)), pointing=bool(model.random() < 0.8),
                 dice=float(model.uniform(0.6, 0.9)) if skill > 1.6 else math.nan,
@@ -43,7 +44,7 @@ def write_record(place: Path, model: str, rows: list[Row], weights: tuple[str, .
     """predictions.csv and evaluation.json, made by the engine from these rows."""
     place.mkdir(parents=True)
     evaluation = Evaluation(
-        model=model, weights_sha256=weights, epoch=3, temperature=1.0, threshold=0.31,
+        model=model, weights_sha256=weights, epoch=3, calibration=Calibration(), threshold=0.31,
         threshold_rule="the threshold that found 95 % of the cancers on validation", chosen_on=(rows[0].source,),
         predictions_sha256=write_predictions(place / "predictions.csv", rows), left_out=(),
         sets=figures_by_source(rows, 0.31, lambda source: role),
@@ -122,7 +123,7 @@ def draw_results(assets: Path) -> None:
             model=model, classes=CLASSES, input_size=224, preprocessing=preprocessing.VERSION, threshold=0.31,
             threshold_rule=evaluation.threshold_rule, validation=validation, trained_on="drawn numbers",
             training_command=f"python -m train fit --model {model}", split_sha256="0" * 64, date="2026-01-01",
-            known_failures=("It never saw a scan.",), sha256=digest, temperature=1.1, folds=per_fold, cross_site=cross,
+            known_failures=("It never saw a scan.",), sha256=digest, calibration=Calibration(network=0.9), folds=per_fold, cross_site=cross,
             recipe={"model": model, "epochs": 20 if number else 30}, run=model,
         )  # fmt: skip
         (assets / "weights" / f"{model}.json").write_text(card.to_json())

@@ -9,12 +9,13 @@ import torch
 from safetensors.torch import save
 from test_checkpoint import pair  # noqa: F401  a fixture: random weights of MobileNetV2 and a card that fits
 
+from rcdnet.calibration import Calibration
 from rcdnet.checkpoint import load_checkpoint, write_checkpoint
 from rcdnet.errors import CheckpointError
 from rcdnet.inference import classify
-from rcdnet.outline import PREFIX, contours, decoder_for, lesion_probability
+from rcdnet.outline import PREFIX, contours, decoder_for, read_outline, shape_score
 from rcdnet.overlay import outlined
-from rcdnet.preprocessing import normalise, prepare
+from rcdnet.preprocessing import frame_of, normalise, prepare
 from rcdnet.registry import MODELS
 
 
@@ -31,9 +32,47 @@ def test_every_model_can_have_a_decoder_and_its_call_and_map_stay_the_same(name,
     canvas, _ = prepare(phantom, 224)
     with torch.no_grad():
         _, maps = plain.network.forward_intermediates(normalise(torch.from_numpy(canvas)[None, None].float() / 255))
-        expected = lesion_probability(decoder, maps)[0].numpy()
+        expected = read_outline(decoder, maps)[0][0].numpy()
     assert 0 <= expected.min() <= expected.max() <= 1
     np.testing.assert_allclose(with_outline.lesion, expected, atol=1e-5)
+
+
+def test_the_vote_is_the_mean_log_odds_of_the_places_inside():
+    class Fixed(torch.nn.Module):
+        def forward(self, maps):
+            return maps[0]
+
+    classes = torch.full((3, 3, 8, 8), -20.0)  # background, benign, malignant
+    classes[:, 0] = 20
+    classes[0, :, 2:6, 2:6] = torch.tensor([-20.0, 0, 3])[:, None, None]  # malignant by 3
+    classes[1, :, 2:6, 2:4] = torch.tensor([-20.0, 1, 0])[:, None, None]  # benign by 1
+    lesion, votes = read_outline(Fixed(), [classes])
+    assert votes.tolist() == pytest.approx([3, -1, 0], abs=1e-4)
+    assert lesion[0].sum().item() == pytest.approx(16, abs=1e-4)
+
+
+def test_the_shape_is_read_where_the_scan_lies_on_its_canvas():
+    """A lesion twice as tall as wide; only the logarithm of height over width counts here, and its height in the scan."""
+    frame = frame_of(100, 200, 224)  # the scan fills the middle half of the canvas
+    lesion = np.zeros((56, 56), np.float32)
+    lesion[20:36, 10:18] = 1
+    aspect, top = [0.0] * 9, [0.0] * 9
+    aspect[2] = top[6] = 1.0
+    assert shape_score(lesion, frame, aspect) == pytest.approx(np.log(2), abs=0.05)
+    assert shape_score(lesion, frame, top) == pytest.approx((20 / 56 - 0.25) / 0.5, abs=0.03)
+    assert 0 < shape_score(lesion * 0.8, frame, aspect) < shape_score(lesion, frame, aspect)  # an outline less sure
+    assert shape_score(lesion * 0.4, frame, aspect) == 0  # none
+    assert shape_score(lesion, frame, ()) == 0
+
+
+def test_a_call_adds_up_to_what_its_parts_say(classifiers, phantom):
+    torch.manual_seed(6)
+    plain = classifiers["mobilenetv2"]
+    decoder = decoder_for(plain.network, 224).eval().requires_grad_(False)
+    calibration = Calibration(network=0.5, outline=0.3, shape=0.2, bias=0.1, box=(0.1,) * 9)
+    p = classify(phantom, [replace(plain, decoder=decoder, card=replace(plain.card, calibration=calibration))])[0]
+    assert np.log(p.p_malignant / (1 - p.p_malignant)) == pytest.approx(sum(p.parts.values()) + 0.1)
+    assert all(p.parts[part] != 0 for part in ("network", "outline"))
 
 
 def test_a_weight_file_with_a_decoder_is_read_whole_and_a_damaged_one_refused(pair, tmp_path):  # noqa: F811

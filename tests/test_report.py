@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from rcdnet.bench import untrained_classifier
+from rcdnet.calibration import Calibration
 from rcdnet.card import Figures
 from rcdnet.charts import probability_bars
 from rcdnet.images import Scan
 from rcdnet.inference import classify
-from rcdnet.report import agreement, call_row, call_sentence, calls_csv, scan_figure, trust_sentence
+from rcdnet.report import agreement, call_row, call_sentence, calls_csv, rests_on, scan_figure, trust_sentence
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,15 @@ def test_agreement(predictions):
     assert agreement(two) == "RcdNet calls this scan malignant, ViT benign."
 
 
+def test_what_a_call_rests_on_is_said(predictions):
+    assert rests_on(predictions[0]) == ""  # no outline, nothing beside the network
+    parts = {"network": 1.24, "outline": -0.4, "shape": 0.01}
+    assert rests_on(replace(predictions[0], parts=parts)) == (
+        "It rests on three parts, in log-odds: the network, which the heatmap explains, for malignant (+1.2), the inside of its "
+        "outline for benign (-0.4) and its shape neither way (+0.0)."
+    )
+
+
 def test_trust_names_both_sets_and_what_the_threshold_costs():
     chosen = Figures("set A", "the threshold was chosen here", 365, 119, 200, 0.87, (0.82, 0.91), 0.88, 0.958, 0.4)
     applied = Figures("set B", "the threshold was only applied here", 98, 28, 90, 0.8, (0.7, 0.9), 0.8, 0.786, 0.529)
@@ -63,7 +73,7 @@ def test_trust_names_both_sets_and_what_the_threshold_costs():
         "On set B: 79 % of 28 cancers found, 47 % of the benign lesions called malignant. "
         "The probability is not calibrated: it is no risk for a patient."
     )
-    assert "is calibrated on those images alone" in trust_sentence(replace(card, temperature=1.3))
+    assert "is calibrated on those images alone" in trust_sentence(replace(card, calibration=Calibration(network=0.8)))
 
 
 def test_csv_reads_back_and_a_formula_in_a_file_name_is_disarmed(predictions, scan):

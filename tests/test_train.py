@@ -93,7 +93,7 @@ def test_keep_last_keeps_the_last_epoch_whatever_its_auc(run, tmp_path):
     same = (tmp_path / "last" / "best.safetensors").read_bytes() == (run / "best.safetensors").read_bytes()
     assert same == (best == 3)
     assert "; epoch and" not in (tmp_path / "last" / "evaluation.json").read_text()
-    assert "validation: temperature was chosen here" in (tmp_path / "last" / "evaluation.json").read_text()
+    assert "validation: calibration was chosen here" in (tmp_path / "last" / "evaluation.json").read_text()
 
 
 def kill_and_resume(out: Path, data: list[str], ready: Callable[[], bool]) -> None:
@@ -223,7 +223,19 @@ def test_too_little_memory_fails_with_advice(data, tmp_path):
         "sys.exit(main(sys.argv[1:]))"
     )
     out = tmp_path / "large"
-    arguments = ["fit", *TINY, *data, "--start-size", "224", "--end-size", "224", "--batch-size", "32", "--out", str(out)]
+    arguments = [
+        "fit",
+        *TINY,
+        *data,
+        "--start-size",
+        "224",
+        "--end-size",
+        "224",
+        "--batch-size",
+        "32",
+        "--out",
+        str(out),
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200

@@ -16,7 +16,7 @@ from timm.layers import DropPath
 
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import ConfigError, NotTrained
-from rcdnet.heatmaps import probabilities_and_maps
+from rcdnet.heatmaps import logits_and_maps
 from rcdnet.outline import LesionDecoder
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
@@ -131,7 +131,7 @@ def test_the_evidence_pools_to_the_logits_and_is_what_grad_cam_shows(name, class
     with torch.no_grad():
         features = opposite.forward_features(x)
         evidence = evidence_of(opposite, features)[0]
-    maps = probabilities_and_maps(opposite, features)[1]
+    maps = logits_and_maps(opposite, features)[1]
     for shown, expected in zip(maps, (-evidence.clamp(max=0), evidence.clamp(min=0)), strict=True):
         np.testing.assert_allclose(2 * evidence.numel() * shown, expected, rtol=1e-3, atol=1e-3)
 

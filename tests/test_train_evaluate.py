@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, command, copied
-from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from rcdnet.calibration import Calibration
 from rcdnet.card import ModelCard
 from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import DatasetError, NotTrained
@@ -20,7 +20,6 @@ from train.assess import evaluate_elsewhere, overlap, points_at
 from train.evaluation import operating_point, read_evaluation
 from train.events import Failed, line_of
 from train.files import append_line
-from train.metrics import fit_temperature
 from train.pool import pool
 from train.predictions import read_predictions
 from train.records import publish
@@ -29,12 +28,23 @@ from train.ship import ship
 from train.splits import Split
 
 
+def calibration_of(evaluation: dict) -> Calibration:
+    return Calibration(**evaluation["calibration"] | {"box": tuple(evaluation["calibration"]["box"])})
+
+
+def point_of(rows, box=()):
+    evidence = np.array([[row.logit, row.vote, row.score] for row in rows])
+    labels, sources = np.array([row.label for row in rows]), np.array([row.source for row in rows])
+    return operating_point(labels, evidence, sources, tuple(np.array(box).tolist()))
+
+
 def test_predictions_are_of_the_validation_side_and_give_the_figures(run):
     rows = read_predictions(run / "predictions.csv")
     assert [row.id for row in rows] == list(Split.read(run / "split.json").validation)
     evaluation = json.loads((run / "evaluation.json").read_text())
     for row in rows:
-        assert row.probability == pytest.approx(expit(row.logit / evaluation["temperature"]))
+        expected = calibration_of(evaluation).probability(row.logit, row.vote, row.score)
+        assert row.probability == pytest.approx(expected)
         assert row.marks is True  # every phantom says SYNTHETIC
     first = evaluation["sets"][0]
     members = [row for row in rows if row.source == first["name"]]
@@ -68,7 +78,7 @@ def test_evaluate_and_ship_make_what_the_app_loads(run, tmp_path, capsys):
         "mobilenetv2"
     ].parameters
     evaluation = json.loads((out / "evaluation.json").read_text())
-    assert (card.temperature, card.threshold) == (evaluation["temperature"], evaluation["threshold"])
+    assert (card.calibration, card.threshold) == (calibration_of(evaluation), evaluation["threshold"])
     assert card.validation[0].auc == evaluation["sets"][0]["figures"]["auc"]["value"]
     assert "DIR" in card.training_command
     assert "--epochs 3" in card.training_command
@@ -111,7 +121,7 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     assert "seen" not in " ".join(row.id for row in rows)
     inside = json.loads((out / "evaluation.json").read_text())
     outside = json.loads((folder / "evaluation.json").read_text())
-    assert (outside["threshold"], outside["temperature"]) == (inside["threshold"], inside["temperature"])
+    assert (outside["threshold"], outside["calibration"]) == (inside["threshold"], inside["calibration"])
     assert outside["left_out"] == ["clinic/benign/seen.png: the run knows it, or a near-copy of it"]
     assert "nothing was chosen here" in outside["sets"][0]["role"]
     with pytest.raises(DatasetError, match="was used in training"):
@@ -183,20 +193,20 @@ def test_pooled_folds_score_every_image_once_and_choose_one_point_for_all(folds,
     assert len({row.id for row in rows}) == len(rows)
     groups = [{row.group for row in rows if row.id in {r.id for r in part}} for part in parts]
     assert not groups[0] & groups[1]
-    logits, labels = np.array([row.logit for row in rows]), np.array([row.label for row in rows])
-    assert pooled.temperature == fit_temperature(labels, logits)
+    box = np.mean([read_evaluation(fold / "evaluation.json").calibration.box for fold in folds], axis=0)
+    assert pooled.calibration == point_of(rows, box).calibration
     busbra = [row for row in rows if row.source == "busbra"]
     found = [row.probability >= pooled.threshold for row in busbra if row.label]
     assert np.mean(found) >= 0.95
-    assert set(pooled.sets[0].held_out) == {"ece", "sensitivity", "specificity"}
+    assert set(pooled.sets[0].held_out) == {"auc", "ece", "sensitivity", "specificity"}
     # By hand: each run with what the other one chose.
     right = []
     for part, other in (parts, parts[::-1]):
-        point = operating_point(
-            np.array([r.label for r in other]), np.array([r.logit for r in other]), np.array([r.source for r in other])
-        )
+        point = point_of(other)
         right += [
-            expit(r.logit / point.temperature) >= point.threshold for r in part if r.label and r.source == "busbra"
+            point.calibration.probability(r.logit, r.vote, r.score) >= point.threshold
+            for r in part
+            if r.label and r.source == "busbra"
         ]
     assert pooled.sets[0].held_out["sensitivity"] == pytest.approx(np.mean(right))
     assert repr(read_evaluation(tmp_path / "pooled" / "evaluation.json")) == repr(pooled)  # nan is not equal to itself
@@ -213,7 +223,7 @@ def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, 
     places = {"weights_folder": tmp_path / "weights", "results_folder": tmp_path / "results"}
     card = ship(final, folds, **places)
     pooled = read_evaluation(tmp_path / "results" / "final-folds" / "evaluation.json")
-    assert (card.threshold, card.temperature) == (pooled.threshold, pooled.temperature)
+    assert (card.threshold, card.calibration) == (pooled.threshold, pooled.calibration)
     assert [f.data for f in card.validation] == ["BUS-BRA, parts 1, 2 of 2", "BUSI, parts 1, 2 of 2"]
     assert [f.data for f in card.folds][:2] == ["BUS-BRA, part 1 of 2", "BUSI, part 1 of 2"]
     assert card.operating_points[1].threshold == pytest.approx(card.threshold)

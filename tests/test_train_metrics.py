@@ -14,6 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from rcdnet.calibration import Calibration
 from train.compare import compare_rows, table
 from train.delong import auc_covariance, compare_auc
 from train.evaluation import (
@@ -29,7 +30,7 @@ from train.metrics import (
     calibration_error,
     confusion,
     figures_of,
-    fit_temperature,
+    fit_weights,
     group_means,
     intervals,
     rates,
@@ -98,12 +99,18 @@ def test_calibration_worked_by_hand():
     assert calibration_error(labels, scores) == pytest.approx(0.5 * 0.2 + 0.5 * 0.05, abs=1e-6)
 
 
-def test_the_temperature_that_was_applied_is_found_again():
+def test_the_weights_that_made_the_labels_are_found_again():
     rng = np.random.default_rng(1)
-    true_logits = rng.normal(0, 2, 20_000)
-    labels = (rng.random(20_000) < expit(true_logits)).astype(int)
-    for temperature in (0.5, 1.0, 3.0):
-        assert fit_temperature(labels, true_logits * temperature) == pytest.approx(temperature, rel=0.05)
+    evidence = rng.normal(0, 2, (40_000, 3)) * (1, 5, 0.1)
+    weights, bias = np.array([0.8, 0.1, 3.0]), -0.7
+    labels = (rng.random(len(evidence)) < expit(evidence @ weights + bias)).astype(int)
+    found = fit_weights(labels, evidence)
+    assert found[0] == pytest.approx(weights, rel=0.08)
+    assert found[1] == pytest.approx(bias, rel=0.08)
+    # What speaks the wrong way round is left out, and what is the same everywhere too.
+    turned = fit_weights(labels, evidence * (1, 1, -1))[0]
+    assert turned[2] == 0
+    assert fit_weights(labels, evidence * (1, 0, 1))[0][1] == 0
 
 
 def test_group_means():
@@ -175,7 +182,8 @@ def rows_of(labels, scores, groups, source="a") -> list[Row]:
     return [
         Row(
             id=f"{source}/{k}", source=source, patient=None if group % 5 else f"{source}/p{group}", group=int(group),
-            label=int(label), logit=float(logit), probability=float(score), birads=int(2 + 2 * label + rng.integers(2)),
+            label=int(label), logit=float(logit), vote=0.0, score=0.0, probability=float(score),
+            birads=int(2 + 2 * label + rng.integers(2)),
             device=("one", "two")[k % 2], marks=(True, False, None)[k % 3],
             lesion_share=float("nan") if k % 7 == 0 else float(rng.random()), box_score=float(rng.random()),
             pointing=(True, False, None, True)[k % 4], dice=float("nan") if k % 4 == 2 else 0.5 + (k % 4) / 10,
@@ -216,7 +224,9 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
     assert a.references["BI-RADS category"].model_auc.value == pytest.approx(a.figures["auc"].value)
     assert a.references["box geometry"].images == 400
 
-    evaluation = Evaluation("rcdnet", ("0" * 64,), 3, 1.5, 0.4, "a rule", ("a",), "1" * 64, ("x",), (a, b))
+    evaluation = Evaluation(
+        "rcdnet", ("0" * 64,), 3, Calibration(1.5, box=(1.0, 2.0)), 0.4, "a rule", ("a",), "1" * 64, ("x",), (a, b)
+    )
     write_evaluation(tmp_path / "evaluation.json", evaluation)
     assert repr(read_evaluation(tmp_path / "evaluation.json")) == repr(evaluation)
     printed = table([("mine", evaluation)])
@@ -226,15 +236,17 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
 
 def test_the_operating_point_uses_the_first_source_alone():
     labels, scores, _ = drawn()
-    logits = np.log(scores / (1 - scores))
+    evidence = np.zeros((400, 3))
+    evidence[:, 0] = np.log(scores / (1 - scores))
     sources = np.array(["a"] * 300 + ["b"] * 100)
-    point = operating_point(labels, logits, sources)
-    calibrated = expit(logits / point.temperature)
+    point = operating_point(labels, evidence, sources, ())
+    assert (point.calibration.outline, point.calibration.shape) == (0, 0)
+    calibrated = point.calibration.probability(*evidence.T)
     assert (calibrated[:300] >= point.threshold)[labels[:300] == 1].mean() >= 0.95
     assert point.threshold == pytest.approx(threshold_at_sensitivity(labels[:300], calibrated[:300], 0.95))
     assert (point.chosen_on, "95 % of the cancers" in point.rule) == (("a",), True)
     one_class = np.where(labels == 1, "sick", "well")
-    assert set(operating_point(labels, logits, one_class).chosen_on) == {"sick", "well"}
+    assert set(operating_point(labels, evidence, one_class, ()).chosen_on) == {"sick", "well"}
 
 
 def test_models_are_compared_on_the_same_images_only():

@@ -13,7 +13,7 @@ from torch import nn
 
 from rcdnet.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
 from rcdnet.errors import DatasetError
-from rcdnet.outline import LesionDecoder, lesion_probability
+from rcdnet.outline import LesionDecoder, read_outline, shape_score
 from rcdnet.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
 from train.decode import Decoded, decode
@@ -30,6 +30,7 @@ from train.evaluation import (
 from train.jobs import BUNDLED, RUNS_FOLDER
 from train.loop import as_input
 from train.predictions import Scores, predictions, write_predictions
+from train.references import box_weights
 from train.sources import Sample, read_sources
 from train.splits import Split, with_patients
 from train.state import read_best, read_progress
@@ -44,12 +45,13 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
     """
     (network, decoder), digest = _network(config.model, read_best(out))
     held_out = decoded.rows_of(split.validation)
-    scores = _scores(network, decoder, decoded, held_out)
+    box = box_weights([decoded.samples[row] for row in decoded.rows_of(split.train)])
+    scores = _scores(network, decoder, decoded, held_out, box)
     samples = [decoded.samples[row] for row in held_out]
-    training = [decoded.samples[row] for row in decoded.rows_of(split.train)]
     groups = [split.groups[sample.id] for sample in samples]
-    point = operating_point(decoded.labels[held_out], scores.logits, np.array([sample.source for sample in samples]))
-    rows = predictions(samples, groups, scores, point.temperature, training)
+    sources = np.array([sample.source for sample in samples])
+    point = operating_point(decoded.labels[held_out], scores.evidence, sources, box)
+    rows = predictions(samples, groups, scores, point.calibration)
 
     def role(source: str) -> str:
         return f"validation: {chosen_here(config, threshold=source in point.chosen_on)}"
@@ -61,7 +63,7 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
 
 def chosen_here(config: TrainConfig, *, threshold: bool) -> str:
     """What a run's validation images were used for beside measuring, as the end of a sentence."""
-    chosen = "temperature was" if config.keep == "last" else "epoch and temperature were"
+    chosen = "calibration was" if config.keep == "last" else "epoch and calibration were"
     point = "and the threshold too" if threshold else "the threshold was only applied"
     seen = "" if config.init in ("random", "imagenet") else "; the weights it started from may have seen these images"
     return f"{chosen} chosen here, {point}{seen}"
@@ -79,7 +81,7 @@ def evaluate_again(out: Path) -> Evaluation:
 
 
 def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out: Path | None = None) -> Evaluation:
-    """An external test: weights on data that nothing was chosen on, with the threshold and temperature they came with.
+    """An external test: weights on data that nothing was chosen on, with the threshold and calibration they came with.
 
     Left out and listed are near-copies of images that a run trained on or validated with, images of its patients, and
     near-copies under two labels.
@@ -100,7 +102,7 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
             raise DatasetError("Weights outside a run have no folder of their own. Give one with --out.")
         network, card, decoder = load_checkpoint(run.stem, run.parent if run.suffix else WEIGHTS_FOLDER)
         model, digest, epoch = card.model, card.sha256, None
-        point = OperatingPoint(card.temperature, card.threshold, card.threshold_rule, ())
+        point = OperatingPoint(card.calibration, card.threshold, card.threshold_rule, ())
         own, role = None, "external: nothing was chosen here, but whether these images were in training was not checked"
     else:
         own = TrainConfig.read(run / "config.json")
@@ -111,9 +113,9 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
                 f"The evaluation in {run} is of other weights. Make it anew: python -m train evaluate {run}"
             )
         model, epoch, role = own.model, before.epoch, "external: nothing was chosen here"
-        point = OperatingPoint(before.temperature, before.threshold, before.threshold_rule, before.chosen_on)
+        point = OperatingPoint(before.calibration, before.threshold, before.threshold_rule, before.chosen_on)
     decoded = decode(read_sources(data), spec_of(model).input_size)
-    training, reasons = _known(decoded, own, run) if own else ([], {})
+    reasons = _known(decoded, own, run) if own else {}
     copies = near_duplicate_groups(decoded.fingerprints)
     conflicts = label_conflicts(copies, decoded.labels)
     for row in np.flatnonzero(conflicts):
@@ -123,8 +125,8 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]
     groups = with_patients(copies, decoded.samples)[keep].tolist()
-    scores = _scores(network, decoder, decoded, np.flatnonzero(keep))
-    rows = predictions(samples, groups, scores, point.temperature, training)
+    scores = _scores(network, decoder, decoded, np.flatnonzero(keep), point.calibration.box)
+    rows = predictions(samples, groups, scores, point.calibration)
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
@@ -160,7 +162,7 @@ def _written(place, model, digest, epoch, point, left_out, rows, sets) -> Evalua
         model=model,
         weights_sha256=(digest,),
         epoch=epoch,
-        temperature=point.temperature,
+        calibration=point.calibration,
         threshold=point.threshold,
         threshold_rule=point.rule,
         chosen_on=point.chosen_on,
@@ -178,8 +180,8 @@ def _one_class(rows, sets) -> list[str]:
     return [f"{source}: its images are all of one class, so it has no figures" for source in sorted(missing)]
 
 
-def _known(decoded: Decoded, config: TrainConfig, run: Path) -> tuple[list[Sample], dict[str, str]]:
-    """Training samples of a run, and of `decoded` the ids that it knows, each with the reason."""
+def _known(decoded: Decoded, config: TrainConfig, run: Path) -> dict[str, str]:
+    """Of `decoded` the ids that a run knows, each with the reason."""
     split = Split.read(run / "split.json")
     used = {*split.train, *split.validation, *split.conflicts}
     its_own = decode_for(config, [s for s in read_sources(config.data) if s.id in used])
@@ -193,7 +195,7 @@ def _known(decoded: Decoded, config: TrainConfig, run: Path) -> tuple[list[Sampl
             reasons[sample.id] = "the run knows its patient"
     for row in np.unique(near_duplicate_pairs(decoded.fingerprints, its_own.fingerprints)[:, 0]):
         reasons[decoded.samples[row].id] = "the run knows it, or a near-copy of it"
-    return [sample for sample in its_own.samples if sample.id in set(split.train)], reasons
+    return reasons
 
 
 def decode_for(config: TrainConfig, samples: Sequence[Sample]) -> Decoded:
@@ -208,21 +210,25 @@ def _network(name: str, content: bytes) -> tuple[tuple[nn.Module, LesionDecoder 
 
 
 @torch.no_grad()
-def _scores(network: nn.Module, decoder: LesionDecoder | None, decoded: Decoded, rows: np.ndarray) -> Scores:
-    log_odds: list[float] = []
+def _scores(
+    network: nn.Module, decoder: LesionDecoder | None, decoded: Decoded, rows: np.ndarray, box: Sequence[float]
+) -> Scores:
+    evidence: list[tuple[float, float, float]] = []
     pointing: list[bool | None] = []
     dice: list[float] = []
     for chosen in np.array_split(rows, max(1, len(rows) // BATCH)):
         features, maps = network.forward_intermediates(as_input(torch.from_numpy(decoded.canvases[chosen])))
         logits = network.forward_head(features).double()
-        log_odds += (logits[:, 1] - logits[:, 0]).tolist()
-        evidence = class_evidence(network, features)[range(len(chosen)), decoded.labels[chosen]].numpy()
-        outlines = lesion_probability(decoder, maps).numpy() if decoder else [None] * len(chosen)
-        for heat, outline, row in zip(evidence, outlines, chosen, strict=True):
+        heats = class_evidence(network, features)[range(len(chosen)), decoded.labels[chosen]].numpy()
+        outlines, votes = read_outline(decoder, maps) if decoder else (None, torch.zeros(len(chosen)))
+        for k, row in enumerate(chosen):
+            outline = None if outlines is None else outlines[k].numpy()
+            score = 0.0 if outline is None else shape_score(outline, decoded.frames[row], box)
+            evidence.append((float(logits[k, 1] - logits[k, 0]), float(votes[k]), score))
             lesion = decoded.lesions[row] if decoded.samples[row].masks else None
-            pointing.append(None if lesion is None else points_at(heat, lesion))
+            pointing.append(None if lesion is None else points_at(heats[k], lesion))
             dice.append(math.nan if lesion is None or outline is None else overlap(outline, lesion))
-    return Scores(np.array(log_odds), tuple(pointing), np.array(dice))
+    return Scores(np.array(evidence).reshape(-1, 3), tuple(pointing), np.array(dice))
 
 
 def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rcdnet.errors import DatasetError, ImageError
 from rcdnet.images import read_scan
-from rcdnet.preprocessing import letterbox, prepare
+from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.duplicates import Fingerprint, fingerprint
 from train.sources import Sample
 
@@ -23,13 +23,14 @@ class Decoded:
 
     canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
     lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
-    masked: bool (N,), whether the lesion is known.
+    frames: where each image lies on its canvas. masked: bool (N,), whether the lesion is known.
     skipped: a sentence for each sample that could not be read.
     """
 
     samples: tuple[Sample, ...]
     canvases: np.ndarray = field(repr=False)
     lesions: np.ndarray = field(repr=False)
+    frames: tuple[Frame, ...] = field(repr=False)
     masked: np.ndarray = field(repr=False)
     fingerprints: tuple[Fingerprint, ...] = field(repr=False)
     skipped: tuple[str, ...]
@@ -66,6 +67,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
     count = len(samples)
     canvases, lesions = np.empty((count, size, size), np.uint8), np.zeros((count, size, size), np.uint8)
     kept: list[Sample] = []
+    frames: list[Frame] = []
     fingerprints: list[Fingerprint] = []
     skipped: list[str] = []
     for sample, read in _each(samples, lambda s: _read(s, size)):
@@ -77,7 +79,8 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
         row = len(kept)
         canvases[row], lesions[row] = read[0], read[1]
         kept.append(sample)
-        fingerprints.append(read[2])
+        frames.append(read[2])
+        fingerprints.append(read[3])
     rows = len(kept)
     if not rows:
         raise DatasetError(f"None of {count} images can be read. The first: {skipped[0]}")
@@ -85,6 +88,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
         samples=tuple(kept),
         canvases=canvases[:rows],
         lesions=lesions[:rows],
+        frames=tuple(frames),
         masked=np.array([bool(sample.masks or sample.box) for sample in kept], bool),
         fingerprints=tuple(fingerprints),
         skipped=tuple(skipped),
@@ -138,11 +142,11 @@ def iterate_pixels(samples: Sequence[Sample]) -> Iterator[tuple[Sample, np.ndarr
     return _each(samples, read_pixels)
 
 
-def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, Fingerprint]:
+def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, Frame, Fingerprint]:
     pixels = read_pixels(sample)
     canvas, frame = prepare(pixels, size)
     mask = read_lesion(sample, pixels.shape)
-    return canvas, letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127, fingerprint(pixels)
+    return canvas, letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127, frame, fingerprint(pixels)
 
 
 def _each(samples: Sequence[Sample], read: Callable[[Sample], T]) -> Iterator[tuple[Sample, T | DatasetError]]:

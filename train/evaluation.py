@@ -1,6 +1,6 @@
 """What weights are worth on images they were not trained on. Every figure is computed from `predictions.csv` alone.
 
-Threshold and temperature come from the validation images and are carried over to every other set, never chosen there.
+Threshold and calibration come from the validation images and are carried over to every other set, never chosen there.
 """
 
 import json
@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from rcdnet.calibration import Calibration
 from rcdnet.card import nan_as_null, null_as_nan
 from rcdnet.errors import DatasetError
 from train.files import write_whole
@@ -20,7 +20,7 @@ from train.metrics import (
     Confusion,
     confusion,
     figures_of,
-    fit_temperature,
+    fit_weights,
     group_means,
     intervals,
     rates,
@@ -97,7 +97,7 @@ class Evaluation:
     model: str
     weights_sha256: tuple[str, ...]
     epoch: int | None
-    temperature: float
+    calibration: Calibration
     threshold: float
     threshold_rule: str
     chosen_on: tuple[str, ...]
@@ -108,32 +108,41 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """temperature: of the calibration. threshold: of the calibrated probability. rule: how it was chosen, as the end of a sentence.
+    """threshold: of the calibrated probability. rule: how it was chosen, as the end of a sentence.
 
     chosen_on: the sources whose images chose the threshold.
     """
 
-    temperature: float
+    calibration: Calibration
     threshold: float
     rule: str
     chosen_on: tuple[str, ...]
 
 
-def operating_point(labels: np.ndarray, logits: np.ndarray, sources: np.ndarray) -> OperatingPoint:
-    """Temperature from all images, then the threshold that finds 95 % of the cancers among those of the first source.
+def operating_point(
+    labels: np.ndarray, evidence: np.ndarray, sources: np.ndarray, box: tuple[float, ...]
+) -> OperatingPoint:
+    """Calibration from all images, then the threshold that finds 95 % of the cancers among those of the first source.
 
-    All sources choose it together where the first has one class alone.
+    Network and outline have an equal say, each in units of its spread: left free, the outline alone would decide, and the heatmap,
+    which shows what the network saw, would explain nothing. All sources choose the threshold together where the first has one
+    class alone.
 
     Args:
-        labels: int (N,). logits: log-odds of malignancy, float (N,). sources: names (N,).
+        labels: int (N,). evidence: float (N, 3), logit, vote and score. sources: names (N,). box: weights behind the score.
     """
-    temperature = fit_temperature(labels, logits)
+    spread = evidence.std(axis=0)
+    share = np.divide(1, spread, out=np.zeros(3), where=spread > 0)
+    both = evidence[:, :2] @ share[:2]
+    (equal, shape), bias = fit_weights(labels, np.stack([both, evidence[:, 2]], axis=1))
+    calibration = Calibration(float(equal * share[0]), float(equal * share[1]), float(shape), bias, box)
     used = sources == sources[0]
     if len(np.unique(labels[used])) < 2:
         used[:] = True
-    threshold = threshold_at_sensitivity(labels[used], expit(logits[used] / temperature), SENSITIVITY)
+    probabilities = calibration.probability(*evidence[used].T)
+    threshold = threshold_at_sensitivity(labels[used], probabilities, SENSITIVITY)
     rule = f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation"
-    return OperatingPoint(temperature, threshold, rule, tuple(dict.fromkeys(sources[used].tolist())))
+    return OperatingPoint(calibration, threshold, rule, tuple(dict.fromkeys(sources[used].tolist())))
 
 
 def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str], str]) -> tuple[SetFigures, ...]:
@@ -213,10 +222,13 @@ def _subgroup(name: str, rows: Sequence[Row], threshold: float) -> Subgroup:
 
 
 def _references(rows: Sequence[Row]) -> dict[str, Reference]:
-    """AUC of the lesion's box alone, and of the radiologist's BI-RADS category, where there are enough of them."""
-    readers = {
+    """AUC of the lesion's box alone, of the radiologist's BI-RADS category, and of the network without its outline, where there
+    are enough of them."""
+    outlined = any(r.vote or r.score for r in rows)
+    readers: dict[str, list[tuple[Row, float]]] = {
         "box geometry": [(r, r.box_score) for r in rows if not math.isnan(r.box_score)],
         "BI-RADS category": [(r, float(r.birads)) for r in rows if r.birads is not None],
+        "the network without its outline": [(r, r.logit) for r in rows if outlined],
     }
     found = {}
     for name, pairs in readers.items():
@@ -247,6 +259,7 @@ def read_evaluation(path: Path) -> Evaluation:
         return Evaluation(
             **data
             | {
+                "calibration": Calibration(**data["calibration"] | {"box": tuple(data["calibration"]["box"])}),
                 "weights_sha256": tuple(data["weights_sha256"]),
                 "left_out": tuple(data["left_out"]),
                 "chosen_on": tuple(data["chosen_on"]),

@@ -62,7 +62,7 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
     for title, results in grouped(bundle, own):
         points = [(r.name, r.name, r.figures.figures["auc"]) for r in results]
         points += [
-            (f"{reader}, no network", "reference", reference.auc)
+            (reader if "network" in reader else f"{reader}, no network", "reference", reference.auc)
             for reader, reference in results[0].figures.references.items()
             if reference.images == results[0].figures.images
         ]

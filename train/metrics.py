@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
 BOOTSTRAP_SAMPLES = 1000
@@ -98,13 +98,31 @@ def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(error)
 
 
-def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
-    """The temperature T at which sigmoid(logit / T) has the least log loss (Guo et al. 2017, section 4.2), within 0.05 to 20."""
+def fit_weights(labels: np.ndarray, evidence: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights, none below 0, and the bias at which sigmoid(evidence @ weights + bias) has the least log loss.
 
-    def loss(log_temperature: float) -> float:
-        return log_loss(labels, expit(logits / np.exp(log_temperature)), labels=[0, 1])
+    Args:
+        evidence: float (N, K). A column that is the same everywhere gets the weight 0.
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    Returns:
+        float (K,) and the bias; no weight moves the log-odds by more than 20 for one standard deviation.
+    """
+    spread = evidence.std(axis=0)
+    used = spread > 0
+    scaled = evidence[:, used] / spread[used]
+    sign = 1 - 2 * labels
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        wrong = sign * (scaled @ parameters[:-1] + parameters[-1])
+        slope = sign * expit(wrong) / len(labels)
+        return float(np.logaddexp(0, wrong).mean()), np.append(slope @ scaled, slope.sum())
+
+    start = np.append(np.ones(used.sum()), 0.0)
+    bounds = [(0, 20)] * int(used.sum()) + [(-20, 20)]
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+    weights = np.zeros(evidence.shape[1])
+    weights[used] = found[:-1] / spread[used]
+    return weights, float(found[-1])
 
 
 def intervals(

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
 from train.assess import chosen_here
@@ -21,7 +21,7 @@ APART = ("data", "fold", "seed")  # what may differ between runs of one recipe
 def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     """Every validation image of the runs once, each scored by weights that never saw it; writes the files of an evaluation.
 
-    One temperature and one threshold for all, from all: those that weights trained alike on every image can be given. What they
+    One calibration and one threshold for all, from all: those that weights trained alike on every image can be given. What they
     would have been worth if chosen without the run they are applied to is `SetFigures.held_out`.
 
     Raises:
@@ -42,8 +42,11 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     rows = [row for part in parts for row in part]
     if twice := len(rows) - len({row.id for row in rows}):
         raise DatasetError(f"{twice} images validate in more than one of these runs. Give runs that share none.")
-    point = _point(rows)
-    rows = [replace(row, probability=float(expit(row.logit / point.temperature))) for row in rows]
+    boxes = [evaluation.calibration.box for evaluation in evaluations]
+    # Linear models of one recipe: their mean is what a model of all the images is taken to be.
+    box = tuple(np.mean(boxes, axis=0).tolist()) if all(boxes) else ()
+    point = _point(rows, box)
+    rows = [replace(row, probability=float(point.calibration.probability(*_evidence(row)))) for row in rows]
     sets = figures_by_source(
         rows, point.threshold, lambda source: _role(configs[0], source in point.chosen_on, len(runs))
     )
@@ -55,7 +58,7 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         model=evaluations[0].model,
         weights_sha256=tuple(digest for e in evaluations for digest in e.weights_sha256),
         epoch=epochs.pop() if len(epochs) == 1 else None,
-        temperature=point.temperature,
+        calibration=point.calibration,
         threshold=point.threshold,
         threshold_rule=point.rule,
         chosen_on=point.chosen_on,
@@ -80,24 +83,29 @@ def _role(config: TrainConfig, chosen: bool, runs: int) -> str:
     return f"validation: {whose}{chosen_here(config, threshold=chosen)}"
 
 
-def _point(rows: Sequence[Row]):
-    labels, logits = np.array([row.label for row in rows]), np.array([row.logit for row in rows])
-    return operating_point(labels, logits, np.array([row.source for row in rows]))
+def _evidence(row: Row) -> tuple[float, float, float]:
+    return row.logit, row.vote, row.score
+
+
+def _point(rows: Sequence[Row], box: tuple[float, ...] = ()):
+    labels, evidence = np.array([row.label for row in rows]), np.array([_evidence(row) for row in rows])
+    return operating_point(labels, evidence, np.array([row.source for row in rows]), box)
 
 
 def _held_out(parts: Sequence[Sequence[Row]], source: str) -> dict[str, float]:
-    """Figures of a source with the temperature and threshold that the other runs would have chosen for each run."""
+    """Figures of a source with the calibration and threshold that the other runs would have chosen for each run."""
     labels, scores, called = [], [], []
     for k, part in enumerate(parts):
         point = _point([row for j, other in enumerate(parts) if j != k for row in other])
         for row in part:
             if row.source == source:
-                probability = float(expit(row.logit / point.temperature))
+                probability = float(point.calibration.probability(*_evidence(row)))
                 labels.append(row.label)
                 scores.append(probability)
                 called.append(float(probability >= point.threshold))
     at = rates(confusion(np.array(labels), np.array(called), 0.5))
     return {
+        "auc": float(roc_auc_score(labels, scores)),
         "ece": calibration_error(np.array(labels), np.array(scores)),
         "sensitivity": at["sensitivity"],
         "specificity": at["specificity"],

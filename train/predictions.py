@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
 
+from rcdnet.calibration import Calibration
 from rcdnet.errors import DatasetError
 from train.decode import iterate_pixels
 from train.files import write_whole
@@ -22,10 +22,11 @@ from train.sources import Sample
 class Row:
     """One image.
 
-    group: patient or near-duplicate group. logit: log-odds of malignancy as the network gives them. probability: the same
-    after the temperature, as the app shows it. marks: burned-in text or calipers were found. lesion_share: of the image's
-    area. box_score: the reference by box geometry. pointing: the highest point of the true class's Grad-CAM map lies in the
-    lesion. dice: of the predicted outline with the lesion. The last seven are nan or None where nothing is known.
+    group: patient or near-duplicate group. logit, vote, score: the evidence of `rcdnet.calibration`, for malignancy.
+    probability: what the calibration makes of it, as the app shows it. marks: burned-in text or calipers were found.
+    lesion_share: of the image's area. box_score: the reference by box geometry. pointing: the highest point of the true class's
+    Grad-CAM map lies in the lesion. dice: of the predicted outline with the lesion. The last seven are nan or None where
+    nothing is known.
     """
 
     id: str
@@ -34,6 +35,8 @@ class Row:
     group: int
     label: int
     logit: float
+    vote: float
+    score: float
     probability: float
     birads: int | None
     device: str | None
@@ -46,9 +49,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network gives for N images. logits: log-odds of malignancy, float (N,). pointing, dice (N,): as in `Row`."""
+    """What a network gives for N images. evidence: float (N, 3), logit, vote and score. pointing, dice (N,): as in `Row`."""
 
-    logits: np.ndarray
+    evidence: np.ndarray
     pointing: tuple[bool | None, ...]
     dice: np.ndarray
 
@@ -57,12 +60,12 @@ def predictions(
     samples: Sequence[Sample],
     groups: Sequence[int],
     scores: Scores,
-    temperature: float,
-    training: Sequence[Sample],
+    calibration: Calibration,
 ) -> list[Row]:
-    """Rows for samples, in order; `training` is what the box reference is fitted on."""
+    """Rows for samples, in order."""
     found = {s.id: None if not isinstance(p, np.ndarray) else bool(find_marks(p)) for s, p in iterate_pixels(samples)}
-    boxes = box_scores(training, samples)
+    boxes = box_scores(calibration.box, samples)
+    probabilities = calibration.probability(*scores.evidence.T)
     return [
         Row(
             id=s.id,
@@ -71,7 +74,9 @@ def predictions(
             group=int(group),
             label=s.label,
             logit=float(logit),
-            probability=float(expit(logit / temperature)),
+            vote=float(vote),
+            score=float(score),
+            probability=float(probability),
             birads=s.birads,
             device=s.device,
             marks=found[s.id],
@@ -80,8 +85,8 @@ def predictions(
             pointing=hit,
             dice=float(dice),
         )
-        for s, group, logit, box, hit, dice in zip(
-            samples, groups, scores.logits, boxes, scores.pointing, scores.dice, strict=True
+        for s, group, (logit, vote, score), probability, box, hit, dice in zip(
+            samples, groups, scores.evidence, probabilities, boxes, scores.pointing, scores.dice, strict=True
         )
     ]
 
@@ -128,6 +133,8 @@ def _row(record: dict[str, str]) -> Row:
         group=int(record["group"]),
         label=int(record["label"]),
         logit=float(record["logit"]),
+        vote=float(record["vote"]),
+        score=float(record["score"]),
         probability=float(record["probability"]),
         birads=int(record["birads"]) if record["birads"] else None,
         device=record["device"] or None,

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from rcdnet.outline import box_numbers
 from train.decode import read_lesion
 from train.sources import Sample
 
@@ -21,19 +23,28 @@ def box_geometry(samples: Sequence[Sample]) -> np.ndarray:
     return np.array([_numbers(sample) for sample in samples], float).reshape(-1, 8)
 
 
-def box_scores(training: Sequence[Sample], held_out: Sequence[Sample]) -> np.ndarray:
-    """Probability of malignancy by logistic regression on `box_geometry`, float (N,); nan where there is no box.
+def box_weights(training: Sequence[Sample]) -> tuple[float, ...]:
+    """A weight for each number of `box_geometry` and a constant, by logistic regression; their sum is the log likelihood ratio.
 
-    Fitted on the training side alone; all nan where that has no boxes of both classes.
+    Empty where the samples have no boxes of both classes.
     """
-    known, asked = box_geometry(training), box_geometry(held_out)
-    labels = np.array([sample.label for sample in training], int)
-    usable, askable = np.isfinite(known).all(axis=1), np.isfinite(asked).all(axis=1)
-    scores = np.full(len(asked), np.nan)
-    if len(np.unique(labels[usable])) == 2 and askable.any():
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(known[usable], labels[usable])
-        scores[askable] = model.predict_proba(asked[askable])[:, 1]
-    return scores
+    known, labels = box_geometry(training), np.array([sample.label for sample in training], int)
+    usable = np.isfinite(known).all(axis=1)
+    known, labels = known[usable], labels[usable]
+    if len(np.unique(labels)) < 2:
+        return ()
+    scale, regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(known, labels)
+    weights = regression.coef_[0] / scale.scale_
+    prior = np.log(labels.mean() / (1 - labels.mean()))
+    return (*weights.tolist(), float(regression.intercept_[0] - weights @ scale.mean_ - prior))
+
+
+def box_scores(weights: Sequence[float], held_out: Sequence[Sample]) -> np.ndarray:
+    """Probability of malignancy by `box_weights`, as if half of all were malignant, float (N,); nan where there is no box."""
+    asked = box_geometry(held_out)
+    if not weights:
+        return np.full(len(asked), np.nan)
+    return expit(asked @ np.array(weights[:-1]) + weights[-1])
 
 
 def lesion_share(sample: Sample) -> float:
@@ -44,11 +55,7 @@ def lesion_share(sample: Sample) -> float:
 
 def _numbers(sample: Sample) -> list[float]:
     box = _box(sample)
-    if box is None:
-        return [float("nan")] * 8
-    x, y, width, height, aspect = box
-    logs = np.log([width, height, aspect, width * height]).tolist()
-    return [*logs, x + width / 2, y + height / 2, y, y + height]
+    return [float("nan")] * 8 if box is None else box_numbers(*box)
 
 
 def _box(sample: Sample) -> tuple[float, float, float, float, float] | None:

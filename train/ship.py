@@ -46,7 +46,7 @@ def ship(
     """Put a run's weights, in half precision, with their card where the app looks for them, and the records of all runs beside.
 
     Args:
-        folds: runs of the same recipe on other parts of the same data. Their validation images, pooled, choose temperature and
+        folds: runs of the same recipe on other parts of the same data. Their validation images, pooled, choose calibration and
             threshold and give the card's figures; without any, the run's own do.
         cross_site: runs of the same recipe on one data set, tested on another.
 
@@ -83,7 +83,7 @@ def ship(
             date=date.today().isoformat(),
             known_failures=KNOWN_FAILURES,
             sha256=hashlib.sha256(weights).hexdigest(),
-            temperature=evaluation.temperature,
+            calibration=evaluation.calibration,
             folds=tuple(figures for fold in folds for figures in _of_fold(fold)),
             cross_site=tuple(figures for judge in cross_site for figures in _of_external_tests(judge)),
             subgroups=tuple(

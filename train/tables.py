@@ -61,7 +61,7 @@ def roles(results: Sequence[Result]) -> str:
     for r in results:
         if held := r.figures.held_out:
             sentences.append(
-                f"With the temperature and threshold that the other folds choose, {r.name} has sensitivity {held['sensitivity']:.3f}, "
+                f"With the calibration and threshold that the other folds choose, {r.name} has sensitivity {held['sensitivity']:.3f}, "
                 f"specificity {held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
             )
     return " ".join(sentences)
