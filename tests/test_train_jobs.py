@@ -1,10 +1,13 @@
 """Runs as jobs: real processes, queued, stopped, killed and resumed; and where their data may lie."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from conftest import copied
 from filelock import FileLock
 
+from pages.shared.plain import plain
 from rcdnet.errors import ConfigError, DatasetError, NotTrained
 from rcdnet.inference import load_own
 from train import jobs, outcome, watch
@@ -20,12 +24,13 @@ from train.audit import summaries
 from train.config import TrainConfig
 from train.devices import read_devices
 from train.events import Epoch, read_events
-from train.form import draft, preset_values, shown_values, starts, suggested_name
+from train.form import KEY, draft, name_values, preset_values, shown_values, start_values, starts, suggested_name
 from train.jobs import State, state_of
 from train.pace import estimate
 from train.places import PHANTOMS, Place, data_of, phantoms, places, samples_of
 from train.results import own_results
-from train.share import share, shared
+from train.run import failure_of
+from train.share import share, shared, withdraw
 
 SMALL = {"model": "mobilenetv2", "init": "random", "batch_size": 8, "start_size": 64, "full_size_epochs": 1}
 
@@ -77,7 +82,9 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     assert state_of(second) is State.STOPPED
     assert watch.view_of(third).sentence == "Queued for cpu, next in line"
     at_once = 0
+    until = time.monotonic() + 180
     while not all(state_of(run) is State.FINISHED for run in (first, third)):
+        assert time.monotonic() < until
         at_once = max(at_once, sum(jobs.held(run / "lock") for run in (first, second, third)))
         time.sleep(0.2)
     assert at_once == 1
@@ -137,7 +144,92 @@ def test_a_queue_is_taken_up_again_after_a_restart(runs, busi):
     assert "does not exist" in watch.view_of(run).message
 
 
-def test_data_that_goes_away_and_a_full_disk_are_said_with_advice(runs, busi, tmp_path):
+def test_why_a_run_could_not_begin_is_said(runs, busi):
+    """It ends before it holds its lock, so that nobody but the worker can say so."""
+    config = TrainConfig(**SMALL | {"precision": "bf16"}, epochs=2, data=(("busi", str(busi)),))
+    run = jobs.submit("impossible", config, "cpu", runs)
+    wait_for(lambda: state_of(run) is State.FAILED)
+    assert "bf16" in watch.view_of(run).message
+
+
+def test_data_that_leaves_its_folder_while_a_run_waits_is_not_read(runs, busi, tmp_path):
+    root = tmp_path / "data"
+    place = copied(busi, root / "busi")
+    runs.mkdir()
+    (runs / "left").mkdir()
+    config = TrainConfig(**SMALL, epochs=2, data=(("busi", str(place)),))
+    (runs / "left" / "config.json").write_text(config.to_json())
+    (runs / "left" / "job.json").write_text(json.dumps({"device": "cpu", "roots": [str(root), str(runs)]}))
+    image = place / "benign" / "benign (2).png"
+    image.unlink()
+    image.symlink_to(busi / "benign" / "benign (2).png")
+    jobs.resume(runs / "left")
+    wait_for(lambda: state_of(runs / "left") is State.FAILED)
+    assert "leads out of the folder for data" in watch.view_of(runs / "left").message
+
+
+def test_data_that_goes_away_while_a_run_reads_it_and_memory_that_is_full(runs, busi, tmp_path):
+    place = copied(busi, tmp_path / "gone")
+    run = jobs.submit("gone", TrainConfig(**SMALL, epochs=60, data=(("busi", str(place)),)), "cpu", runs)
+    wait_for(lambda: len(watch.view_of(run).epochs) >= 1)
+    jobs.stop(run)
+    wait_for(lambda: state_of(run) is State.STOPPED)
+    shutil.rmtree(place / "benign")
+    jobs.resume(run)
+    wait_for(lambda: state_of(run) is State.FAILED)
+    assert "benign does not exist. Expected the data set as downloaded" in watch.view_of(run).message
+    assert outcome.worst_images(run) == []
+    for error in (MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
+        kind, advice = failure_of(error)
+        assert kind == "out_of_memory"
+        assert "Begin again with a smaller batch_size or start_size" in advice
+
+
+def test_a_run_is_deleted_once_and_never_through_a_link(tmp_path, run):
+    runs = tmp_path / "runs"
+    copied(run, runs / "mine")
+    outside = copied(run, tmp_path / "outside")
+    (runs / "link").symlink_to(outside)
+    with pytest.raises(ConfigError, match="link to another folder"):
+        jobs.delete(runs / "link")
+    assert (outside / "config.json").exists()
+    (runs / "mine" / "events.jsonl").write_bytes(b'{"event": "\xff"}\n')
+    assert "damaged" in watch.views(runs)[1]["mine"]
+    jobs.delete(runs / "mine")
+    for action in (jobs.delete, jobs.resume, jobs.stop):
+        with pytest.raises(ConfigError, match="not there any more"):
+            action(runs / "mine")
+    (runs / ".deleted-half-1").mkdir()
+    jobs.wake(runs)
+    assert [path.name for path in runs.iterdir()] == ["link"]
+
+
+def test_a_name_is_not_kept_by_a_run_that_could_not_be_queued(tmp_path, busi, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(jobs, "_enqueue", full)
+    config = TrainConfig(**SMALL, epochs=2, data=(("busi", str(busi)),))
+    with pytest.raises(OSError, match="No space left"):
+        jobs.submit("mine", config, "cpu", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "two-vit").mkdir()
+    with pytest.raises(ConfigError, match="run named two-vit already"):
+        jobs.submit_all({"two-rcdnet": config, "two-vit": config}, "cpu", tmp_path)
+    assert not (tmp_path / "two-rcdnet").exists()
+
+
+def test_two_who_ask_whether_a_lock_is_held_do_not_fool_each_other(tmp_path):
+    lock = tmp_path / "lock"
+    assert not jobs.held(lock)
+    assert not lock.exists()
+    with FileLock(lock):
+        assert jobs.held(lock)
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(lambda _: jobs.held(lock), range(4000)))
+
+
+def test_a_full_disk_is_said_with_advice(runs, busi, tmp_path):
     """The disk is full for this run alone: a limit on the size of a file, which its checkpoints pass."""
     run = runs / "full"
     run.mkdir(parents=True)
@@ -180,6 +272,8 @@ def test_places_are_found_by_their_layout_and_never_outside(tmp_path, busi, busb
     outside = copied(busi, tmp_path / "outside")
     (root / "link").symlink_to(outside)
     (root / "clinic" / "table.csv").write_text(f"path,label\n{outside}/benign/benign (1).png,benign\n")
+    (root / "locked").mkdir(mode=0)  # as lost+found is
+    (root / "folder.csv").mkdir()
     found = places(root)
     assert [(p.source, p.path) for p in found] == [
         ("busbra", "BUSBRA"), ("folder", "clinic/table.csv"), ("busi", "sets/busi"),
@@ -213,7 +307,7 @@ def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
     assert right.configs["pair-vit"] == TrainConfig(model="vit", data=(("busi", str(root / "busi")),), **values)
     assert right.images == int(22 * 0.7)  # BUSI's rules leave two out by name
     assert right.found[0].startswith("busi: 11 benign and 11 malignant images, patients unknown, 22 with lesion masks.")
-    assert right.found == summaries(data_of([Place("busi", "busi")], root), root)
+    assert right.found == summaries(samples_of(data_of([Place("busi", "busi")], root), root))
     official = draft(["vit"], values | {"split": "official"}, ["busi (BUSI)"], "one", runs, root)
     assert official.mistakes == {
         "split": "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
@@ -225,6 +319,46 @@ def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
     assert dry.configs["dry"].data == phantoms(runs)
     assert len(samples_of(phantoms(runs), runs)) == 80
     assert suggested_name(["vit"], runs) == "vit-1"
+
+
+def test_a_form_keeps_what_was_typed_and_says_what_it_had_to_change(tmp_path):
+    starts, devices = {"random": "random"}, {"cuda:0": "GPU 0", "cpu": "CPU"}
+    filled, gone = start_values({}, starts, devices, ["phantoms"])
+    assert (filled["epochs"], filled["device"], gone) == (preset_values("scratch")["epochs"], "cuda:0", "")
+    cloned = {
+        f"{KEY}init": "run deleted",
+        f"{KEY}device": "cpu",
+        f"{KEY}data": ["gone", "phantoms"],
+        f"{KEY}epochs": 12,
+    }
+    filled, gone = start_values(cloned, starts, devices, ["phantoms"])
+    assert filled == {"data": ["phantoms"], "init": "random"}  # the other settings stay as they were
+    assert "Random weights are chosen instead" in gone
+    first = name_values({}, ["vit"], tmp_path)
+    assert first[f"{KEY}name"] == "vit-1"
+    assert name_values(first, ["regnet"], tmp_path)[f"{KEY}name"] == "regnet-1"
+    typed = first | {f"{KEY}name": "mine"}
+    assert name_values(typed, ["regnet"], tmp_path)[f"{KEY}name"] == "mine"
+
+
+def test_the_epoch_slider_follows_the_run_until_it_is_moved():
+    state = {}
+    for epochs, moved, expected in (
+        ([1, 2], None, 2),
+        ([1, 2, 3], None, 3),
+        ([1, 2, 3], 1, 1),
+        ([1, 2, 3, 4], None, 1),
+    ):
+        state |= {} if moved is None else {outcome.EPOCH: moved}
+        state |= outcome.epoch_values(state, "one", epochs)
+        assert state[outcome.EPOCH] == expected
+    assert outcome.epoch_values(state, "other", [1, 2, 3, 4, 5])[outcome.EPOCH] == 5
+    assert outcome.epoch_values(state, "one", [1]) == {}
+
+
+def test_words_from_a_file_stay_words():
+    """In Markdown, an image would make the browser ask another host."""
+    assert plain("![x](http://y) :red[a] $b$ <i>") == r"\!\[x\]\(http\:\/\/y\) \:red\[a\] \$b\$ \<i\>"
 
 
 def test_a_run_is_cloned_shown_and_offered_to_the_analyse_page(run, tmp_path):
@@ -258,8 +392,10 @@ def test_a_run_is_cloned_shown_and_offered_to_the_analyse_page(run, tmp_path):
         assert "gives no answer" in str(reason)
     else:
         classifier = load_own("mine", shared(runs)["mine"])
-        assert (classifier.name, classifier.title) == ("mine", "mine (your MobileNetV2)")
-    assert list(shared(runs)) == ["mine"]
+        assert (classifier.name, classifier.title) == ("own:mine", "mine (your MobileNetV2)")
+        assert list(shared(runs)) == ["mine"]
+        withdraw(runs / "mine")
+    assert shared(runs) == {}  # refused weights are not offered, and offered ones can be taken back
 
 
 def test_an_estimate_is_measured_and_a_failure_said(busi):
@@ -275,20 +411,28 @@ def test_an_estimate_is_measured_and_a_failure_said(busi):
         (None, "0.0.0.0", "asks nobody to sign in"),
         (None, None, "asks nobody to sign in"),
         ({"is_logged_in": False}, "0.0.0.0", "Sign in to train"),
-        ({"is_logged_in": True, "email": "a@b.example"}, "0.0.0.0", ""),
-        ({"is_logged_in": True, "email": "A@B.example"}, "127.0.0.1", ""),
-        ({"is_logged_in": True, "email": "x@b.example"}, "127.0.0.1", "not on the list"),
-        ({"is_logged_in": True}, "127.0.0.1", "not on the list"),
-        ({"is_logged_in": True, "email": "a@b.example", "email_verified": False}, "127.0.0.1", "not verified"),
+        ({"is_logged_in": True, "email": "a@b.example", "email_verified": True}, "0.0.0.0", ""),
+        ({"is_logged_in": True, "email": "A@B.example", "email_verified": "true"}, "127.0.0.1", ""),
+        ({"is_logged_in": True, "email": "x@b.example", "email_verified": True}, "127.0.0.1", "not on the list"),
+        ({"is_logged_in": True, "email_verified": True}, "127.0.0.1", "not on the list"),
+        ({"is_logged_in": True, "email": "a@b.example"}, "127.0.0.1", "does not say"),
+        ({"is_logged_in": True, "email": "a@b.example", "email_verified": False}, "127.0.0.1", "does not say"),
+        ({"is_logged_in": True, "email": "a@b.example", "email_verified": "false"}, "127.0.0.1", "does not say"),
     ],
 )
 def test_who_may_train(signed_in, address, said):
-    reason = refusal(signed_in, ["a@b.example"], address)
+    reason = refusal(signed_in, {"allowed": ["a@b.example"]}, address)
     assert said in reason
     assert bool(said) == bool(reason)
 
 
+def test_an_address_that_nobody_verified_counts_only_if_the_server_says_so():
+    person = {"is_logged_in": True, "email": "a@b.example"}
+    assert refusal(person, {"allowed": ["a@b.example"], "unverified": True}, "127.0.0.1") == ""
+    assert "not on the list" in refusal(person | {"email": "c@d.example"}, {"unverified": True}, "127.0.0.1")
+
+
 def test_gpus_are_read_from_what_the_driver_says():
     assert read_devices("0, NVIDIA A100, 1024, 2048\n1, [N/A], [N/A], [N/A]\nno GPU") == {
-        "cuda:0": "NVIDIA A100, 1.0 of 2.0 GiB free"
+        "cuda:0": "GPU 0, NVIDIA A100, 1.0 of 2.0 GiB free"
     }
