@@ -108,7 +108,7 @@ def delong_chart(names: Sequence[str], compared: Mapping[tuple[str, str], Compar
     words = [[""] * len(names) for _ in names]
     for (row, column), c in compared.items():
         i, j = names.index(row), names.index(column)
-        p = f"p {c.p:.3f}" if c.p >= 0.001 else "p < 0.001"
+        p = "p undefined" if np.isnan(c.p) else f"p {c.p:.3f}" if c.p >= 0.001 else "p < 0.001"
         for a, b, sign in ((i, j, 1), (j, i, -1)):
             differences[a][b] = sign * c.difference
             words[a][b] = f"{sign * c.difference:+.3f}<br>{p}"

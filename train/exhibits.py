@@ -114,7 +114,7 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         table: Table = [
             {
                 "first": a, "second": b, "AUC of the first": round(c.first, 4), "AUC of the second": round(c.second, 4),
-                "difference [95 % interval]": cell(Estimate(c.difference, *c.interval)), "p": round(c.p, 4),
+                "difference [95 % interval]": cell(Estimate(c.difference, *c.interval)), "p": "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
             }
             for (a, b), c in compared.items()
         ]  # fmt: skip
