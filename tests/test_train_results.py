@@ -105,9 +105,33 @@ def test_the_worst_cases_are_the_most_wrong(bundle):
     rcdnet = {row.id: row for row in grouped(bundle, ())[0][1][0].rows}
     wrong = [abs(row.label - row.probability) for row in (rcdnet[line["image"]] for line in shown)]
     assert wrong == sorted(wrong, reverse=True)
+    assert all((rcdnet[x["image"]].probability >= 0.31) != (x["truth"] == "malignant") for x in shown)
     assert min(wrong) >= max(
-        abs(r.label - r.probability) for r in rcdnet.values() if r.id not in {x["image"] for x in shown}
+        abs(r.label - r.probability)
+        for r in rcdnet.values()
+        if r.id not in {x["image"] for x in shown} and (r.probability >= 0.31) != r.label
     )
+
+
+def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(bundle, drawn_tree, tmp_path):
+    shown = exhibits_of("Heatmaps", bundle)
+    assert {e.title for e in shown if e.figure is None} == {
+        "All figures of the heatmaps. BUS-BRA", "All figures of the heatmaps. BUSI",
+    }  # fmt: skip
+    row = next(e for e in shown if e.figure is None).table[0]
+    found = bundle.heatmaps[0]
+    assert (row["model"], row["method"], row["pointing game"]) == (
+        "RcdNet",
+        "Grad-CAM",
+        cell(found.figures["pointing"]),
+    )
+    assert "image centre" in {name for e in shown if e.figure for name in e.figure.data[0].y}
+    tree = copied(drawn_tree, tmp_path / "tree")
+    study = tree / "assets" / "results" / "heatmaps" / "study.json"
+    study.write_text(study.read_text().replace('"vit-fold4": "4"', '"vit-fold4": "5"'))
+    stale = bundled(tree / "assets" / "weights", tree / "assets" / "results")
+    assert stale.heatmaps == ()
+    assert "of other weights of vit-fold4" in stale.missing["heatmaps"]
 
 
 def test_what_the_paper_reports_is_never_in_one_table_with_ours(bundle):

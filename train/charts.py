@@ -97,7 +97,9 @@ def interval_chart(estimates: Sequence[tuple[str, str, Estimate]], label: str) -
             hovertemplate="%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
         )  # fmt: skip
     figure.update_layout(height=130 + 34 * len(rows))
-    figure.update_xaxes(range=[max(0.0, min(e.low for _, _, e in estimates) - 0.03), 1.005])
+    lows, highs = [min(e.low, e.value) for _, _, e in estimates], [max(e.high, e.value) for _, _, e in estimates]
+    reach = max(highs) - min(lows)
+    figure.update_xaxes(range=[min(lows) - 0.05 * reach - 0.005, max(highs) + 0.05 * reach + 0.005])
     figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], automargin=True, tickfont=TEXT)
     return _named(figure, label, "")
 

@@ -115,6 +115,9 @@ def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | No
 
 
 def cell(estimate: Estimate) -> str:
+    """With its interval, where it has one; empty where the figure is undefined."""
     if math.isnan(estimate.value):
         return ""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

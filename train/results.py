@@ -16,6 +16,7 @@ from train.config import TrainConfig
 from train.evaluation import Evaluation, SetFigures, read_evaluation
 from train.events import Epoch, read_events
 from train.jobs import BUNDLED, RUNS_FOLDER
+from train.maps import AGAIN, PUBLISHED, MapFigures, measured_weights, read_figures
 from train.predictions import Row
 from train.sources import TITLES
 from train.state import read_best
@@ -47,7 +48,7 @@ class Bundle:
 
     cards: by model. validation: of each model. folds: of each run that `validation` is made of. cross_site: trained on one
     data set, tested on another. runs: the epochs of each recorded training, by the name of its run, by model.
-    missing: why a model's figures are not shown and which command makes them, by model.
+    heatmaps: figures of the validation runs' maps. missing: why a model's figures are not shown and which command makes them, by model.
     """
 
     cards: dict[str, ModelCard]
@@ -56,6 +57,7 @@ class Bundle:
     cross_site: tuple[Result, ...]
     runs: dict[str, dict[str, tuple[Epoch, ...]]]
     missing: dict[str, str]
+    heatmaps: tuple[MapFigures, ...] = ()
 
 
 def bundled(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULTS_FOLDER) -> Bundle:
@@ -149,7 +151,25 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
         validation += own[0]
         folds += own[1]
         cross_site += own[2]
-    return Bundle(cards, tuple(validation), tuple(folds), tuple(cross_site), runs, missing)
+    heatmaps: tuple[MapFigures, ...] = ()
+    try:
+        heatmaps = _heatmaps(results_folder)
+    except DatasetError as reason:
+        missing["heatmaps"] = str(reason)
+    return Bundle(cards, tuple(validation), tuple(folds), tuple(cross_site), runs, missing, heatmaps)
+
+
+def _heatmaps(results_folder: Path) -> tuple[MapFigures, ...]:
+    """The published study of heatmaps; `DatasetError` if it is of other weights than the runs beside it. None where there is none."""
+    folder = results_folder / PUBLISHED
+    if not folder.exists():
+        return ()
+    for run, digest in measured_weights(folder).items():
+        if read_evaluation(results_folder / run / "evaluation.json").weights_sha256 != (digest,):
+            raise DatasetError(
+                f"The figures of heatmaps are of other weights of {run} than those evaluated. {AGAIN} --publish"
+            )
+    return tuple(read_figures(folder))
 
 
 def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Path) -> list[Result]:

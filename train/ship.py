@@ -89,7 +89,7 @@ def ship(
             subgroups=tuple(
                 Subgroup(
                     TITLES.get(s.name, s.name), g.name, g.images, g.malignant, g.auc.value if g.auc else math.nan,
-                    g.sensitivity, g.specificity,
+                    g.sensitivity.value, g.specificity.value,
                 )
                 for s in evaluation.sets
                 for g in s.subgroups
