@@ -26,6 +26,7 @@ from train.evaluation import (
 )
 from train.metrics import (
     Confusion,
+    auc_interval,
     calibration_error,
     confusion,
     figures_of,
@@ -226,6 +227,20 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
     printed = table([("mine", evaluation)])
     assert f"| {a.figures['auc'].value:.3f} [{a.figures['auc'].low:.3f}, {a.figures['auc'].high:.3f}] |" in printed
     assert "| reference | BI-RADS category | a: 400 |" in printed
+
+
+def test_the_interval_of_an_auc_is_the_bootstraps():
+    labels, scores, groups = drawn(300)
+    scores = scores.round(1)  # with ties
+
+    def auc(rows):
+        return {"auc": roc_auc_score(labels[rows], scores[rows])}
+
+    slow, fast = intervals(groups, labels, auc)["auc"], auc_interval(groups, labels, scores)
+    assert fast == pytest.approx(slow, abs=0.006)  # a thousand other draws
+    weights = np.random.default_rng(0).multinomial(150, np.full(150, 1 / 150), 1000)[:, groups]
+    by_hand = [roc_auc_score(labels, scores, sample_weight=w) for w in weights]
+    assert fast == pytest.approx(tuple(np.percentile(by_hand, [2.5, 97.5])))
 
 
 def test_finding_every_cancer_of_few_is_not_certainty():

@@ -18,6 +18,7 @@ from train.files import write_whole
 from train.metrics import (
     Confusion,
     area_under_roc,
+    auc_interval,
     confusion,
     figures_of,
     fit_temperature,
@@ -242,10 +243,7 @@ def _references(rows: Sequence[Row]) -> dict[str, Reference]:
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate:
-    def auc(chosen: np.ndarray) -> dict[str, float]:
-        return {"auc": area_under_roc(labels[chosen], scores[chosen])}
-
-    return Estimate(area_under_roc(labels, scores), *intervals(groups, labels, auc)["auc"])
+    return Estimate(area_under_roc(labels, scores), *auc_interval(groups, labels, scores))
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -130,6 +130,23 @@ def intervals(
     return {name: bounds(np.array([d[name] for d in drawn])) for name in drawn[0]}
 
 
+def auc_interval(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
+    """As `intervals`, of the AUC alone and some hundred times as fast: a resample is a weight for each image.
+
+    The AUC is the share of pairs of a positive and a negative that the scores order right, ties counting by half.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    count = int(group.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), BOOTSTRAP_SAMPLES)
+    order = np.argsort(scores, kind="stable")
+    weights, sick = drawn[:, group[order]], labels[order] == 1
+    first = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # where each score begins
+    positive, negative = (np.add.reduceat(weights * side, first, axis=1) for side in (sick, ~sick))
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    right = (positive * (negative.cumsum(axis=1) - negative / 2)).sum(axis=1)
+    return bounds(right[pairs > 0] / pairs[pairs > 0])
+
+
 def share_interval(share: float, count: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share that was found among `count` independent ones (1927, doi:10.1080/01621459.1927.10502953).
 
