@@ -4,8 +4,10 @@ import re
 
 import streamlit as st
 
+from pages.shared.plain import plain
 from train.exhibits import SECTIONS, Exhibit, operating_point
 from train.results import bundled, own_results
+from train.tables import roles
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "results"
@@ -21,7 +23,7 @@ st.markdown(
     "over patients or groups of near-copies. What the paper reports stands by itself, for its data is not ours."
 )
 if bundle.missing:
-    st.warning("\n\n".join(bundle.missing.values()))
+    st.warning("\n\n".join(map(plain, bundle.missing.values())))
 
 own, refused = own_results()
 chosen = []
@@ -32,19 +34,19 @@ if own or refused:
     named = st.multiselect("Your own runs and external tests", list(own), key="keep_own_results")
     chosen = [result for name in named for result in own[name]]
     for reason in refused.values():
-        st.caption(reason)
+        st.caption(plain(reason))
 
 
-def show(exhibit: Exhibit) -> None:
-    st.subheader(exhibit.title)
-    st.markdown(exhibit.text)
+def show(exhibit: Exhibit, key: str) -> None:
+    st.subheader(plain(exhibit.title))
+    st.markdown(plain(exhibit.text))
     if exhibit.figure is not None:
-        st.plotly_chart(exhibit.figure, config=TOOLBAR, key=f"figure {exhibit.title}")
+        st.plotly_chart(exhibit.figure, config=TOOLBAR, key=f"figure {key}")
     if exhibit.table and not exhibit.points:
         st.dataframe(exhibit.table, hide_index=True, height="content")
     if exhibit.table:
         name = re.sub(r"\W+", "-", exhibit.title).strip("-").lower()
-        st.download_button("Data as CSV", exhibit.csv, f"{name}.csv", "text/csv", key=f"csv {name}", on_click="ignore")
+        st.download_button("Data as CSV", exhibit.csv, f"{name}.csv", "text/csv", key=f"csv {key}", on_click="ignore")
 
 
 @st.fragment
@@ -65,7 +67,8 @@ def operating_points() -> None:
             "Threshold", 0.0, 1.0, result.figures.threshold, 0.001, format="%.3f", key=f"threshold of {which}"
         )
         prevalence = st.slider("Share of malignant lesions, %", 1, 60, 10, key="keep_prevalence") / 100
-        st.caption(f"The app's own threshold is {result.figures.threshold:.3f}, {result.rule}.")
+        whose = "The app's own threshold" if result in bundle.validation else "The threshold of this model"
+        st.caption(plain(f"{whose} is {result.figures.threshold:.3f}, {result.rule}. {roles([result])}"))
     at, confusion, scores = operating_point(result, threshold, prevalence)
     with right:
         figures = st.columns(4)
@@ -91,7 +94,7 @@ for name, tab in zip(names, st.tabs(names, key="keep_section", on_change="rerun"
         rows = SECTIONS[name](bundle, chosen)
         if not rows:
             st.info("There are no figures for this section yet.")
-        for row in rows:
-            for exhibit, column in zip(row, st.columns(len(row), gap="medium"), strict=True):
+        for number, row in enumerate(rows):
+            for place, (exhibit, column) in enumerate(zip(row, st.columns(len(row), gap="medium"), strict=True)):
                 with column:
-                    show(exhibit)
+                    show(exhibit, f"{name} {number} {place}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared.plain import plain
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
 from train import form, jobs, outcome, watch
@@ -19,9 +20,10 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.session_state["wanted_page"] = "training"
     st.switch_page("app.py")
 
-RUNS, ROOT, state = jobs.RUNS_FOLDER, data_root(), st.session_state
-OLD, NEW = "Runs", "New run"
+RUNS, ROOT, OLD, NEW = jobs.RUNS_FOLDER, data_root(), "Runs", "New run"
+state: Any = st.session_state  # typed as a mapping of its own kind
 TOOLBAR = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+state.setdefault("training_round", 0)
 
 
 def fill_in(values: dict) -> None:
@@ -29,32 +31,33 @@ def fill_in(values: dict) -> None:
 
 
 def act(action, *arguments, view: str = OLD, run: str = "") -> None:
-    """Do what a button asks, then show `view`; what went wrong is said at the top of the page."""
-    state["training_acted"] = True
+    """Do what a button asks, then show `view`, in new widgets: what the browser says of the old ones may come after this."""
+    state["training_acted"], state["training_round"] = True, state["training_round"] + 1
     try:
         action(*arguments)
-        state["keep_training_view"], state["keep_run"] = view, run or state.get("keep_run")
-    except RcdnetError as error:
+        state["training_view"], state["training_run"] = view, run or state.get("training_run")
+    except (RcdnetError, OSError) as error:
         state["training_error"] = str(error)
 
 
 def new_run() -> None:
-    starts, there = form.starts(RUNS), devices()
-    if state.get(f"{form.KEY}init") not in starts:
-        fill_in(form.preset_values("scratch"))
+    starts, there, titles = form.starts(RUNS), devices(), form.data_titles(ROOT)
+    filled, gone = form.start_values(state, starts, there, titles)
+    fill_in(filled)
+    st.caption(gone)
     left, middle, right = st.columns(3, gap="medium")
-    state[f"{form.KEY}data"] = [title for title in state.get(f"{form.KEY}data", []) if title in form.data_titles(ROOT)]
-    chosen = left.multiselect("Data", form.data_titles(ROOT), key=f"{form.KEY}data", help=form.DATA_HELP)
+    chosen = left.multiselect("Data", titles, key=f"{form.KEY}data", help=form.DATA_HELP)
     slots = {"data": left.empty()}
     models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models")
     slots["model"] = left.empty()
-    recipe = middle.segmented_control("Recipe", list(PRESETS), default="scratch", required=True, help=form.RECIPE_HELP)
-    middle.button("Fill in this recipe", on_click=fill_in, args=(form.preset_values(str(recipe)),))
+    middle.segmented_control("Recipe", PRESETS, default="scratch", required=True, help=form.RECIPE_HELP, key="recipe")
+    middle.button("Fill in this recipe", on_click=lambda: fill_in(form.preset_values(state["recipe"])))
     start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP)
     values: dict[str, Any] = {"init": starts[start]}
     slots["init"] = middle.empty()
-    device = right.selectbox("Device", list(there), format_func=lambda key: there[key])
-    name = right.text_input("Name", form.suggested_name(models, RUNS))
+    device = right.selectbox("Device", list(there), format_func=lambda key: there[key], key=f"{form.KEY}device")
+    state.update(form.name_values(state, models, RUNS))
+    name = right.text_input("Name", key=f"{form.KEY}name")
     slots["name"] = right.empty()
     with st.expander("All settings"):
         for column, f in zip(cycle(st.columns(5)), form.FIELDS, strict=False):
@@ -64,15 +67,15 @@ def new_run() -> None:
     with st.spinner("Looking the data through"):
         draft = form.draft(models, values, chosen, name, RUNS, ROOT)
     for setting, sentence in draft.mistakes.items():
-        slots[setting].caption(f":red[{sentence}]")
-    left.caption("  \n".join(draft.found))
-    if not barred:
-        first, idle = next(iter(draft.configs), ""), not draft.configs
-        todo = (jobs.submit_all, draft.configs, device)
-        right.button("Start", type="primary", disabled=idle, on_click=act, args=todo, kwargs={"run": first})
-        if right.button("How long will it take?", disabled=idle):
-            with right, st.spinner("Trying a few steps"):
-                st.info(estimate(draft.configs, draft.images, device))
+        slots[setting].caption(f":red[{plain(sentence)}]")
+    left.caption("  \n".join(map(plain, draft.found)))
+    # Not as a callback, which would start what the form said before the last change.
+    if right.button("Start", type="primary", disabled=not draft.configs) and draft.configs:
+        act(jobs.submit_all, draft.configs, device, RUNS, ROOT, run=next(iter(draft.configs)))
+        st.rerun()
+    if right.button("How long will it take?", disabled=not draft.configs):
+        with right, st.spinner("Trying a few steps"):
+            st.info(plain(estimate(draft.configs, draft.images, device)))
 
 
 def buttons(view: watch.View) -> None:
@@ -88,33 +91,32 @@ def buttons(view: watch.View) -> None:
 
 def old_runs() -> None:
     found, refused = watch.views(RUNS)
-    st.caption("  \n".join(refused.values()))
+    st.caption("  \n".join(map(plain, refused.values())))
     if not found:
         st.info("There is no run yet. Begin with a new one.")
         return
-    views = {view.name: view for view in found}
-    if state.get("keep_run") not in views:
-        state["keep_run"] = found[0].name
+    names = [view.name for view in found]
+    at = names.index(state.training_run) if state.get("training_run") in names else 0
     st.dataframe(outcome.runs_table(found), hide_index=True, height=250 if len(found) > 6 else "content")
     left, right = st.columns(2)
-    name = left.selectbox("Run", list(views), key="keep_run")
-    state["keep_beside"] = [other for other in state.get("keep_beside", []) if other in views and other != name]
-    beside = right.multiselect("Beside it", [other for other in views if other != name], key="keep_beside")
+    name = state["training_run"] = left.selectbox("Run", names, at, key=f"run {state['training_round']}")
+    state["keep_beside"] = [other for other in state.get("keep_beside", []) if other in names and other != name]
+    beside = right.multiselect("Beside it", [other for other in names if other != name], key="keep_beside")
 
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
-        now = watch.views_of([name, *beside], RUNS)
-        changed = len(now) <= len(beside) or now[0].state != views[name].state  # or deleted, in another tab
+        jobs.wake(RUNS)
+        changed = watch.states(RUNS) != {view.name: view.state for view in found}  # or deleted, in another tab
         if state.pop("training_acted", False) or changed:  # a button in here reruns no more than this
             st.rerun()
-        view, *others = now
+        view, *others = watch.views_of([name, *beside], RUNS)
         st.subheader(view.sentence)
         st.progress(view.progress)
-        st.markdown(f"{view.message} {view.pace}")
-        if not barred:
-            buttons(view)
+        st.markdown(plain(f"{view.message} {view.pace}"))
+        buttons(view)
         columns, epochs = st.columns([3, 2], gap="medium"), [e.epoch for e in view.epochs if e.roc]
-        epoch = columns[1].select_slider("ROC curve after epoch", epochs, epochs[-1]) if epochs[1:] else sum(epochs)
+        state.update(outcome.epoch_values(state, name, epochs))
+        epoch = columns[1].select_slider("ROC of epoch", epochs, key=outcome.EPOCH) if epochs[1:] else sum(epochs)
         for column, figure in zip(columns, outcome.live_charts(view, others, epoch, bundled()), strict=False):
             column.plotly_chart(figure, config=TOOLBAR, key=f"live {columns.index(column)}")
         if others:
@@ -123,27 +125,25 @@ def old_runs() -> None:
 
     live()
     for exhibit in outcome.exhibits([name, *beside], found, RUNS):
-        st.markdown(f"#### {exhibit.title}\n{exhibit.text}")
+        st.markdown(f"#### {plain(exhibit.title)}\n{plain(exhibit.text)}")
         left, right = st.columns([3, 2], gap="medium")
         left.dataframe(exhibit.table, hide_index=True, height="content")
         left.download_button("Figures as CSV", exhibit.csv, "figures.csv", "text/csv", key=f"csv {exhibit.title}")
         if exhibit.figure is not None:
             right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
     for column, image in zip(cycle(st.columns(outcome.WORST)), outcome.worst_images(RUNS / name), strict=False):
-        column.image(image.url, alt=image.id, caption=image.caption)
+        column.image(image.url, alt=image.id, caption=plain(image.caption))
 
 
-allowed = st.secrets.get("training", {}).get("allowed", []) if st.secrets.load_if_toml_exists() else []
-barred = refusal(dict(st.user) or None, allowed, st.get_option("server.address"))
 st.title("Train")
-if barred:
-    st.info(barred)
+secrets = st.secrets if st.secrets.load_if_toml_exists() else {}
+if barred := refusal(dict(st.user) or None, secrets.get("training", {}), st.get_option("server.address")):
+    st.info(plain(barred))
     if st.user and not st.user.get("is_logged_in"):
         st.button("Sign in", on_click=st.login)
-state.pop("training_acted", None)
+    st.stop()  # runs, logs and images are for those who may train
 if wrong := state.pop("training_error", ""):
-    st.error(wrong)
-jobs.wake(RUNS)
-state.setdefault("keep_training_view", OLD if jobs.runs_in(RUNS) else NEW)
-views = {OLD: old_runs, NEW: new_run}
-views[str(st.segmented_control("View", list(views), required=True, key="keep_training_view"))]()
+    st.error(plain(wrong))
+now, key = state.get("training_view") or (OLD if jobs.runs_in(RUNS) else NEW), f"view {state.training_round}"
+state["training_view"] = st.segmented_control("View", [OLD, NEW], default=now, required=True, key=key)
+(old_runs if state["training_view"] == OLD else new_run)()

@@ -113,10 +113,7 @@ def examine(
     """`faithfulness` of one model's maps for a class, each method's, and of `FLOOR`, a map drawn by chance."""
     methods = [p.method for p in predictions if p.method in METHODS]
     drawn = {p.method: p for p in classify(pixels, [randomised(classifier)], methods)}
-    x, _ = network_input(pixels, classifier)
-    with torch.no_grad():
-        features = classifier.network.forward_features(x)
-    chance = replace(predictions[0], method=FLOOR, maps=random_maps(classifier.network, features, seed=0))
+    chance = chance_map(pixels, classifier, predictions[0], seed=0)
 
     def alike(p: Prediction) -> float:
         if p.method not in drawn:
@@ -127,6 +124,14 @@ def examine(
         Examined(p.method, class_name, faithfulness(pixels, classifier, p, class_name, tick=tick), alike(p))
         for p in [*predictions, chance]
     ]
+
+
+def chance_map(pixels: np.ndarray, classifier: Classifier, prediction: Prediction, *, seed: int) -> Prediction:
+    """In place of a prediction's maps those of `FLOOR`, for the scan it was made from."""
+    x, _ = network_input(pixels, classifier)
+    with torch.no_grad():
+        features = classifier.network.forward_features(x)
+    return replace(prediction, method=FLOOR, maps=random_maps(classifier.network, features, seed=seed))
 
 
 def ranked(heat: np.ndarray, side: int) -> np.ndarray:

@@ -32,8 +32,8 @@ class Classifier:
 
     @property
     def name(self) -> str:
-        """The model's name, or that of the user's weights."""
-        return self.own or self.spec.name
+        """The model's name; of a user's weights theirs, marked so that it is never taken for a bundled model's."""
+        return f"own:{self.own}" if self.own else self.spec.name
 
     @property
     def title(self) -> str:

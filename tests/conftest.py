@@ -31,6 +31,8 @@ TINY = [
     "--softened", "0.5", "--birads-weight", "0.5", "--evidence-weight", "0.5", "--erase", "0.3",
     "--drop-path", "0.1",
 ]  # fmt: skip
+# The same for the library.
+SMALL = {"model": "mobilenetv2", "init": "random", "batch_size": 8, "start_size": 64, "end_size": 64}
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """Drawn results of all six models, as `python -m train ship` leaves them; no network ran, so nothing but their form is true."""
 
 import hashlib
+import json
 import math
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ from scipy.special import expit
 from rcdnet import preprocessing
 from rcdnet.calibration import Calibration
 from rcdnet.card import Figures, ModelCard
+from rcdnet.heatmaps import FLOOR
 from rcdnet.registry import CLASSES, MODELS
-from train.evaluation import Evaluation, SetFigures, figures_by_source, write_evaluation
+from train.evaluation import Evaluation, SetFigures, figures_by_source, read_evaluation, write_evaluation
 from train.events import Epoch, line_of
+from train.maps import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
 from train.predictions import Row, write_predictions
 
 ROLE = "validation: calibration was chosen here, and the threshold too"
@@ -127,6 +131,25 @@ def draw_results(assets: Path) -> None:
             recipe={"model": model, "epochs": 20 if number else 30}, run=model,
         )  # fmt: skip
         (assets / "weights" / f"{model}.json").write_text(card.to_json())
+    draw_study(assets / "results")
+
+
+def draw_study(results: Path) -> None:
+    """Figures of drawn heatmaps of the fold that all models share."""
+    place, rng = results / PUBLISHED, np.random.default_rng(5)
+    place.mkdir()
+    runs = [f"{model}-fold4" for model in MODELS]
+    weights = {run: read_evaluation(results / run / "evaluation.json").weights_sha256[0] for run in runs}
+    (place / SETTINGS_FILE).write_text(json.dumps({"weights": weights}))
+    for model, source, method in product(MODELS, ("busbra", "busi"), ("Grad-CAM", "EigenCAM", FLOOR, CENTRE)):
+        add_rows(place / MAPS_FILE, [
+            MapRow(
+                f"{model}-fold4", model, False, source, f"{source}/{k}", k // 2, k % 2, 0.5, method, bool(rng.random() < 0.7),
+                *rng.uniform(0.1, 0.9, 7).tolist(), *(rng.uniform(0.1, 0.9, 4).tolist() if k < 6 and method != CENTRE else ()),
+            )
+            for k in range(20)
+        ])  # fmt: skip
+    write_figures(place / MAPS_FILE)
 
 
 def app_tree(place: Path) -> Path:

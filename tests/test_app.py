@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
-import rcdnet.inference
+import pages.shared.scans
 from rcdnet.inference import Prediction
 
 SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
@@ -19,13 +19,13 @@ SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
 def calls(monkeypatch) -> list[int]:
     """One entry for every time a scan goes through the models."""
     seen: list[int] = []
-    classify = rcdnet.inference.classify
+    classify = pages.shared.scans.classify
 
     def counted(pixels, classifiers) -> list[Prediction]:
         seen.append(pixels.size)
         return classify(pixels, classifiers)
 
-    monkeypatch.setattr(rcdnet.inference, "classify", counted)
+    monkeypatch.setattr(pages.shared.scans, "classify", counted)
     return seen
 
 

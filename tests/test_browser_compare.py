@@ -11,6 +11,7 @@ import pytest
 from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import ROOT, encoded
 from PIL import Image
+from processes import wait_for
 
 from rcdnet.inference import classify, load_trained
 from train.phantoms import RECIPES, draw
@@ -101,7 +102,7 @@ def test_zooming_and_moving_one_panel_takes_the_others_along(page):
     idle(page)
     expect(page.locator(".viewer .size")).to_have_text("195 %")
     page.mouse.move(5, 5)
-    assert np.ptp(pixels(page, 0).astype(int), axis=2).max() <= 2  # no colour is left
+    wait_for(lambda: np.ptp(pixels(page, 0).astype(int), axis=2).max() <= 2)  # no colour is left
     page.get_by_role("button", name="Show the whole scan").click()
     expect(page.locator(".viewer .size")).to_have_text("100 %")
     for _ in range(12):

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import ROOT
-from test_train_jobs import process_of, wait_for, worker_of
+from processes import process_of, wait_for, worker_of
 
 from train import watch
+from train.config import TrainConfig
 from train.jobs import State
 
 
@@ -55,6 +56,13 @@ def fill(page, setting: str, value: float) -> None:
     field = page.get_by_role("spinbutton", name=setting, exact=True)
     field.fill(str(value))
     field.press("Enter")
+    idle(page)
+
+
+def call_it(page, name: str) -> None:
+    idle(page)  # a script still at work would put its own suggestion into the field
+    page.get_by_role("textbox", name="Name").fill(name)
+    page.get_by_role("textbox", name="Name").press("Enter")
     idle(page)
 
 
@@ -111,12 +119,11 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
             second.get_by_role("button", name="Clone settings").click()
             idle(second)
             choose(second, "Data", "phantoms")
-            second.get_by_role("textbox", name="Name").fill("mobilenetv2-1")
-            second.get_by_role("textbox", name="Name").press("Enter")
+            expect(second.get_by_text(re.compile("phantoms: 40 benign and 40 malignant images"))).to_be_visible()
+            call_it(second, "mobilenetv2-1")
             expect(second.get_by_text("There is a run named mobilenetv2-1 already.")).to_be_visible()
             expect(second.get_by_role("button", name="Start", exact=True)).to_be_disabled()
-            second.get_by_role("textbox", name="Name").fill("short")
-            second.get_by_role("textbox", name="Name").press("Enter")
+            call_it(second, "short")
             second.get_by_text("All settings").click()
             fill(second, "epochs", 3)
             second.get_by_role("button", name="Start", exact=True).click()
@@ -155,20 +162,21 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         expect(page.locator("img[alt^='phantoms/']")).to_have_count(8)
         page.get_by_role("button", name="Use on the Analyse page").click()
         idle(page)
-        wait_for(lambda: (runs / "short" / "app" / "mobilenetv2.json").exists())
+        weights, refused = runs / "short" / "app" / "mobilenetv2.json", page.get_by_text("gives no answer")
+        wait_for(lambda: weights.exists() or refused.count(), 60)
+        if not weights.exists():  # three epochs may not be enough to answer; then nothing is offered
+            return
         page.get_by_role("link", name="Analyse").click()
         choose(page, "Your own models", "short")
-        refused = page.get_by_text("gives no answer: its validation AUC")  # three epochs may not be enough to answer
         page.get_by_role("button", name="Try three synthetic phantoms").click()
         expect(page.locator(".call .word")).to_be_visible(timeout=60_000)
-        own = page.locator(".st-key-card_short").get_by_text("short (your MobileNetV2)")
-        expect(refused.or_(own).first).to_be_visible()
+        expect(page.locator(".st-key-card_own-short").get_by_text("short (your MobileNetV2)")).to_be_visible()
 
 
 def test_delete_asks_first(browser, servers, tree):
     gone = tree / "runs" / "gone"
     gone.mkdir(parents=True)
-    shutil.copy(tree / "runs" / "short" / "config.json", gone)
+    (gone / "config.json").write_text(TrainConfig(data=(("busi", "DIR"),)).to_json())
     with opened(browser, servers[0][1], "/training") as page:
         choose(page, "Run", "gone")
         page.get_by_role("button", name=re.compile("^Delete")).click()
@@ -180,14 +188,12 @@ def test_delete_asks_first(browser, servers, tree):
 
 
 def test_nobody_trains_on_a_server_that_others_can_reach(browser, tree):
-    """Its buttons are not there at all, so nothing that a browser sends can press them."""
+    """Neither a button nor a run, its log or its images are there, so nothing that a browser sends can ask for them."""
     process, place = start_server(tree, "--server.address", "0.0.0.0")
     with opened(browser, place, "/training") as page:
         expect(page.get_by_text("asks nobody to sign in, so nobody may train here")).to_be_visible()
-        expect(page.get_by_role("combobox", name="Run")).to_be_visible()
-        for name in ("Start", "Stop", "Resume", "Delete", "Use on the Analyse page"):
-            expect(page.get_by_role("button", name=name)).to_have_count(0)
-        view(page, "New run")
-        expect(page.get_by_role("combobox", name="Device")).to_be_visible()
-        expect(page.get_by_role("button", name="Start", exact=True)).to_have_count(0)
+        idle(page)
+        expect(page.get_by_test_id("stMain").get_by_role("combobox")).to_have_count(0)
+        expect(page.get_by_test_id("stMain").get_by_role("button")).to_have_count(0)
+        expect(page.get_by_test_id("stMain").locator("img")).to_have_count(0)
     stop_server(process, tree)

@@ -17,7 +17,7 @@ from rcdnet.inference import classify
 from rcdnet.registry import MODELS, create_model
 from train.phantoms import RECIPES, draw
 
-THREADS, REQUESTS = 4, 60
+THREADS, REQUESTS = 4, 12
 
 
 @pytest.fixture(scope="module")

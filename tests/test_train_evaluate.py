@@ -241,7 +241,7 @@ def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, 
     before = {path: path.read_bytes() for path in tmp_path.glob("[rw]*/**/*.*")}
     with pytest.raises(DatasetError, match=r"trained with other settings .*epochs"):
         ship(run, folds, **places)
-    with pytest.raises(DatasetError, match="was not tested on other data"):
+    with pytest.raises(DatasetError, match="was not tested on another public data set"):
         ship(final, folds, [copied(folds[0], tmp_path / "abroad")], **places)
     unfinished = copied(final, tmp_path / "unfinished")
     config = json.loads((unfinished / "config.json").read_text())
@@ -265,8 +265,9 @@ def test_a_record_says_nothing_of_the_machine_or_of_other_tests(folds, tmp_path)
     run = copied(folds[0], tmp_path / "run")
     append_line(run / "events.jsonl", line_of(Failed(1.0, "data", f"{tmp_path}/clinic does not exist")))
     for name in ("predictions.csv", "evaluation.json"):
-        (run / "external" / "clinic").mkdir(parents=True, exist_ok=True)
-        shutil.copy(run / name, run / "external" / "clinic" / name)
+        for place in ("clinic", "busi", "busi+clinic"):
+            (run / "external" / place).mkdir(parents=True, exist_ok=True)
+            shutil.copy(run / name, run / "external" / place / name)
     (tmp_path / "results" / "run" / "old").mkdir(parents=True)
     publish(run, tmp_path / "results")
     names = {p.relative_to(tmp_path / "results").as_posix() for p in (tmp_path / "results").rglob("*") if p.is_file()}
@@ -274,4 +275,6 @@ def test_a_record_says_nothing_of_the_machine_or_of_other_tests(folds, tmp_path)
     for path in (tmp_path / "results" / "run").iterdir():
         assert str(tmp_path) not in path.read_text()
     publish(run, tmp_path / "results", external=True)
-    assert (tmp_path / "results" / "run" / "external" / "clinic" / "predictions.csv").exists()
+    published = tmp_path / "results" / "run" / "external"
+    assert [place.name for place in published.iterdir()] == ["busi"]  # a clinic's ids stay where they are
+    assert (published / "busi" / "predictions.csv").exists()

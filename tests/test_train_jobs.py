@@ -1,51 +1,31 @@
 """Runs as jobs: real processes, queued, stopped, killed and resumed; and where their data may lie."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import copied
+from conftest import SMALL, copied
 from filelock import FileLock
+from processes import process_of, wait_for, worker_of
 
-from rcdnet.errors import ConfigError, DatasetError, NotTrained
+from rcdnet.errors import ConfigError, NotTrained
 from rcdnet.inference import load_own
 from train import jobs, outcome, watch
-from train.access import refusal
-from train.audit import summaries
 from train.config import TrainConfig
-from train.devices import read_devices
 from train.events import Epoch, read_events
-from train.form import draft, preset_values, shown_values, starts, suggested_name
+from train.form import shown_values, starts
 from train.jobs import State, state_of
-from train.pace import estimate
-from train.places import PHANTOMS, Place, data_of, phantoms, places, samples_of
 from train.results import own_results
-from train.share import share, shared
-
-SMALL = {"model": "mobilenetv2", "init": "random", "batch_size": 8, "start_size": 64, "end_size": 64}
-
-
-def wait_for(what, seconds: float = 180) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, f"waited {seconds} seconds for it"
-        time.sleep(0.1)
-
-
-def process_of(run: Path) -> list[int]:
-    """The processes that train in a run's folder."""
-    found = subprocess.run(["pgrep", "-f", f"train fit --resume {run}$"], capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
-
-
-def worker_of(runs: Path) -> list[int]:
-    found = subprocess.run(["pgrep", "-f", f"train.worker {runs}"], capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
+from train.run import failure_of
+from train.share import share, shared, withdraw
 
 
 @pytest.fixture
@@ -77,7 +57,9 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     assert state_of(second) is State.STOPPED
     assert watch.view_of(third).sentence == "Queued for cpu, next in line"
     at_once = 0
+    until = time.monotonic() + 180
     while not all(state_of(run) is State.FINISHED for run in (first, third)):
+        assert time.monotonic() < until
         at_once = max(at_once, sum(jobs.held(run / "lock") for run in (first, second, third)))
         time.sleep(0.2)
     assert at_once == 1
@@ -137,7 +119,92 @@ def test_a_queue_is_taken_up_again_after_a_restart(runs, busi):
     assert "does not exist" in watch.view_of(run).message
 
 
-def test_data_that_goes_away_and_a_full_disk_are_said_with_advice(runs, busi, tmp_path):
+def test_why_a_run_could_not_begin_is_said(runs, busi):
+    """It ends before it holds its lock, so that nobody but the worker can say so."""
+    config = TrainConfig(**SMALL | {"precision": "bf16"}, epochs=2, data=(("busi", str(busi)),))
+    run = jobs.submit("impossible", config, "cpu", runs)
+    wait_for(lambda: state_of(run) is State.FAILED)
+    assert "bf16" in watch.view_of(run).message
+
+
+def test_data_that_leaves_its_folder_while_a_run_waits_is_not_read(runs, busi, tmp_path):
+    root = tmp_path / "data"
+    place = copied(busi, root / "busi")
+    runs.mkdir()
+    (runs / "left").mkdir()
+    config = TrainConfig(**SMALL, epochs=2, data=(("busi", str(place)),))
+    (runs / "left" / "config.json").write_text(config.to_json())
+    (runs / "left" / "job.json").write_text(json.dumps({"device": "cpu", "roots": [str(root), str(runs)]}))
+    image = place / "benign" / "benign (2).png"
+    image.unlink()
+    image.symlink_to(busi / "benign" / "benign (2).png")
+    jobs.resume(runs / "left")
+    wait_for(lambda: state_of(runs / "left") is State.FAILED)
+    assert "leads out of the folder for data" in watch.view_of(runs / "left").message
+
+
+def test_data_that_goes_away_while_a_run_reads_it_and_memory_that_is_full(runs, busi, tmp_path):
+    place = copied(busi, tmp_path / "gone")
+    run = jobs.submit("gone", TrainConfig(**SMALL, epochs=60, data=(("busi", str(place)),)), "cpu", runs)
+    wait_for(lambda: len(watch.view_of(run).epochs) >= 1)
+    jobs.stop(run)
+    wait_for(lambda: state_of(run) is State.STOPPED)
+    shutil.rmtree(place / "benign")
+    jobs.resume(run)
+    wait_for(lambda: state_of(run) is State.FAILED)
+    assert "benign does not exist. Expected the data set as downloaded" in watch.view_of(run).message
+    assert outcome.worst_images(run) == []
+    for error in (MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
+        kind, advice = failure_of(error)
+        assert kind == "out_of_memory"
+        assert "Begin again with a smaller batch_size or start_size" in advice
+
+
+def test_a_run_is_deleted_once_and_never_through_a_link(tmp_path, run):
+    runs = tmp_path / "runs"
+    copied(run, runs / "mine")
+    outside = copied(run, tmp_path / "outside")
+    (runs / "link").symlink_to(outside)
+    with pytest.raises(ConfigError, match="link to another folder"):
+        jobs.delete(runs / "link")
+    assert (outside / "config.json").exists()
+    (runs / "mine" / "events.jsonl").write_bytes(b'{"event": "\xff"}\n')
+    assert "damaged" in watch.views(runs)[1]["mine"]
+    jobs.delete(runs / "mine")
+    for action in (jobs.delete, jobs.resume, jobs.stop):
+        with pytest.raises(ConfigError, match="not there any more"):
+            action(runs / "mine")
+    (runs / ".deleted-half-1").mkdir()
+    jobs.wake(runs)
+    assert [path.name for path in runs.iterdir()] == ["link"]
+
+
+def test_a_name_is_not_kept_by_a_run_that_could_not_be_queued(tmp_path, busi, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(jobs, "_enqueue", full)
+    config = TrainConfig(**SMALL, epochs=2, data=(("busi", str(busi)),))
+    with pytest.raises(OSError, match="No space left"):
+        jobs.submit("mine", config, "cpu", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "two-vit").mkdir()
+    with pytest.raises(ConfigError, match="run named two-vit already"):
+        jobs.submit_all({"two-rcdnet": config, "two-vit": config}, "cpu", tmp_path)
+    assert not (tmp_path / "two-rcdnet").exists()
+
+
+def test_two_who_ask_whether_a_lock_is_held_do_not_fool_each_other(tmp_path):
+    lock = tmp_path / "lock"
+    assert not jobs.held(lock)
+    assert not lock.exists()
+    with FileLock(lock):
+        assert jobs.held(lock)
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(lambda _: jobs.held(lock), range(4000)))
+
+
+def test_a_full_disk_is_said_with_advice(runs, busi, tmp_path):
     """The disk is full for this run alone: a limit on the size of a file, which its checkpoints pass."""
     run = runs / "full"
     run.mkdir(parents=True)
@@ -172,61 +239,6 @@ def test_a_launched_process_that_is_never_seen_is_lost(tmp_path):
         assert state_of(run) is State.STOPPING
 
 
-def test_places_are_found_by_their_layout_and_never_outside(tmp_path, busi, busbra):
-    root = tmp_path / "data"
-    (root / "clinic").mkdir(parents=True)
-    copied(busi, root / "sets" / "busi")
-    copied(busbra, root / "BUSBRA")
-    outside = copied(busi, tmp_path / "outside")
-    (root / "link").symlink_to(outside)
-    (root / "clinic" / "table.csv").write_text(f"path,label\n{outside}/benign/benign (1).png,benign\n")
-    found = places(root)
-    assert [(p.source, p.path) for p in found] == [
-        ("busbra", "BUSBRA"), ("folder", "clinic/table.csv"), ("busi", "sets/busi"),
-    ]  # fmt: skip
-    for path in ("../outside", str(outside), "link", "sets/../../outside"):
-        with pytest.raises(ConfigError, match="outside the folder for data"):
-            data_of([Place("busi", path)], root)
-    with pytest.raises(DatasetError, match="is not there any more"):
-        data_of([Place("busi", "sets/none")], root)
-    with pytest.raises(ConfigError, match="leads out of the folder for data"):
-        samples_of(data_of([found[1]], root), root)
-    inside = root / "sets" / "busi" / "benign" / "benign (2).png"
-    inside.unlink()
-    inside.symlink_to(outside / "benign" / "benign (2).png")
-    with pytest.raises(ConfigError, match="leads out"):
-        samples_of(data_of([found[2]], root), root)
-    assert places(tmp_path / "nowhere") == []
-
-
-def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
-    root = tmp_path / "data"
-    copied(busi, root / "busi")
-    runs = tmp_path / "runs"
-    values = preset_values("paper") | {"init": "random"}
-    wrong = draft([], values | {"batch_size": 7, "warmup_epochs": 90}, [], "a/b", runs, root)
-    assert set(wrong.mistakes) == {"model", "data", "batch_size", "warmup_epochs", "name"}
-    assert wrong.configs == {}
-    assert "expected an even number" in wrong.mistakes["batch_size"]
-    right = draft(["rcdnet", "vit"], values, ["busi (BUSI)"], "pair", runs, root)
-    assert list(right.configs) == ["pair-rcdnet", "pair-vit"]
-    assert right.configs["pair-vit"] == TrainConfig(model="vit", data=(("busi", str(root / "busi")),), **values)
-    assert right.images == int(22 * 0.7)  # BUSI's rules leave two out by name
-    assert right.found[0].startswith("busi: 11 benign and 11 malignant images, patients unknown, 22 with lesion masks.")
-    assert right.found == summaries(data_of([Place("busi", "busi")], root), root)
-    official = draft(["vit"], values | {"split": "official"}, ["busi (BUSI)"], "one", runs, root)
-    assert official.mistakes == {
-        "split": "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
-    }
-    jobs.folder_of("pair-vit", runs).mkdir(parents=True)
-    assert "name" in draft(["rcdnet", "vit"], values, ["busi (BUSI)"], "pair", runs, root).mistakes
-    dry = draft(["vit"], values, [PHANTOMS], "dry", runs, root)
-    assert dry.mistakes == {}
-    assert dry.configs["dry"].data == phantoms(runs)
-    assert len(samples_of(phantoms(runs), runs)) == 80
-    assert suggested_name(["vit"], runs) == "vit-1"
-
-
 def test_a_run_is_cloned_shown_and_offered_to_the_analyse_page(run, tmp_path):
     runs = tmp_path / "runs"
     copied(run, runs / "mine")
@@ -258,37 +270,7 @@ def test_a_run_is_cloned_shown_and_offered_to_the_analyse_page(run, tmp_path):
         assert "gives no answer" in str(reason)
     else:
         classifier = load_own("mine", shared(runs)["mine"])
-        assert (classifier.name, classifier.title) == ("mine", "mine (your MobileNetV2)")
-    assert list(shared(runs)) == ["mine"]
-
-
-def test_an_estimate_is_measured_and_a_failure_said(busi):
-    config = TrainConfig(**SMALL, epochs=2, data=(("busi", str(busi)),))
-    assert estimate({"a": config}, 16, "cpu").startswith("a: about ")
-    assert "A few steps were tried and failed: " in estimate({"a": replace(config, precision="bf16")}, 16, "cpu")
-
-
-@pytest.mark.parametrize(
-    ("signed_in", "address", "said"),
-    [
-        (None, "127.0.0.1", ""),
-        (None, "0.0.0.0", "asks nobody to sign in"),
-        (None, None, "asks nobody to sign in"),
-        ({"is_logged_in": False}, "0.0.0.0", "Sign in to train"),
-        ({"is_logged_in": True, "email": "a@b.example"}, "0.0.0.0", ""),
-        ({"is_logged_in": True, "email": "A@B.example"}, "127.0.0.1", ""),
-        ({"is_logged_in": True, "email": "x@b.example"}, "127.0.0.1", "not on the list"),
-        ({"is_logged_in": True}, "127.0.0.1", "not on the list"),
-        ({"is_logged_in": True, "email": "a@b.example", "email_verified": False}, "127.0.0.1", "not verified"),
-    ],
-)
-def test_who_may_train(signed_in, address, said):
-    reason = refusal(signed_in, ["a@b.example"], address)
-    assert said in reason
-    assert bool(said) == bool(reason)
-
-
-def test_gpus_are_read_from_what_the_driver_says():
-    assert read_devices("0, NVIDIA A100, 1024, 2048\n1, [N/A], [N/A], [N/A]\nno GPU") == {
-        "cuda:0": "NVIDIA A100, 1.0 of 2.0 GiB free"
-    }
+        assert (classifier.name, classifier.title) == ("own:mine", "mine (your MobileNetV2)")
+        assert list(shared(runs)) == ["mine"]
+        withdraw(runs / "mine")
+    assert shared(runs) == {}  # refused weights are not offered, and offered ones can be taken back

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import plotly.io
@@ -93,7 +94,8 @@ def test_the_differences_are_delongs(bundle):
         labels, scores = arrays(six[name].rows)
         means.append(group_means(labels, scores, np.array([r.group for r in six[name].rows])))
     c = compare_auc(means[0][0], means[0][1], means[1][1])
-    assert row["p"] == round(c.p, 4) == round(compare_rows(six["RcdNet"].rows, six["ViT"].rows).p, 4)
+    assert c.p == compare_rows(six["RcdNet"].rows, six["ViT"].rows).p
+    assert row["p"] == ("< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}")
     drawn = shown.figure.data[0]
     assert drawn.z[0][4] == pytest.approx(c.difference) == -drawn.z[4][0]
 
@@ -103,9 +105,33 @@ def test_the_worst_cases_are_the_most_wrong(bundle):
     rcdnet = {row.id: row for row in grouped(bundle, ())[0][1][0].rows}
     wrong = [abs(row.label - row.probability) for row in (rcdnet[line["image"]] for line in shown)]
     assert wrong == sorted(wrong, reverse=True)
+    assert all((rcdnet[x["image"]].probability >= 0.31) != (x["truth"] == "malignant") for x in shown)
     assert min(wrong) >= max(
-        abs(r.label - r.probability) for r in rcdnet.values() if r.id not in {x["image"] for x in shown}
+        abs(r.label - r.probability)
+        for r in rcdnet.values()
+        if r.id not in {x["image"] for x in shown} and (r.probability >= 0.31) != r.label
     )
+
+
+def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(bundle, drawn_tree, tmp_path):
+    shown = exhibits_of("Heatmaps", bundle)
+    assert {e.title for e in shown if e.figure is None} == {
+        "All figures of the heatmaps. BUS-BRA", "All figures of the heatmaps. BUSI",
+    }  # fmt: skip
+    row = next(e for e in shown if e.figure is None).table[0]
+    found = bundle.heatmaps[0]
+    assert (row["model"], row["method"], row["pointing game"]) == (
+        "RcdNet",
+        "Grad-CAM",
+        cell(found.figures["pointing"]),
+    )
+    assert "image centre" in {name for e in shown if e.figure for name in e.figure.data[0].y}
+    tree = copied(drawn_tree, tmp_path / "tree")
+    study = tree / "assets" / "results" / "heatmaps" / "study.json"
+    study.write_text(study.read_text().replace('"vit-fold4": "4"', '"vit-fold4": "5"'))
+    stale = bundled(tree / "assets" / "weights", tree / "assets" / "results")
+    assert stale.heatmaps == ()
+    assert "of other weights of vit-fold4" in stale.missing["heatmaps"]
 
 
 def test_what_the_paper_reports_is_never_in_one_table_with_ours(bundle):
@@ -225,3 +251,21 @@ def test_a_report_of_nothing_says_why(tmp_path):
     text = write_report(empty, [], tmp_path / "out").read_text()
     assert text.count("is not trained yet") == len(MODELS)
     assert "Reported by the paper" in text
+
+
+def test_a_test_of_weights_that_may_have_seen_the_images_stands_alone(bundle):
+    """The app's weights were trained on every image of the public sets; on them they would beat their own validation."""
+    own = replace(bundle.validation[0], name="bundled-rcdnet on busi", external=True)
+    groups = grouped(bundle, [own])
+    assert groups[-1][1] == [own]
+    assert all(own not in members for _, members in groups[:-1])
+    beside = replace(own, name="my run", external=False)
+    assert any(beside in members and len(members) > 1 for _, members in grouped(bundle, [beside]))
+
+
+def test_images_of_the_same_name_under_other_labels_are_others(bundle):
+    result = bundle.validation[0]
+    turned = [replace(row, label=1 - row.label) for row in result.rows]
+    assert compare_rows(result.rows, turned) is None
+    other = replace(result, name="my run", rows=tuple(turned))
+    assert grouped(bundle, [other])[-1][1] == [other]

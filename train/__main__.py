@@ -4,6 +4,7 @@ python -m train evaluate runs/rcdnet --data folder=DIR
 python -m train compare runs/rcdnet runs/vit
 python -m train ship runs/rcdnet --folds runs/rcdnet-fold1 runs/rcdnet-fold2
 python -m train report --out DIR
+python -m train heatmaps --models runs/rcdnet-fold1 runs/rcdnet-fold2 --out DIR
 python -m train audit --data busbra=DIR --data busi=DIR
 python -m train fetch busbra --out data
 python -m train bench
@@ -20,7 +21,7 @@ from rcdnet.registry import MODELS
 from train.assess import evaluate_again, evaluate_elsewhere
 from train.audit import Finding, audit
 from train.bench import throughput
-from train.compare import delong_lines, read_all, shipped, table
+from train.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
 from train.config import PRESETS, TrainConfig, kind_of, preset
 from train.events import Failed
 from train.fetch import RELEASES, fetch
@@ -75,6 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="folder for report.html")
     command.add_argument("--own", nargs="*", default=[], metavar="NAME",
                          help="runs below runs/, or their external tests as 'RUN on TEST', to stand beside")  # fmt: skip
+
+    command = commands.add_parser("heatmaps", help="measure the heatmaps of a whole set of images with known lesions")
+    command.set_defaults(run=_heatmaps)
+    command.add_argument("--data", action="append", default=[], metavar="SOURCE=DIR", type=_source,
+                         help="default: where the runs say that their data lies")  # fmt: skip
+    command.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME|RUN",
+                         help="bundled models, and runs, whose validation images alone are taken; default: all bundled")  # fmt: skip
+    command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: the seven that need no slow passes")
+    command.add_argument("--examined", type=int, default=25, metavar="N",
+                         help="images of each model and source for insertion, deletion and ROAD, which cost seconds a map")  # fmt: skip
+    command.add_argument("--out", type=Path, required=True, help="folder for maps.csv and report; it is gone on with")
+    command.add_argument("--publish", action="store_true", help="show the figures, no image, on the Results page")
 
     command = commands.add_parser("audit", help="look a data set through before training on it")
     command.set_defaults(run=_audit)
@@ -165,6 +178,21 @@ def _report(options: argparse.Namespace) -> None:
     from train.results import bundled, chosen_results
 
     print(write_report(bundled(), chosen_results(options.own), options.out))
+
+
+def _heatmaps(options: argparse.Namespace) -> None:
+    # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
+    from rcdnet.heatmaps import METHODS
+    from train.maps import MAPS_FILE, publish_maps, write_figures
+    from train.study import judged, study
+    from train.study_report import write_study
+
+    weights = [judged(name, options.data) for name in options.models]
+    rows = study(weights, options.out, options.methods or list(METHODS), options.examined)
+    found = write_figures(options.out / MAPS_FILE)
+    print(write_study(weights, rows, found, options.out))
+    if options.publish:
+        publish_maps(options.out, RESULTS_FOLDER)
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -1,17 +1,18 @@
 """Who may train from the page."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def refusal(signed_in: Mapping[str, Any] | None, allowed: Collection[str], address: str | None) -> str:
+def refusal(signed_in: Mapping[str, Any] | None, settings: Mapping[str, Any], address: str | None) -> str:
     """Why the person at the page may not train, as a sentence; empty if they may.
 
     Args:
-        signed_in: Streamlit's user, None where no sign-in is configured. allowed: e-mail addresses that may train.
-        address: that the server listens on.
+        signed_in: Streamlit's user, None where no sign-in is configured. address: that the server listens on.
+        settings: `allowed`, e-mail addresses that may train; `unverified`, whether to take one that the provider does not say it
+            has verified, which is for providers whose users cannot choose it themselves.
     """
     if signed_in is None:
         if address in LOOPBACK:
@@ -22,8 +23,8 @@ def refusal(signed_in: Mapping[str, Any] | None, allowed: Collection[str], addre
         )
     if not signed_in.get("is_logged_in"):
         return "Sign in to train models."
-    if signed_in.get("email_verified") is False:
-        return "The e-mail address of this account is not verified, so it may not train."
-    if str(signed_in.get("email") or "").lower() not in {address.lower() for address in allowed}:
+    if not settings.get("unverified") and str(signed_in.get("email_verified")).lower() != "true":
+        return "Who signs you in does not say that your e-mail address is verified, so you may not train. Ask who runs this server."
+    if str(signed_in.get("email") or "").lower() not in {str(email).lower() for email in settings.get("allowed", ())}:
         return f"{signed_in.get('email') or 'This account'} is not on the list of those who may train. Ask who runs this server."
     return ""

@@ -11,7 +11,6 @@ import numpy as np
 from train.decode import iterate_pixels
 from train.duplicates import fingerprint, near_duplicate_groups
 from train.marks import find_marks
-from train.places import samples_of
 from train.sources import Sample
 
 
@@ -59,10 +58,18 @@ def summary(f: Finding) -> str:
     return " ".join(parts)
 
 
+def summaries(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """A paragraph for each source of a run's data, looked through again only when a file has changed."""
+    return _summaries(tuple(samples), tuple(_changed(p) for s in samples for p in (s.path, *s.masks)))
+
+
 @lru_cache(maxsize=8)
-def summaries(data: tuple[tuple[str, str], ...], root: Path) -> tuple[str, ...]:
-    """A paragraph for each source of a run's data, looked through once; raises as `train.places.samples_of`."""
-    return tuple(map(summary, audit(samples_of(data, root))))
+def _summaries(samples: tuple[Sample, ...], stamp: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(map(summary, audit(samples)))
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:

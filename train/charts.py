@@ -97,7 +97,9 @@ def interval_chart(estimates: Sequence[tuple[str, str, Estimate]], label: str) -
             hovertemplate="%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
         )  # fmt: skip
     figure.update_layout(height=130 + 34 * len(rows))
-    figure.update_xaxes(range=[max(0.0, min(e.low for _, _, e in estimates) - 0.03), 1.005])
+    lows, highs = [min(e.low, e.value) for _, _, e in estimates], [max(e.high, e.value) for _, _, e in estimates]
+    reach = max(highs) - min(lows)
+    figure.update_xaxes(range=[min(lows) - 0.05 * reach - 0.005, max(highs) + 0.05 * reach + 0.005])
     figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], automargin=True, tickfont=TEXT)
     return _named(figure, label, "")
 
@@ -108,7 +110,7 @@ def delong_chart(names: Sequence[str], compared: Mapping[tuple[str, str], Compar
     words = [[""] * len(names) for _ in names]
     for (row, column), c in compared.items():
         i, j = names.index(row), names.index(column)
-        p = f"p {c.p:.3f}" if c.p >= 0.001 else "p < 0.001"
+        p = "p undefined" if np.isnan(c.p) else f"p {c.p:.3f}" if c.p >= 0.001 else "p < 0.001"
         for a, b, sign in ((i, j, 1), (j, i, -1)):
             differences[a][b] = sign * c.difference
             words[a][b] = f"{sign * c.difference:+.3f}<br>{p}"

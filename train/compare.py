@@ -104,7 +104,7 @@ def own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
 def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | None:
     """DeLong's test of two models on the same images, by group means; None if they differ, or a class has under two groups."""
     other = {row.id: row for row in second}
-    if other.keys() != {row.id for row in first}:
+    if {i: row.label for i, row in other.items()} != {row.id: row.label for row in first}:
         return None
     labels, groups = np.array([row.label for row in first]), np.array([row.group for row in first])
     scores = [np.array([row.probability for row in first]), np.array([other[row.id].probability for row in first])]
@@ -115,6 +115,9 @@ def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | No
 
 
 def cell(estimate: Estimate) -> str:
+    """With its interval, where it has one; empty where the figure is undefined."""
     if math.isnan(estimate.value):
         return ""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from rcdnet.calibration import Calibration
 from rcdnet.card import nan_as_null, null_as_nan
@@ -18,12 +17,15 @@ from rcdnet.errors import DatasetError
 from train.files import write_whole
 from train.metrics import (
     Confusion,
+    area_under_roc,
+    auc_interval,
     confusion,
     figures_of,
     fit_weights,
     group_means,
     intervals,
     rates,
+    share_interval,
     threshold_at_sensitivity,
 )
 from train.predictions import Row
@@ -34,7 +36,10 @@ BOTH_AT_LEAST = 10  # images of each class, below which a subgroup's AUC says no
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval, by bootstrap over patients or near-duplicate groups; nan where undefined."""
+    """A figure with its 95 % interval, by bootstrap over patients or near-duplicate groups; nan where undefined.
+
+    The calibration error has no interval: resampling adds to it, and would put it outside its own.
+    """
 
     value: float
     low: float
@@ -43,13 +48,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Some images of a set. sensitivity, specificity: at the set's threshold; nan without images of that class."""
+    """Some images of a set. sensitivity, specificity: at the set's threshold, with `train.metrics.share_interval` by image; nan
+    without images of that class."""
 
     name: str
     images: int
     malignant: int
-    sensitivity: float
-    specificity: float
+    sensitivity: Estimate
+    specificity: Estimate
     auc: Estimate | None
 
 
@@ -172,7 +178,10 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         return figures_of(labels[chosen], scores[chosen], threshold) | {k: _mean(v[chosen]) for k, v in where.items()}
 
     values = figures(np.arange(len(rows)))
-    ranges = intervals(groups, labels, figures)
+    ranges = intervals(groups, labels, figures) | {"ece": (math.nan, math.nan)}
+    for key, label in (("sensitivity", 1), ("specificity", 0)):
+        if values[key] in (0, 1):  # no resample can differ
+            ranges[key] = share_interval(values[key], len(np.unique(groups[labels == label])))
     by_group = group_means(labels, scores, groups)
     return SetFigures(
         name=name,
@@ -218,7 +227,12 @@ def _subgroup(name: str, rows: Sequence[Row], threshold: float) -> Subgroup:
     at = rates(confusion(labels, scores, threshold))
     enough = min(labels.sum(), len(labels) - labels.sum()) >= BOTH_AT_LEAST
     auc = _auc(labels, scores, np.array([r.group for r in rows])) if enough else None
-    return Subgroup(name, len(rows), int(labels.sum()), at["sensitivity"], at["specificity"], auc)
+    sick = int(labels.sum())
+    sensitivity, specificity = (
+        Estimate(at[key], *share_interval(at[key], count))
+        for key, count in (("sensitivity", sick), ("specificity", len(rows) - sick))
+    )
+    return Subgroup(name, len(rows), sick, sensitivity, specificity, auc)
 
 
 def _references(rows: Sequence[Row]) -> dict[str, Reference]:
@@ -241,10 +255,7 @@ def _references(rows: Sequence[Row]) -> dict[str, Reference]:
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate:
-    def auc(chosen: np.ndarray) -> dict[str, float]:
-        return {"auc": float(roc_auc_score(labels[chosen], scores[chosen]))}
-
-    return Estimate(float(roc_auc_score(labels, scores)), *intervals(groups, labels, auc)["auc"])
+    return Estimate(area_under_roc(labels, scores), *auc_interval(groups, labels, scores))
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -280,7 +291,11 @@ def _set_of(data: dict) -> SetFigures:
             "auc_by_group": _estimate(data["auc_by_group"]),
             "confusion": Confusion(**data["confusion"]),
             "subgroups": tuple(
-                Subgroup(**null_as_nan(group) | {"auc": _estimate(group["auc"]) if group["auc"] else None})
+                Subgroup(
+                    **group
+                    | {key: _estimate(group[key]) for key in ("sensitivity", "specificity")}
+                    | {"auc": _estimate(group["auc"]) if group["auc"] else None}
+                )
                 for group in data["subgroups"]
             ),
             "references": {

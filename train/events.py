@@ -101,7 +101,7 @@ _KINDS: dict[str, type] = {kind.event: kind for kind in (Started, Epoch, Finishe
 
 def line_of(event: Event) -> str:
     """The event as one line of JSON, newline included."""
-    return json.dumps({"event": event.event, **asdict(event)}, ensure_ascii=False) + "\n"
+    return json.dumps({"event": event.event, **asdict(event)}) + "\n"
 
 
 def read_events(path: Path) -> list[Event]:
@@ -110,7 +110,11 @@ def read_events(path: Path) -> list[Event]:
     Raises:
         DatasetError: a line is no event of this version.
     """
-    return [event_of(line) for line in whole_lines(path) if line.strip()]
+    try:
+        lines = whole_lines(path)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is damaged ({error}). Begin a new run.") from error
+    return [event_of(line) for line in lines if line.strip()]
 
 
 def event_of(line: str) -> Event:

@@ -3,52 +3,25 @@
 Validation, other sites, the user's own and what the paper reports are never put into one table or figure.
 """
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from io import StringIO
 from itertools import combinations
 
 import plotly.graph_objects as go
 
 from rcdnet.registry import CLASSES, MODELS
-from rcdnet.report import harmless
 from train import charts, paper
 from train.compare import cell, compare_rows
 from train.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
 from train.evaluation import Estimate
+from train.exhibit import Exhibit
+from train.map_exhibits import heatmaps
 from train.predictions import Row
 from train.results import Bundle, Result, grouped
 from train.tables import Table, figures_table, in_a_sentence, paper_table, roles, trained_otherwise
 
 AUC = "AUC [95 % interval]"
 WORST = 12  # cases of each model
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """title: a phrase. text: paragraphs without markup, a blank line between. table: rows by column; what the figure draws.
-
-    points: the table is for a program, not for a reader.
-    """
-
-    title: str
-    text: str
-    table: Table
-    figure: go.Figure | None = None
-    points: bool = False
-
-    @property
-    def csv(self) -> str:
-        """The table; a cell that a spreadsheet would run as a formula gets an apostrophe in front."""
-        text = StringIO()
-        columns = list(dict.fromkeys(column for row in self.table for column in row))
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in self.table:
-            writer.writerow({k: harmless(v) if isinstance(v, str) else v for k, v in row.items()})
-        return text.getvalue()
 
 
 def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
@@ -114,7 +87,7 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         table: Table = [
             {
                 "first": a, "second": b, "AUC of the first": round(c.first, 4), "AUC of the second": round(c.second, 4),
-                "difference [95 % interval]": cell(Estimate(c.difference, *c.interval)), "p": round(c.p, 4),
+                "difference [95 % interval]": cell(Estimate(c.difference, *c.interval)), "p": "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
             }
             for (a, b), c in compared.items()
         ]  # fmt: skip
@@ -147,15 +120,17 @@ def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         table: Table = [
             {
                 "images": g.name, "number (malignant)": f"{g.images} ({g.malignant})",
-                AUC: cell(g.auc) if g.auc else "", "sensitivity": _number(g.sensitivity),
-                "specificity": _number(g.specificity),
+                AUC: cell(g.auc) if g.auc else "", "sensitivity": cell(g.sensitivity), "specificity": cell(g.specificity),
             }
             for g in r.figures.subgroups
         ]  # fmt: skip
         points = [(f"{g.name} ({g.images})", r.name, g.auc) for g in r.figures.subgroups if g.auc]
         if not table:
             continue
-        text = "At the model's threshold. Without an AUC: fewer than ten images of one class. Groups overlap."
+        text = (
+            "At the model's threshold, intervals by Wilson's method as if each image were another patient. Without an AUC: fewer than ten "
+            "images of one class. Groups overlap."
+        )
         chart = charts.interval_chart(points, AUC) if points else None
         exhibits.append([Exhibit(f"{r.name}. {r.images}", text, table, chart)])
     return exhibits
@@ -190,7 +165,9 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
     for title, results in grouped(bundle, own):
         first = results[0]
         said = {r.name: {row.id: row for row in r.rows} for r in results}
-        worst = sorted(first.rows, key=_wrongness, reverse=True)[:WORST]
+        worst = sorted((row for row in first.rows if _errs(first, row)), key=_wrongness, reverse=True)[:WORST]
+        if not worst:
+            continue
         table: Table = [
             {
                 "image": row.id, "truth": CLASSES[row.label], "BI-RADS": "" if row.birads is None else str(row.birads),
@@ -201,7 +178,8 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             for row in worst
         ]  # fmt: skip
         text = (
-            f"The {len(worst)} images that {first.name} is furthest wrong about, with each model's probability of malignancy. "
+            f"Of the images that {first.name} calls wrongly the {len(worst)} that it is furthest wrong about, with "
+            "each model's probability of malignancy. "
             "No image of a data set comes with the app; look them up by id in the data."
         )
         exhibits.append([Exhibit(title, text, table)])
@@ -249,6 +227,7 @@ SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[Exhibit]]]] =
     "Differences": differences,
     "Other sites": other_sites,
     "Subgroups": subgroups,
+    "Heatmaps": heatmaps,
     "Training": training,
     "Worst cases": worst_cases,
     "Beside the paper": beside_the_paper,
@@ -284,7 +263,3 @@ def _wrongness(row: Row) -> float:
 
 def _errs(result: Result, row: Row) -> bool:
     return (row.probability >= result.figures.threshold) != bool(row.label)
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3f}"

@@ -36,7 +36,7 @@ def whole_lines(path: Path) -> list[str]:
     if not path.exists():
         return []
     content = path.read_bytes()
-    return content[: content.rfind(b"\n") + 1].decode().splitlines()
+    return content[: content.rfind(b"\n")].decode().split("\n") if b"\n" in content else []
 
 
 def _whole_length(file) -> int:

@@ -71,6 +71,31 @@ def shown_values(config: TrainConfig, runs: Path) -> dict[str, Any]:
     return values | {"init": next((k for k, v in starts(runs).items() if v == config.init), config.init)}
 
 
+def start_values(
+    state: Mapping[str, Any], starts: Mapping[str, str], devices: Mapping[str, str], titles: Sequence[str]
+) -> tuple[dict[str, Any], str]:
+    """What to fill in of a form that is new, or whose data, device or weights are gone; and a sentence for the last."""
+    filled: dict[str, Any] = {"data": [title for title in state.get(f"{KEY}data", []) if title in titles]}
+    if state.get(f"{KEY}device") not in devices:
+        filled["device"] = next(iter(devices))
+    if f"{KEY}init" not in state:
+        return filled | preset_values("scratch"), ""
+    if state[f"{KEY}init"] in starts:
+        return filled, ""
+    gone = "The weights to start from are not there any more. Random weights are chosen instead."
+    return filled | {"init": "random"}, gone
+
+
+def name_values(state: Mapping[str, Any], models: Sequence[str], runs: Path) -> dict[str, str]:
+    """The name to show: a suggestion that follows the models, until somebody types another."""
+    suggested = suggested_name(models, runs)
+    typed = state.get(f"{KEY}name", "")
+    return {
+        "keep_suggested": suggested,
+        f"{KEY}name": suggested if typed in ("", state.get("keep_suggested")) else typed,
+    }
+
+
 def starts(runs: Path) -> dict[str, str]:
     """What a run can start from, as the form calls it, with the value of `init`."""
     earlier = {f"run {run.name}": str((run / BEST).resolve()) for run in runs_in(runs) if (run / BEST).exists()}
@@ -108,8 +133,8 @@ def draft(
         parts += [(phantoms(runs), runs)] if PHANTOMS in chosen else []
         for part, home in parts:
             data += part
-            found += summaries(part, home) if part else ()
             samples += samples_of(part, home) if part else []
+        found = summaries(samples)
         if not data:
             mistakes["data"] = "No data is chosen. Choose a data set, or phantoms for a dry run."
     except RcdnetError as error:

@@ -1,11 +1,12 @@
 """Runs as jobs: queued for a device, watched, stopped, resumed and deleted. Each is a process of its own that outlives the app.
 
 Beside the files of `train.run`, the folder of a job holds
-job.json    the device, and where its data may lie
+job.json    the device, and the folders that its data may not leave
 queued      while it waits for its device; the oldest is next
 starting    from then until its process holds the lock, or is gone
 """
 
+import fcntl
 import json
 import os
 import re
@@ -18,9 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from rcdnet.errors import ConfigError
+from rcdnet.errors import ConfigError, RcdnetError
 from train.events import Epoch, Event, Failed, Finished, Started, Stopped, line_of, read_events
 from train.files import append_line, write_whole
 
@@ -76,41 +75,59 @@ def state_of(run: Path, events: Sequence[Event] | None = None) -> State:
 
 
 def held(lock: Path) -> bool:
-    """Whether a process holds the lock; the system frees it however that process ends."""
-    if not lock.exists():
-        return False
+    """Whether a process holds the lock of the `filelock` package; the system frees it however that process ends.
+
+    Asked with a shared lock, so that two who ask at once do not take each other for the holder.
+    """
     try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
         return True
+    return False
 
 
-def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLDER) -> Path:
+def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLDER, root: Path | None = None) -> Path:
     """Queue a new run for `device` ("cpu", "cuda:0" ...) and see that somebody takes it; its folder.
 
+    Its data may not leave `root`, whenever it is read; phantoms lie below `runs`.
+
     Raises:
-        ConfigError: the name is no safe file name, or taken.
+        ConfigError: the name is no safe file name, or taken. OSError: the disk is full, or may not be written to.
     """
     run = folder_of(name, runs)
     try:
         run.mkdir(parents=True)
     except FileExistsError:
         raise ConfigError(f"There is a run named {name} already. Choose another name.") from None
-    write_whole(run / "config.json", config.to_json().encode())
-    write_whole(run / "job.json", json.dumps({"device": device}).encode())
-    _enqueue(run)
+    try:
+        write_whole(run / "config.json", config.to_json().encode())
+        write_whole(
+            run / "job.json", json.dumps({"device": device, "roots": [str(root), str(runs)] if root else []}).encode()
+        )
+        _enqueue(run)
+    except OSError:
+        shutil.rmtree(run, ignore_errors=True)  # or its name would be taken by nothing that can be seen
+        raise
     return run
 
 
-def submit_all(configs: Mapping[str, "TrainConfig"], device: str, runs: Path = RUNS_FOLDER) -> None:
-    """Queue several new runs in their order; raises as `submit`."""
+def submit_all(
+    configs: Mapping[str, "TrainConfig"], device: str, runs: Path = RUNS_FOLDER, root: Path | None = None
+) -> None:
+    """Queue several new runs in their order, or none if a name is taken; raises as `submit`."""
+    for name in configs:
+        if folder_of(name, runs).exists():
+            raise ConfigError(f"There is a run named {name} already. Choose another name.")
     for name, config in configs.items():
-        submit(name, config, device, runs)
+        submit(name, config, device, runs, root)
 
 
 def resume(run: Path) -> None:
-    """Queue a run again; it goes on after its last whole epoch. `ConfigError` if it is at work or finished."""
+    """Queue a run again; it goes on after its last whole epoch. `ConfigError` if it is at work, finished or gone."""
+    _check_there(run)
     state = state_of(run)
     if not state.resumable:
         raise ConfigError(f"{run.name} is {state}, so it cannot be resumed.")
@@ -121,9 +138,13 @@ def resume(run: Path) -> None:
 
 def stop(run: Path) -> None:
     """Take a run from the queue, or have it end after its current batch; it can be resumed. Nothing if it is not at work."""
+    _check_there(run)
     try:
         (run / "queued").unlink()
+        waited = not held(run / "lock")
     except FileNotFoundError:
+        waited = False
+    if not waited:
         if state_of(run).alive:
             (run / "stop").touch()
         return
@@ -132,12 +153,19 @@ def stop(run: Path) -> None:
 
 
 def delete(run: Path) -> None:
-    """Remove a run and all its files. `ConfigError` if it is at work."""
-    if (state := state_of(run)).alive:
+    """Remove a run and all its files. `ConfigError` if it is at work, gone, or a link to somewhere else."""
+    _check_there(run)
+    try:
+        state = state_of(run)
+    except RcdnetError:  # a run that cannot be read can still be removed
+        state = State.RUNNING if held(run / "lock") else State.FAILED
+    if state.alive:
         raise ConfigError(f"{run.name} is {state}. Stop it first.")
+    if run.is_symlink():
+        raise ConfigError(f"{run.name} is a link to another folder. Remove the link by hand.")
     gone = run.with_name(f".deleted-{run.name}-{time.time_ns()}")
     run.rename(gone)  # at once for whoever lists the runs
-    shutil.rmtree(gone)
+    shutil.rmtree(gone, ignore_errors=True)  # `wake` removes what is left
 
 
 def runs_in(runs: Path = RUNS_FOLDER) -> list[Path]:
@@ -156,11 +184,33 @@ def folder_of(name: str, runs: Path = RUNS_FOLDER) -> Path:
 
 
 def device_of(run: Path) -> str:
-    """The device that a run was queued for; "cpu" of one that was started by hand."""
+    """The device that a run was queued for; of one that was started by hand, the one that it said it trains on."""
+    if device := _job(run).get("device"):
+        return str(device)
     try:
-        return str(json.loads((run / "job.json").read_text(encoding="utf-8"))["device"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "cpu"
+        started = [event for event in read_events(run / "events.jsonl") if isinstance(event, Started)]
+    except RcdnetError:
+        started = []
+    name = started[-1].device if started else "cpu"
+    return f"{name}:0" if name == "cuda" else name
+
+
+def roots_of(run: Path) -> list[Path]:
+    """The folders that a run's data may not leave; none of one that was started by hand, which may read what it likes."""
+    return [Path(root) for root in _job(run).get("roots", [])]
+
+
+def _job(run: Path) -> dict:
+    try:
+        job = json.loads((run / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return job if isinstance(job, dict) else {}
+
+
+def _check_there(run: Path) -> None:
+    if not run.is_dir():
+        raise ConfigError(f"{run.name} is not there any more. Somebody else has deleted it.")
 
 
 def queue_of(device: str, runs: Path = RUNS_FOLDER) -> list[Path]:
@@ -170,7 +220,10 @@ def queue_of(device: str, runs: Path = RUNS_FOLDER) -> list[Path]:
 
 
 def wake(runs: Path = RUNS_FOLDER) -> None:
-    """See that somebody works on every device that runs wait for, as after a restart of the machine."""
+    """See that somebody works on every device that runs wait for, as after a restart of the machine; and that no remains of
+    deleted runs are left."""
+    for gone in runs.glob(".deleted-*"):
+        shutil.rmtree(gone, ignore_errors=True)
     for device in {device_of(run) for run in runs_in(runs) if (run / "queued").exists()}:
         if not held(worker_lock(device, runs)):
             _employ(device, runs)
@@ -186,7 +239,8 @@ def environment_for(device: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
     if device == "cpu":
         return kept | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-    return kept | {"CUDA_VISIBLE_DEVICES": device.removeprefix("cuda:")}
+    # nvidia-smi, which named the devices, counts them by their place on the bus.
+    return kept | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device.removeprefix("cuda:")}
 
 
 def _enqueue(run: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
+from scipy.stats import binomtest
+from sklearn.metrics import auc, average_precision_score, roc_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
 BOOTSTRAP_SAMPLES = 1000
@@ -60,13 +61,18 @@ def rates(c: Confusion) -> dict[str, float]:
 
 
 def figures_of(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    """Every figure of a set that has both classes: `rates`, and those that need no threshold."""
+    """Every figure of a set that has both classes: `rates`, and those that need no threshold.
+
+    `specificity_at_S` is that of the highest threshold that finds at least S % of these positives.
+    """
+    # One curve for all: a bootstrap asks for these figures a thousand times.
+    false_alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
     return rates(confusion(labels, scores, threshold)) | {
-        "auc": float(roc_auc_score(labels, scores)),
+        "auc": float(auc(false_alarms, found)),
         "average_precision": float(average_precision_score(labels, scores)),
-        "brier": float(brier_score_loss(labels, scores)),
+        "brier": float(np.mean((scores - labels) ** 2)),
         "ece": calibration_error(labels, scores),
-        **{f"specificity_at_{s * 100:.0f}": specificity_at(labels, scores, s) for s in SENSITIVITIES},
+        **{f"specificity_at_{s * 100:.0f}": float(1 - false_alarms[np.argmax(found >= s)]) for s in SENSITIVITIES},
     }
 
 
@@ -84,10 +90,9 @@ def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity
     return (reached + float(lower.max())) / 2 if len(lower) else reached / 2
 
 
-def specificity_at(labels: np.ndarray, scores: np.ndarray, sensitivity: float) -> float:
-    """The specificity of the highest threshold that finds at least that share of these positives."""
-    false_alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
-    return float(1 - false_alarms[np.argmax(found >= sensitivity)])
+def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The AUC, for both classes present; what scikit-learn's `roc_auc_score` gives, at a third of its time."""
+    return float(auc(*roc_curve(labels, scores)[:2]))
 
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -140,7 +145,36 @@ def intervals(
         rows = np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])
         if 0 < labels[rows].sum() < len(rows):
             drawn.append(figures(rows))
-    return {name: _bounds(np.array([d[name] for d in drawn])) for name in drawn[0]}
+    return {name: bounds(np.array([d[name] for d in drawn])) for name in drawn[0]}
+
+
+def auc_interval(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
+    """As `intervals`, of the AUC alone and some hundred times as fast: a resample is a weight for each image.
+
+    The AUC is the share of pairs of a positive and a negative that the scores order right, ties counting by half.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    count = int(group.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), BOOTSTRAP_SAMPLES)
+    order = np.argsort(scores, kind="stable")
+    weights, sick = drawn[:, group[order]], labels[order] == 1
+    first = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # where each score begins
+    positive, negative = (np.add.reduceat(weights * side, first, axis=1) for side in (sick, ~sick))
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    right = (positive * (negative.cumsum(axis=1) - negative / 2)).sum(axis=1)
+    return bounds(right[pairs > 0] / pairs[pairs > 0])
+
+
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share that was found among `count` independent ones (1927, doi:10.1080/01621459.1927.10502953).
+
+    >>> [round(end, 3) for end in share_interval(1.0, 20)]
+    [0.839, 1.0]
+    """
+    if not count:
+        return float("nan"), float("nan")
+    low, high = binomtest(round(share * count), count).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def group_means(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +186,8 @@ def group_means(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
     )
 
 
-def _bounds(values: np.ndarray) -> tuple[float, float]:
+def bounds(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of values, float (N,), those that are nan left out; nan where none is left."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")

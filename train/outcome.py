@@ -1,8 +1,9 @@
 """What comes out of a run: its curves, its figures, and the images that it is furthest wrong about."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -15,14 +16,16 @@ from train.config import TrainConfig
 from train.curves import roc
 from train.events import Epoch
 from train.exhibits import Exhibit
+from train.places import samples_of
 from train.predictions import read_predictions
 from train.results import Bundle, own_results
-from train.share import share
+from train.share import FOLDER, share, withdraw
 from train.sources import read_sources
 from train.tables import Table, figures_table, roles
 from train.watch import View
 
 WORST = 8
+EPOCH = "training_epoch"  # under which the page keeps where its slider stands
 SIDES = (200, 150)  # pixels, width and height of a thumbnail
 Rates = tuple[Sequence[float], Sequence[float]]  # false and true positive
 
@@ -58,8 +61,19 @@ def actions(view: View) -> tuple[tuple[str, Callable[[Path], object], bool], ...
     return (
         ("Stop", jobs.stop, view.state.stoppable),
         ("Resume", jobs.resume, view.state.resumable),
-        ("Use on the Analyse page", share, view.state == jobs.State.FINISHED),
+        ("Take off the Analyse page", withdraw, True)
+        if (jobs.RUNS_FOLDER / view.name / FOLDER).exists()
+        else ("Use on the Analyse page", share, view.state == jobs.State.FINISHED),
     )
+
+
+def epoch_values(state: Mapping[str, Any], name: str, epochs: Sequence[int]) -> dict[str, Any]:
+    """Where the epoch slider of a run stands: at the newest epoch, until somebody moves it."""
+    if not epochs[1:]:
+        return {}
+    chosen, seen = state.get(EPOCH), state.get("training_newest")
+    follow = (name, chosen) == seen or chosen not in epochs or seen is None or seen[0] != name
+    return {EPOCH: epochs[-1] if follow else chosen, "training_newest": (name, epochs[-1])}
 
 
 def live_charts(view: View, others: Sequence[View], epoch: int, bundle: Bundle) -> list[go.Figure]:
@@ -113,7 +127,9 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
     """The validation images whose probability is furthest off; none where the run has no predictions, or its data is gone."""
     try:
         rows = sorted(read_predictions(run / "predictions.csv"), key=lambda row: -abs(row.label - row.probability))
-        paths = {sample.id: sample.path for sample in read_sources(TrainConfig.read(run / "config.json").data)}
+        data, roots = TrainConfig.read(run / "config.json").data, jobs.roots_of(run)
+        samples = samples_of(data, *roots) if roots else read_sources(data)
+        paths = {sample.id: sample.path for sample in samples}
     except RcdnetError:
         return []
     found = []

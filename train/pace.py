@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from rcdnet.errors import RunFailed
 from rcdnet.registry import create_model, spec_of
 from train.config import TrainConfig
 from train.engine import Engine, Images, accelerator_for
-from train.jobs import HOME, environment_for
+from train.jobs import HOME, RUNS_FOLDER, device_of, environment_for, held, runs_in
 from train.watch import in_words
 
 STEPS = 3  # of each size, the first of which warms up
@@ -43,8 +44,10 @@ def seconds_of(config: TrainConfig, images: int, device: str) -> float:
     return float(json.loads(done.stdout))
 
 
-def estimate(configs: Mapping[str, TrainConfig], images: int, device: str) -> str:
-    """How long each run will take, in a sentence each; or why a few of its steps failed."""
+def estimate(configs: Mapping[str, TrainConfig], images: int, device: str, runs: Path = RUNS_FOLDER) -> str:
+    """How long each run will take, in a sentence each; or why a few of its steps failed, or are better not taken now."""
+    if busy := [run.name for run in runs_in(runs) if device_of(run) == device and held(run / "lock")]:
+        return f"{busy[0]} trains on {device} now; a trial beside it would slow it down and measure wrong. Ask again later."
     try:
         return " ".join(f"{name}: about {in_words(seconds_of(c, images, device))}." for name, c in configs.items())
     except RunFailed as error:

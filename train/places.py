@@ -39,11 +39,14 @@ def data_root() -> Path:
 
 
 def places(root: Path) -> list[Place]:
-    """Data sets below the root by their layout; links are not followed."""
+    """Data sets below the root by their layout; links are not followed, and what cannot be read is passed over."""
     found: list[Place] = []
 
     def look(folder: Path, depth: int) -> None:
-        names = {entry.name: entry for entry in os.scandir(folder) if not entry.is_symlink()}
+        try:
+            names = {entry.name: entry for entry in os.scandir(folder) if not entry.is_symlink()}
+        except OSError:
+            return
         relative = folder.relative_to(root).as_posix()
         if {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names.keys():
             found.append(Place("busbra", relative))
@@ -59,7 +62,8 @@ def places(root: Path) -> list[Place]:
 
     if root.is_dir():
         look(root, 0)
-    return sorted(found, key=lambda place: place.path)
+    # A name that is no text could be shown nowhere.
+    return sorted((p for p in found if p.path.isprintable()), key=lambda place: place.path)
 
 
 def data_of(chosen: Iterable[Place], root: Path) -> tuple[tuple[str, str], ...]:
@@ -71,16 +75,17 @@ def data_of(chosen: Iterable[Place], root: Path) -> tuple[tuple[str, str], ...]:
     return tuple((place.source, str(_inside(root, place.path))) for place in chosen)
 
 
-def samples_of(data: Sequence[tuple[str, str]], root: Path) -> list[Sample]:
-    """All samples of a run's data, once it is sure that every file lies below the root.
+def samples_of(data: Sequence[tuple[str, str]], *roots: Path) -> list[Sample]:
+    """All samples of a run's data, once it is sure that every file lies below one of the roots.
 
     Raises:
-        ConfigError: a file leaves the root. DatasetError: as `train.sources.read_sources`.
+        ConfigError: a file leaves the roots. DatasetError: as `train.sources.read_sources`.
     """
     samples = read_sources(data)
+    whole = [root.resolve() for root in roots]
     for sample in samples:
         for path in (sample.path, *sample.masks):
-            if not path.resolve().is_relative_to(root.resolve()):
+            if not any(path.resolve().is_relative_to(root) for root in whole):
                 raise ConfigError(f"{sample.id} leads out of the folder for data. Take it out, or copy the file there.")
     return samples
 
@@ -94,8 +99,11 @@ def phantoms(runs: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _is_table(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return {"path", "label"} <= {column.strip() for column in file.readline(1000).split(",")}
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return {"path", "label"} <= {column.strip() for column in file.readline(1000).split(",")}
+    except OSError:
+        return False
 
 
 def _inside(root: Path, path: str) -> Path:

@@ -7,15 +7,21 @@ from pathlib import Path
 
 from train.config import TrainConfig
 from train.events import Epoch, Finished, Started, line_of, read_events
+from train.sources import TITLES
 
 EVALUATION = ("predictions.csv", "evaluation.json")
+
+
+def public_tests(run: Path) -> list[Path]:
+    """Where the tests of a run on public data sets alone lie."""
+    return [place for place in sorted((run / "external").glob("*")) if set(place.name.split("+")) <= TITLES.keys()]
 
 
 def publish(run: Path, folder: Path, *, external: bool = False) -> None:
     """Put the record of a run, or of a pooled evaluation, into `folder`, in place of one of the same name.
 
     Left behind are weights, checkpoints, the split, the log, failures with their paths, and tests on other data unless
-    `external` asks for them.
+    `external` asks for those on public data: ids and patients of a clinic's own images stay where they are.
     """
     place = folder / run.name
     if place.exists():
@@ -29,7 +35,7 @@ def publish(run: Path, folder: Path, *, external: bool = False) -> None:
         (place / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         events = [e for e in read_events(run / "events.jsonl") if isinstance(e, Started | Epoch | Finished)]
         (place / "events.jsonl").write_text("".join(map(line_of, events)), encoding="utf-8")
-    sources = [run, *(sorted((run / "external").glob("*")) if external else [])]
+    sources = [run, *(public_tests(run) if external else [])]
     for source in sources:
         target = place / source.relative_to(run)
         target.mkdir(parents=True, exist_ok=True)

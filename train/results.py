@@ -16,6 +16,7 @@ from train.config import TrainConfig
 from train.evaluation import Evaluation, SetFigures, read_evaluation
 from train.events import Epoch, read_events
 from train.jobs import BUNDLED, RUNS_FOLDER
+from train.maps import AGAIN, PUBLISHED, MapFigures, measured_weights, read_figures
 from train.predictions import Row
 from train.sources import TITLES
 from train.state import read_best
@@ -29,6 +30,7 @@ class Result:
     """One model on one set of images that it was not trained on, with the predictions behind the figures.
 
     name: whose result, as beside an axis. images: which images, as a phrase. rule: how the threshold was chosen.
+    external: a user's test on other data, which the model may have seen for all that is known.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Result:
     figures: SetFigures
     rows: tuple[Row, ...]
     rule: str
+    external: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Bundle:
 
     cards: by model. validation: of each model. folds: of each run that `validation` is made of. cross_site: trained on one
     data set, tested on another. runs: the epochs of each recorded training, by the name of its run, by model.
-    missing: why a model's figures are not shown and which command makes them, by model.
+    heatmaps: figures of the validation runs' maps. missing: why a model's figures are not shown and which command makes them, by model.
     """
 
     cards: dict[str, ModelCard]
@@ -54,6 +57,7 @@ class Bundle:
     cross_site: tuple[Result, ...]
     runs: dict[str, dict[str, tuple[Epoch, ...]]]
     missing: dict[str, str]
+    heatmaps: tuple[MapFigures, ...] = ()
 
 
 def bundled(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULTS_FOLDER) -> Bundle:
@@ -88,7 +92,8 @@ def grouped(bundle: Bundle, own: Sequence[Result]) -> list[tuple[str, list[Resul
     shown = {id(r) for _, members in groups for r in members}
     groups += [(r.images, [r]) for r in bundle.validation if id(r) not in shown]
     for r in own:
-        beside = next((members for _, members in groups if _ids(members[0]) == _ids(r)), None)
+        # The app's own weights were trained on everything, so a test of them on the public sets is no validation.
+        beside = next((m for _, m in groups if not r.external and not m[0].external and _ids(m[0]) == _ids(r)), None)
         if beside is None:
             groups.append((f"{r.name}: {r.images}", [r]))
         else:
@@ -98,15 +103,16 @@ def grouped(bundle: Bundle, own: Sequence[Result]) -> list[tuple[str, list[Resul
 
 def _same_images(results: Iterable[Result]) -> list[list[Result]]:
     """Results of different models on exactly the same images, in the registry's order, the most models first."""
-    found: dict[frozenset[str], dict[str, Result]] = {}
+    found: dict[frozenset[tuple[str, int]], dict[str, Result]] = {}
     for result in results:
         found.setdefault(_ids(result), {}).setdefault(result.model, result)
     groups = [[of[model] for model in MODELS if model in of] for of in found.values() if len(of) > 1]
     return sorted(groups, key=len, reverse=True)
 
 
-def _ids(result: Result) -> frozenset[str]:
-    return frozenset(row.id for row in result.rows)
+def _ids(result: Result) -> frozenset[tuple[str, int]]:
+    """The images, and what they are said to be: two clinics may number theirs alike."""
+    return frozenset((row.id, row.label) for row in result.rows)
 
 
 def _stamp(files: Iterable[Path]) -> tuple:
@@ -145,7 +151,25 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
         validation += own[0]
         folds += own[1]
         cross_site += own[2]
-    return Bundle(cards, tuple(validation), tuple(folds), tuple(cross_site), runs, missing)
+    heatmaps: tuple[MapFigures, ...] = ()
+    try:
+        heatmaps = _heatmaps(results_folder)
+    except DatasetError as reason:
+        missing["heatmaps"] = str(reason)
+    return Bundle(cards, tuple(validation), tuple(folds), tuple(cross_site), runs, missing, heatmaps)
+
+
+def _heatmaps(results_folder: Path) -> tuple[MapFigures, ...]:
+    """The published study of heatmaps; `DatasetError` if it is of other weights than the runs beside it. None where there is none."""
+    folder = results_folder / PUBLISHED
+    if not folder.exists():
+        return ()
+    for run, digest in measured_weights(folder).items():
+        if read_evaluation(results_folder / run / "evaluation.json").weights_sha256 != (digest,):
+            raise DatasetError(
+                f"The figures of heatmaps are of other weights of {run} than those evaluated. {AGAIN} --publish"
+            )
+    return tuple(read_figures(folder))
 
 
 def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Path) -> list[Result]:
@@ -169,9 +193,18 @@ def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Pat
     return results
 
 
-def _result(name: str, model: str, images: str, s: SetFigures, rows: Sequence[Row], evaluation: Evaluation) -> Result:
+def _result(
+    name: str,
+    model: str,
+    images: str,
+    s: SetFigures,
+    rows: Sequence[Row],
+    evaluation: Evaluation,
+    *,
+    external: bool = False,
+) -> Result:
     own = tuple(row for row in rows if row.source == s.name)
-    return Result(name, model, images, s, own, evaluation.threshold_rule)
+    return Result(name, model, images, s, own, evaluation.threshold_rule, external)
 
 
 def _epochs(run: Path) -> tuple[Epoch, ...]:
@@ -181,7 +214,7 @@ def _epochs(run: Path) -> tuple[Epoch, ...]:
 @lru_cache(maxsize=2)
 def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Result, ...]], dict[str, str]]:
     results, missing = {}, {}
-    for run in sorted(path for path in runs_folder.glob("*") if path.is_dir()):
+    for run in sorted(path for path in runs_folder.glob("*") if path.is_dir() and not path.name.startswith(".")):
         tests = sorted(path.parent for path in run.glob("external/*/evaluation.json"))
         own = [run] if (run / "evaluation.json").exists() else []
         for place in [*own, *tests]:
@@ -194,10 +227,11 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
                     _result(
                         name,
                         evaluation.model,
-                        f"{TITLES.get(s.name, s.name if place == run else place.name)}, {held}",
+                        f"{TITLES.get(s.name) or (place.name if place != run and len(evaluation.sets) == 1 else s.name)}, {held}",
                         s,
                         rows,
                         evaluation,
+                        external=place != run,
                     )
                     for s in evaluation.sets
                 )

@@ -32,7 +32,9 @@ from train.decode import Decoded
 from train.engine import accelerator_for
 from train.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
 from train.files import append_line, write_whole
+from train.jobs import roots_of
 from train.loop import fit
+from train.places import samples_of
 from train.sources import read_sources
 from train.splits import Split, checked_split, make_split
 from train.state import read_progress
@@ -127,7 +129,8 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
 
 def _train(config, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
     """The run itself, on every process; only the main one gets a `record` that writes."""
-    decoded = decode_for(config, read_sources(config.data))
+    roots = roots_of(out)
+    decoded = decode_for(config, samples_of(config.data, *roots) if roots else read_sources(config.data))
     for reason in decoded.skipped:
         note(f"Skipped: {reason}")
     if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
@@ -216,8 +219,9 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError) and error.errno in full:
         return "disk_full", "The disk is full. Free some space and resume: the last whole epoch is kept."
-    out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-    if out_of_memory:
+    # A GPU that is full already says so in words alone.
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words):
         return "out_of_memory", "The memory is full. Begin again with a smaller batch_size or start_size."
     return "internal", f"{type(error).__name__}: {error}. This is a defect; log.txt holds the traceback."
 

@@ -1,8 +1,10 @@
 """A finished run's weights, put beside the bundled ones on the Analyse page under the run's own name."""
 
+import shutil
 from pathlib import Path
 
 from rcdnet.card import ModelCard
+from rcdnet.errors import RcdnetError
 from rcdnet.inference import load_own
 from train.jobs import RUNS_FOLDER, runs_in
 from train.ship import ship
@@ -18,8 +20,17 @@ def share(run: Path) -> ModelCard:
         CheckpointError: its weights are damaged.
     """
     card = ship(run, weights_folder=run / FOLDER, results_folder=run / FOLDER / "results")
-    load_own(run.name, run / FOLDER)
+    try:
+        load_own(run.name, run / FOLDER)
+    except RcdnetError:
+        withdraw(run)
+        raise
     return card
+
+
+def withdraw(run: Path) -> None:
+    """Take a run's weights off the Analyse page again."""
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
 
 
 def shared(runs: Path = RUNS_FOLDER) -> dict[str, Path]:

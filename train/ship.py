@@ -21,7 +21,7 @@ from train.config import TrainConfig
 from train.evaluation import Evaluation, SetFigures, read_evaluation
 from train.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
 from train.pool import pool, recipe_of
-from train.records import publish
+from train.records import public_tests, publish
 from train.sources import CITATIONS, LICENCES, TITLES
 from train.splits import Split, rule_of
 from train.state import read_best, read_progress
@@ -89,7 +89,7 @@ def ship(
             subgroups=tuple(
                 Subgroup(
                     TITLES.get(s.name, s.name), g.name, g.images, g.malignant, g.auc.value if g.auc else math.nan,
-                    g.sensitivity, g.specificity,
+                    g.sensitivity.value, g.specificity.value,
                 )
                 for s in evaluation.sets
                 for g in s.subgroups
@@ -101,7 +101,7 @@ def ship(
             citations=tuple(CITATIONS[source] for source, _ in config.data if source in CITATIONS),
         )  # fmt: skip
         # Ids and patients of a clinic's own images stay where they are.
-        if all(source in TITLES for source, _ in config.data):
+        if all(source in TITLES for judge in judges for source, _ in TrainConfig.read(judge / "config.json").data):
             for judge in judges:
                 publish(judge, results_folder, external=judge in cross_site)
             if folds:
@@ -210,10 +210,10 @@ def _of_fold(run: Path) -> tuple[Figures, ...]:
 
 def _of_external_tests(run: Path) -> tuple[Figures, ...]:
     """Figures of the external tests of a run; `DatasetError` if it has none."""
-    places = sorted(path.parent for path in (run / "external").glob("*/evaluation.json"))
+    places = [place for place in public_tests(run) if (place / "evaluation.json").exists()]
     if not places:
         raise DatasetError(
-            f"{run} was not tested on other data. Do it with: python -m train evaluate {run} --data SOURCE=DIR"
+            f"{run} was not tested on another public data set. Do it with: python -m train evaluate {run} --data SOURCE=DIR"
         )
     config = TrainConfig.read(run / "config.json")
     trained = " and ".join(TITLES.get(source, source) for source, _ in config.data)

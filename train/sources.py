@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
@@ -29,6 +30,9 @@ CITATIONS = {
     "busi": "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Data in Brief 2020;28:104863. doi:10.1016/j.dib.2019.104863",
 }
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def read_busi(folder: Path) -> list[Sample]:
 
 def read_busbra(folder: Path) -> list[Sample]:
     """BUS-BRA's images with pathology, patient, official fold, BI-RADS category, scanner and lesion box."""
-    folds = {row["ID"]: int(row["kFold"]) for row in _rows(folder / "5-fold-cv.csv", ("ID", "kFold"))}
+    folds = {row["ID"]: _read(int, row, "kFold") for row in _rows(folder / "5-fold-cv.csv", ("ID", "kFold"))}
     masks = {path.stem.replace("mask", "bus", 1): (path,) for path in (folder / "Masks").glob("*.png")}
     columns = ("ID", "Case", "Pathology")
     return [
@@ -81,9 +85,9 @@ def read_busbra(folder: Path) -> list[Sample]:
             patient=f"busbra/{row['Case']}",
             fold=folds.get(row["ID"]),
             masks=masks.get(row["ID"], ()),
-            birads=int(row["BIRADS"]) if row.get("BIRADS") else None,
+            birads=_read(int, row, "BIRADS"),
             device=row.get("Device") or None,
-            box=tuple(json.loads(row["BBOX"])) if row.get("BBOX") else None,
+            box=_read(_box, row, "BBOX"),
         )
         for row in _rows(folder / "bus_data.csv", columns)
     ]
@@ -149,15 +153,35 @@ def _label(text: str, name: str) -> int:
     return CLASSES.index(word)
 
 
+def _read(kind: Callable[[str], T], row: dict[str, str], column: str) -> T | None:
+    """A cell as `kind`; None where it is empty. `DatasetError` if it is something else."""
+    if not row.get(column):
+        return None
+    try:
+        return kind(row[column])
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{row['ID']} has {row[column]!r} as its {column}. Correct it or leave it out.") from error
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    x, y, width, height = (int(value) for value in json.loads(text))
+    return x, y, width, height
+
+
 def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    with _existing(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [c for c in columns if c not in (reader.fieldnames or ())]
-        if missing:
-            raise DatasetError(
-                f"{path.name} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}."
-            )
-        return list(reader)
+    try:
+        with _existing(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DatasetError(f"{path.name} is no table in UTF-8 ({error}). Save it as CSV in UTF-8.") from error
+    if missing := [c for c in columns if c not in (reader.fieldnames or ())]:
+        raise DatasetError(
+            f"{path.name} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}."
+        )
+    if any("\0" in value for row in rows for value in row.values() if isinstance(value, str)):
+        raise DatasetError(f"{path.name} holds a zero byte. Save it as CSV in UTF-8.")
+    return rows
 
 
 def _existing(path: Path) -> Path:

@@ -108,8 +108,13 @@ def read_best(out: Path) -> bytes:
     path, progress = out / "best.safetensors", read_progress(out)
     if not path.exists() or not (out / "best.json").exists():
         raise CheckpointError(f"{out} holds no weights yet. Go on with: python -m train fit --resume {out}")
-    about, content = json.loads((out / "best.json").read_text(encoding="utf-8")), path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != about["sha256"] or about["epoch"] != progress.best_epoch:
+    content = path.read_bytes()
+    try:
+        about = json.loads((out / "best.json").read_text(encoding="utf-8"))
+        known = about["sha256"], about["epoch"], about["preprocessing"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{out / 'best.json'} is damaged ({error}). Begin a new run.") from error
+    if (hashlib.sha256(content).hexdigest(), progress.best_epoch) != known[:2]:
         raise CheckpointError(
             f"The best weights in {out} are not those of epoch {progress.best_epoch}. Go on with: python -m train fit --resume {out}"
         )

@@ -1,6 +1,7 @@
 """What a person sees of a run: read from its files, whoever trains it and wherever."""
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from train.events import Epoch, Event, Failed, Started, read_events
 from train.jobs import RUNS_FOLDER, State, device_of, queue_of, runs_in, state_of
 
 LOG_LINES = 40
+FULL = 10_000_000  # bytes free, below which a disk takes no checkpoint
 ADVICE = {
-    State.LOST: "Its process is gone without a word, as after a kill, a crash or a restart of the machine. Resume it: at most "
-    "one epoch is lost.",
+    State.LOST: "Its process is gone without a word, as after a kill, a restart of the machine, or when the memory is full. Resume "
+    "it: at most one epoch is lost. If it is lost again, begin one with a smaller batch_size or start_size.",
     State.STOPPED: "Resume it to go on after the last whole epoch.",
 }
 
@@ -24,7 +26,7 @@ ADVICE = {
 class View:
     """A run as it stands. progress: 0 to 1. seconds_left: None while nothing was measured. message: why it ended, and what to do.
 
-    place: how many runs go before a queued one. stamp: changes when an epoch line was added.
+    place: how many runs go before a queued one.
     """
 
     name: str
@@ -37,7 +39,6 @@ class View:
     place: int
     message: str
     log: str
-    stamp: tuple[int, int]
 
     @property
     def best(self) -> Epoch | None:
@@ -80,10 +81,7 @@ class View:
 def view_of(run: Path) -> View:
     """Raises `ConfigError` or `DatasetError` if its files are not those of a run."""
     config = TrainConfig.read(run / "config.json")
-    path = run / "events.jsonl"
-    status = path.stat() if path.exists() else None
-    stamp = (status.st_mtime_ns, status.st_size) if status else (0, 0)
-    events = _events(path, stamp)
+    events = _events_in(run)
     epochs = tuple({e.epoch: e for e in events if isinstance(e, Epoch)}.values())
     state, device = state_of(run, events), device_of(run)
     share = _share_of_epoch(run, len(epochs)) if state in (State.RUNNING, State.STOPPING) else 0.0
@@ -97,19 +95,32 @@ def view_of(run: Path) -> View:
         epochs=epochs,
         progress=min(1.0, done / sum(costs)),
         seconds_left=_seconds_left(epochs, costs, share, run, events),
-        place=queue_of(device, run.parent).index(run)
-        if state == State.QUEUED and run in queue_of(device, run.parent)
-        else 0,
-        message=_message(state, events),
+        place=_place(run, device) if state == State.QUEUED else 0,
+        message=_message(run, state, events),
         log=log_tail(run),
-        stamp=stamp,
     )
 
 
 def views_of(names: Sequence[str], runs: Path = RUNS_FOLDER) -> list[View]:
-    """The runs of these names, but for those that are gone by now."""
-    found = {view.name: view for view in views(runs)[0]}
-    return [found[name] for name in names if name in found]
+    """The runs of these names, but for those that are gone, or cannot be read, by now."""
+    found = []
+    for name in names:
+        try:
+            found.append(view_of(runs / name))
+        except RcdnetError:
+            continue
+    return found
+
+
+def states(runs: Path = RUNS_FOLDER) -> dict[str, State]:
+    """The state of every run that can be read."""
+    found = {}
+    for run in runs_in(runs):
+        try:
+            found[run.name] = state_of(run, _events_in(run))
+        except RcdnetError:
+            continue
+    return found
 
 
 def views(runs: Path = RUNS_FOLDER) -> tuple[list[View], dict[str, str]]:
@@ -125,10 +136,11 @@ def views(runs: Path = RUNS_FOLDER) -> tuple[list[View], dict[str, str]]:
 
 def log_tail(run: Path) -> str:
     """The last lines of the log."""
-    path = run / "log.txt"
-    return (
-        "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]) if path.exists() else ""
-    )
+    try:
+        text = (run / "log.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-LOG_LINES:])
 
 
 def in_words(seconds: float) -> str:
@@ -156,9 +168,23 @@ def differing(views: Sequence[View]) -> list[dict[str, str]]:
     ]
 
 
-@lru_cache(maxsize=64)
+def _events_in(run: Path) -> tuple[Event, ...]:
+    path = run / "events.jsonl"
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return ()
+    return _events(path, (status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=256)
 def _events(path: Path, stamp: tuple[int, int]) -> tuple[Event, ...]:
     return tuple(read_events(path))
+
+
+def _place(run: Path, device: str) -> int:
+    waiting = queue_of(device, run.parent)
+    return waiting.index(run) if run in waiting else 0
 
 
 def _share_of_epoch(run: Path, done: int) -> float:
@@ -183,14 +209,10 @@ def _seconds_left(epochs, costs, share: float, run: Path, events) -> float | Non
     return left * (time.time() - started.time) / (share * costs[0])
 
 
-def _earlier(other: Path, run: Path) -> bool:
-    """Whether another queued run goes before this one; not, if this one waits no more."""
-    queued = run / "queued"
-    return other != run and queued.exists() and (other / "queued").stat().st_mtime < queued.stat().st_mtime
-
-
-def _message(state: State, events: Sequence[Event]) -> str:
+def _message(run: Path, state: State, events: Sequence[Event]) -> str:
     last = events[-1] if events else None
     if state == State.FAILED and isinstance(last, Failed):
         return last.message
+    if state == State.LOST and shutil.disk_usage(run).free < FULL:
+        return "The disk is full, so that it could not even say so. Free some space and resume: the last whole epoch is kept."
     return ADVICE.get(state, "")
