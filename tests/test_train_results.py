@@ -181,8 +181,10 @@ def test_figures_of_other_weights_are_refused_with_the_command(drawn_tree, tmp_p
 def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run, tmp_path):
     runs = copied(drawn_tree, tmp_path / "tree") / "runs"
     copied(run, runs / "mine")
+    copied(run, runs / "RcdNet")
     own, missing = own_results(runs)
-    assert list(own) == ["mine"]  # the bundled RcdNet of this checkout has other weights than the drawn one
+    assert own["RcdNet"][0].name == "RcdNet (yours)"  # never one curve with the bundled model's
+    assert list(own) == ["RcdNet", "mine"]  # the bundled RcdNet of this checkout has other weights than the drawn one
     assert "python -m train evaluate rcdnet --data SOURCE=DIR" in missing["bundled-rcdnet on our-clinic"]
     [first, second] = own["mine"]
     assert (first.name, first.images, second.images) == (
@@ -191,13 +193,25 @@ def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run,
     titles = [e.title for e in exhibits_of("Curves", bundle, own["mine"])]
     assert "ROC curve. mine: BUS-BRA, its own validation images" in titles
     assert chosen_results(["mine"], runs) == [first, second]
-    with pytest.raises(DatasetError, match=r"no evaluation named 'yours'.*there is: mine"):
+    with pytest.raises(DatasetError, match=r"no evaluation named 'yours'.*there is: RcdNet, mine"):
         chosen_results(["yours"], runs)
     with pytest.raises(DatasetError, match="other weights"):
         chosen_results(["bundled-rcdnet on our-clinic"], runs)
     best = runs / "mine" / "best.json"
     best.write_text(best.read_text().replace('"sha256": "', '"sha256": "0'))
     assert own_results(runs)[1]["mine"].startswith("mine is not shown.")
+
+
+def test_a_card_that_says_otherwise_than_its_evaluation_is_refused(drawn_tree, tmp_path):
+    assets = copied(drawn_tree, tmp_path / "tree") / "assets"
+    for model, key, number in (("rcdnet", "threshold", 0.5), ("vit", "sensitivity", 1.0)):
+        card = assets / "weights" / f"{model}.json"
+        data = json.loads(card.read_text())
+        (data if key in data else data["validation"][0])[key] = number
+        card.write_text(json.dumps(data))
+    found = bundled(assets / "weights", assets / "results")
+    assert set(found.missing) == {"rcdnet", "vit"}
+    assert all("do not say the same" in reason for reason in found.missing.values())
 
 
 @pytest.fixture(scope="module")
