@@ -16,14 +16,16 @@ from sklearn.metrics import roc_auc_score
 from rcdnet.errors import DatasetError
 from rcdnet.registry import MODELS
 from train.compare import COLUMNS, cell, compare_rows
-from train.curves import arrays
+from train.curves import arrays, point
 from train.delong import compare_auc
 from train.evaluation import set_figures
-from train.exhibits import SECTIONS, Exhibit, operating_point
+from train.exhibit import Exhibit
+from train.exhibits import SECTIONS, at_thresholds, operating_point
 from train.metrics import confusion, group_means, rates
 from train.predictions import read_predictions
 from train.report import write_report
 from train.results import Bundle, Result, bundled, chosen_results, grouped, own_results
+from train.tables import figures_table, in_a_sentence, roles
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,7 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
     labels, scores = arrays(bundle.validation[0].rows)
     found = rates(confusion(labels, scores, 0.31))["sensitivity"]
     assert f"finds {found * 100:.0f} of 100 cancers" in sentences.text
+    assert "malignant at a threshold chosen to find 95 of 100 of these (AUC" in sentences.text
     assert (
         "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt trained otherwise than RcdNet: epochs 20 instead of 30."
         in sentences.text
@@ -70,6 +73,37 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
         assert shown["AUC"][r.name].startswith(f"{roc_auc_score(*arrays(r.rows)):.3f} [")
         assert all(shown[t][r.name] == cell(r.figures.figures[k]) for k, t in COLUMNS.items() if k in r.figures.figures)
     assert [trace.name for trace in table.figure.data] == [*(spec.title for spec in MODELS.values()), "reference"]
+
+
+def test_a_sensitivity_that_was_chosen_is_not_the_headline_where_another_is_known(bundle):
+    r = bundle.validation[0]
+    held = replace(r, figures=replace(r.figures, held_out={"sensitivity": 0.914, "specificity": 0.72, "ece": 0.04}))
+    sentence = in_a_sentence([held])
+    assert "finds 91 of 100 cancers and calls 28 of 100 benign lesions malignant (AUC" in sentence
+
+
+def test_references_and_what_was_left_out_stand_beside(bundle):
+    r = bundle.validation[0]
+    rows = {row[""]: row[r.name] for row in figures_table([r])}
+    box = r.figures.references["box geometry"]
+    assert rows["AUC of box geometry"] == f"{cell(box.auc)} on {box.images}"
+    told = roles([replace(r, left_out=("a: the run knows its patient", "b: the run knows its patient"))])
+    assert told.endswith("2 left out: the run knows its patient.")
+
+
+def test_a_cell_or_a_column_that_begins_like_a_formula_is_harmless_and_a_number_stays_one():
+    shown = Exhibit("", "", [{"=1+1": -0.5, "run": "@SUM(A1)"}])
+    assert shown.csv == "'=1+1,run\n-0.5,'@SUM(A1)\n"
+
+
+def test_what_a_threshold_is_worth_stands_in_the_report(bundle):
+    shown = at_thresholds(bundle, ())[0][0]
+    r = bundle.validation[0]
+    at = point(r.rows, r.figures.threshold, 0.1)
+    assert shown.table[1] == {
+        "share malignant": "10 %", "sensitivity": f"{at.sensitivity:.3f}", "specificity": f"{at.specificity:.3f}",
+        "PPV": f"{at.ppv:.3f}", "NPV": f"{at.npv:.3f}",
+    }  # fmt: skip
 
 
 def test_every_section_shows_tables_that_its_figures_draw(bundle):

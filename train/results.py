@@ -31,7 +31,8 @@ class Result:
     """One model on one set of images that it was not trained on, with the predictions behind the figures.
 
     name: whose result, as beside an axis. images: which images, as a phrase. rule: how the threshold was chosen.
-    external: a user's test on other data, which the model may have seen for all that is known.
+    external: a user's test on other data, which the model may have seen for all that is known. chosen: these images chose the
+    threshold. left_out: images that were not scored, each with its reason.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Result:
     rows: tuple[Row, ...]
     rule: str
     external: bool = False
+    chosen: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,13 @@ def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Pat
     for place in dict.fromkeys(f.results for f in figures):
         claimed = [f for f in figures if f.results == place]
         again = "Make them with: python -m train evaluate RUN, for each run, and python -m train ship RUN"
+        if (
+            not (folder / place / "evaluation.json").exists()
+            and not set(card.recipe.get("sources", ())) <= TITLES.keys()
+        ):
+            raise DatasetError(
+                f"Its figures are of images of your own, whose records are not copied. Choose the run {card.run} below instead."
+            )
         if not place or not (folder / place / "evaluation.json").exists():
             raise DatasetError(f"The predictions behind its card are not there. {again}")
         evaluation = read_evaluation(folder / place / "evaluation.json")
@@ -217,7 +227,8 @@ def _result(
     external: bool = False,
 ) -> Result:
     own = tuple(row for row in rows if row.source == s.name)
-    return Result(name, model, images, s, own, evaluation.threshold_rule, external)
+    chosen = not external and s.name in evaluation.chosen_on
+    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, evaluation.left_out)
 
 
 def _epochs(run: Path) -> tuple[Epoch, ...]:
