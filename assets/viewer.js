@@ -1,7 +1,6 @@
 // Panels of scans and heatmaps that zoom, move and read values together. What each panel holds comes from rcdnet/grid.py.
 // Places are shares of a scan's width and height, 0 to 1, so that scans of different sizes move together.
 
-const LEVELS = [0.25, 0.5, 0.75]; // of a panel's scale, where contours run
 const FARTHEST = 16;
 const views = new WeakMap(); // the element of a viewer -> what the reader has done with it; it outlives new data
 
@@ -185,8 +184,8 @@ export default function ({ data, parentElement, setStateValue }) {
         const colour = data.colours[Math.round(share * 255)];
         const left = i ? line[i - 1] : share;
         const up = above ? above[i] : share;
-        const edge = data.contours && LEVELS.some((l) => (share >= l) !== (left >= l) || (share >= l) !== (up >= l));
-        const alpha = edge ? 1 : data.contours ? 0 : data.opacity * share;
+        const edge = data.contours.some((l) => (share >= l) !== (left >= l) || (share >= l) !== (up >= l));
+        const alpha = edge ? 1 : data.contours.length ? 0 : data.opacity * share;
         for (let k = 0; k < 3; k++) {
           const at = 4 * (j * width + i) + k;
           image.data[at] += alpha * ((edge ? data.colours[Math.round(Math.max(share, left, up) * 255)][k] : colour[k]) - image.data[at]);

@@ -7,6 +7,7 @@ import streamlit as st
 from pages.shared.scans import Held, models_asked, scan_panel
 from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import NotTrained
+from rcdnet.grid import CALLED
 from rcdnet.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
 from rcdnet.report import agreement, call_row, call_sentence, calls_csv, rests_on, scan_figure, trust_sentence
@@ -15,7 +16,7 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.session_state["wanted_page"] = "analyse"
     st.switch_page("app.py")
 
-CALLED, OFF = "class called", "off"
+OFF = "off"
 LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
 
 state = st.session_state

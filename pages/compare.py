@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.shared.scans import Held, models_asked, scan_panel
+from pages.shared.plain import plain
+from pages.shared.scans import Held, forget_uploads, models_asked, scan_panel
 from pages.shared.viewer import viewer
 from rcdnet.charts import removal_chart, similarity_chart
 from rcdnet.errors import RcdnetError
@@ -102,12 +103,11 @@ predictions = [[one.explained[c.card.sha256, m] for c in asked for m in [*method
 names = [f"Scan {held.index(one) + 1}" for one in scans]
 place = "box " + " ".join(one.scan.sha256[:8] for one in scans)
 box = (state.get(place) or {}).get("box")
-masks = state.setdefault("masks", {})  # by the scan's sha256
 
 
 def lesion_of(number: int) -> dict:
     drawn = box["places"] if box and box["scan"] == number else None
-    return {"mask": masks.get(scans[number].scan.sha256), "box": drawn}
+    return {"mask": state.get(f"mask {scans[number].scan.sha256}"), "box": drawn}
 
 
 grid = arranged(
@@ -149,15 +149,19 @@ if alike.open:
 if right.open:
     with right:
         upload = st.file_uploader(
-            f"Lesion mask of {names[0]}, white on black, as large as the scan", key=f"mask {place}"
+            f"Lesion mask of {names[0]}, white on black, as large as the scan",
+            key=f"upload of a mask {state.setdefault('mask_round', 0)}",
         )
-        if upload is not None and upload.file_id != state.get("mask_read"):
-            state["mask_read"] = upload.file_id
+        if upload is not None:
             try:
-                masks[scans[0].scan.sha256] = read_mask(upload.getvalue(), scans[0].scan.pixels.shape)
-                st.rerun()
+                state[f"mask {scans[0].scan.sha256}"] = read_mask(upload.getvalue(), scans[0].scan.pixels.shape)
             except RcdnetError as error:
-                st.error(str(error))
+                state["mask_error"] = str(error)
+            forget_uploads([upload])
+            state.mask_round += 1
+            st.rerun()
+        if wrong := state.pop("mask_error", ""):
+            st.error(plain(wrong))
         table = localisation_rows(grid)
         if not table:
             st.info("Give a mask here, or press “Draw a box” above and draw one around the lesion on any panel.")

@@ -14,16 +14,28 @@ CALL_SIGNS = {"malignant": "▲", "benign": "●"}
 
 def similarity_chart(names: Sequence[str], alike: Mapping[tuple[str, str], tuple[float, float]]) -> go.Figure:
     """Rank correlation of every two maps, and below it how much of their hottest fifths they share."""
+    words = {pair: f"{correlation:.2f}<br>{shared * 100:.0f} %" for pair, (correlation, shared) in alike.items()}
+    values = {pair: correlation for pair, (correlation, _) in alike.items()}
+    return matrix_chart(names, values, words, 1.0, "rank<br>correlation")
+
+
+def matrix_chart(
+    names: Sequence[str],
+    values: Mapping[tuple[str, str], float],
+    words: Mapping[tuple[str, str], str],
+    reach: float,
+    title: str,
+) -> go.Figure:
+    """Every two of `names`, row and column, coloured from -`reach` over 0 to `reach`; a pair without a value stays empty."""
     figure = go.Figure(
         go.Heatmap(
-            z=[[alike[a, b][0] if a != b else None for b in names] for a in names],
-            text=[[f"{alike[a, b][0]:.2f}<br>{alike[a, b][1] * 100:.0f} %" if a != b else "" for b in names] for a in names],
+            z=[[values.get((a, b)) for b in names] for a in names], text=[[words.get((a, b), "") for b in names] for a in names],
             x=list(names), y=list(names), texttemplate="%{text}", textfont={"size": 14, "color": "#101418"},
-            zmin=-1, zmax=1, colorscale=[[0, "#b35806"], [0.5, "#f2f2f2"], [1, "#4393c3"]], xgap=2, ygap=2, hoverinfo="skip",
-            colorbar={"title": {"text": "rank<br>correlation"}},
+            zmin=-reach, zmax=reach, colorscale=[[0, "#b35806"], [0.5, "#f2f2f2"], [1, "#4393c3"]], xgap=2, ygap=2,
+            hoverinfo="skip", colorbar={"title": {"text": title}},
         )
     )  # fmt: skip
-    figure.update_layout(height=140 + 52 * len(names), margin={"l": 10, "r": 10, "t": 20, "b": 10}, font={"size": 15})
+    figure.update_layout(height=150 + 56 * len(names), margin={"l": 10, "r": 10, "t": 30, "b": 10}, font={"size": 15})
     figure.update_yaxes(autorange="reversed", automargin=True, tickfont={"size": 15})
     figure.update_xaxes(automargin=True, tickfont={"size": 15})
     return figure

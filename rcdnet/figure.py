@@ -10,14 +10,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from rcdnet.grid import SCALES, Cell, Grid, Look, Shown, column_title, scale_ends
+from rcdnet.grid import CONTOUR_LEVELS, SCALES, Cell, Grid, Look, Shown, column_title, scale_ends
 from rcdnet.overlay import colour_table, overlay
 from rcdnet.registry import CLASSES
 from rcdnet.statements import RESEARCH_USE
 
 FORMATS = {"PDF": "application/pdf", "SVG": "image/svg+xml", "PNG": "image/png"}
 DPI = 300
-_LEVELS = (0.25, 0.5, 0.75)  # of a panel's scale, as in assets/viewer.js
 _PANEL = 1.7  # inches
 
 
@@ -92,8 +91,9 @@ def _calls(grid: Grid, row: int) -> str:
     return ", ".join(f"{p.call} {p.p_malignant:.2f}" for p in grid.calls(row))
 
 
-def _scan(axis, scan: Shown) -> None:
-    axis.imshow(scan.pixels, cmap="gray", vmin=0, vmax=255)
+def _scan(axis, scan: Shown, picture: np.ndarray | None = None) -> None:
+    """The scan, or `picture` in its place, with the lesion's outline where it is known."""
+    axis.imshow(scan.pixels if picture is None else picture, cmap="gray", vmin=0, vmax=255)
     if scan.lesion is not None:
         axis.contour(scan.lesion, levels=[0.5], colors="white", linewidths=0.6)
 
@@ -101,12 +101,12 @@ def _scan(axis, scan: Shown) -> None:
 def _map(axis, scan: Shown, cell: Cell, look: Look) -> None:
     heat = cell.heat(scan.pixels.shape)
     if not look.contour_lines:
-        axis.imshow(overlay(scan.pixels, heat, opacity=look.opacity, colour_map=look.colour_map, peak=cell.peak))
-    else:
-        axis.imshow(scan.pixels, cmap="gray", vmin=0, vmax=255)
-        share = heat / (cell.peak or 1)
-        if share.max() > _LEVELS[0]:
-            table = colour_table(look.colour_map) / 255
-            axis.contour(share, levels=_LEVELS, colors=[table[round(x * 255)] for x in _LEVELS], linewidths=0.9)
-    if scan.lesion is not None:
-        axis.contour(scan.lesion, levels=[0.5], colors="white", linewidths=0.6)
+        _scan(axis, scan, overlay(scan.pixels, heat, opacity=look.opacity, colour_map=look.colour_map, peak=cell.peak))
+        return
+    _scan(axis, scan)
+    share = heat / (cell.peak or 1)
+    if share.max() > CONTOUR_LEVELS[0]:
+        table = colour_table(look.colour_map) / 255
+        axis.contour(
+            share, levels=CONTOUR_LEVELS, colors=[table[round(x * 255)] for x in CONTOUR_LEVELS], linewidths=0.9
+        )

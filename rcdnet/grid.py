@@ -18,6 +18,7 @@ from rcdnet.registry import CLASSES
 from rcdnet.similarity import SIDE, similarity_matrix
 
 CALLED = "class called"
+CONTOUR_LEVELS = (0.25, 0.5, 0.75)  # of a map's scale
 OWN, PAIR, ALL = "each its own", "one for each model and method", "one for all"
 SCALES = {
     OWN: "Each map is coloured up to its own maximum: a weak map looks as hot as a strong one.",
@@ -129,19 +130,21 @@ def arranged(
     of = {(k, p.model, p.method): p for k, made in enumerate(predictions) for p in made}
     models = list(dict.fromkeys(p.model for p in predictions[0]))
 
-    def shown(model: str, column: Column) -> tuple[Prediction, str]:
+    def drawn(model: str, column: Column) -> tuple[Prediction, str]:
         p = of[column.scan, model, column.method]
         return p, p.call if column.class_name == CALLED else column.class_name
 
+    highest = max(p.strength(name) for p, name in (drawn(m, c) for m in models for c in columns))
+
     def peak(model: str, column: Column) -> float:
-        p, class_name = shown(model, column)
-        if scale == OWN:
-            return p.strength(class_name)
+        if scale == ALL:
+            return highest
         if scale == PAIR:
             return max(float(of[k, model, column.method].maps.max()) for k in range(len(scans)))
-        return max(p.strength(name) for p, name in (shown(m, c) for m in models for c in columns))
+        p, class_name = drawn(model, column)
+        return p.strength(class_name)
 
-    cells = [[Cell(*shown(m, c), c.scan, peak(m, c)) for c in columns] for m in models]
+    cells = [[Cell(*drawn(m, c), c.scan, peak(m, c)) for c in columns] for m in models]
     return Grid(tuple(scans), tuple(columns), tuple(map(tuple, cells)), scale)
 
 
@@ -230,7 +233,7 @@ def viewer_data(grid: Grid, look: Look, sentences: Sequence[str]) -> dict[str, o
         "colours": colour_table(look.colour_map).tolist(),
         "ends": scale_ends(grid),
         "opacity": look.opacity,
-        "contours": look.contour_lines,
+        "contours": CONTOUR_LEVELS if look.contour_lines else [],
         "sentences": list(sentences),
     }
 

@@ -171,3 +171,16 @@ def test_one_model_is_measured_against_chance(page):
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     names = page.locator(".js-plotly-plot").first.evaluate("plot => plot.data.map(trace => trace.name)")
     assert names == ["Grad-CAM", "RandomCAM"]
+
+
+def test_clearing_the_scans_forgets_what_was_said_of_their_lesions(page):
+    """Last, because it clears them."""
+    page.get_by_role("button", name="Clear all scans").click()
+    expect(page.get_by_role("heading", name="Heatmaps side by side")).to_be_visible()
+    page.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(
+        {"name": "scan.png", "mimeType": "image/png", "buffer": encoded(Image.fromarray(PHANTOM.image))}
+    )
+    expect(page.locator(".viewer")).to_be_visible()
+    idle(page)
+    tab(page, "Do they lie on the lesion?")
+    expect(page.get_by_text("Give a mask here")).to_be_visible()

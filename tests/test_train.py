@@ -299,7 +299,7 @@ def test_a_given_split_that_leaks_is_refused(run, data, tmp_path):
     with pytest.raises(RunFailed, match="of the same patient or a near-copy"):
         start(config, tmp_path / "a", split=tmp_path / "leak.json", say=lambda text: None)
     again = TrainConfig(**{**vars(config), "init": str(run / "best.safetensors"), "seed": 5})
-    with pytest.raises(RunFailed, match="validation images trained the weights"):
+    with pytest.raises(RunFailed, match="images that would validate here trained the weights"):
         start(again, tmp_path / "b", say=lambda text: None)
 
 
@@ -335,5 +335,5 @@ def test_imagenet_weights_that_cannot_be_fetched_say_what_to_do(data, tmp_path):
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "--init random" in done.stderr
+    assert "start from random weights" in done.stderr
     assert failure(out).kind == "config"

@@ -152,7 +152,7 @@ def test_data_that_goes_away_while_a_run_reads_it_and_memory_that_is_full(runs, 
     shutil.rmtree(place / "benign")
     jobs.resume(run)
     wait_for(lambda: state_of(run) is State.FAILED)
-    assert "benign does not exist. Expected the data set as downloaded" in watch.view_of(run).message
+    assert "benign does not exist. Expected the data set as it was downloaded" in watch.view_of(run).message
     assert outcome.worst_images(run) == []
     for error in (MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
         kind, advice = failure_of(error)

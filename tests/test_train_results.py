@@ -16,14 +16,16 @@ from sklearn.metrics import roc_auc_score
 from rcdnet.errors import DatasetError
 from rcdnet.registry import MODELS
 from train.compare import COLUMNS, cell, compare_rows
-from train.curves import arrays
+from train.curves import arrays, point
 from train.delong import compare_auc
 from train.evaluation import set_figures
-from train.exhibits import SECTIONS, Exhibit, operating_point
+from train.exhibit import Exhibit
+from train.exhibits import SECTIONS, at_thresholds, operating_point
 from train.metrics import confusion, group_means, rates
 from train.predictions import read_predictions
 from train.report import write_report
 from train.results import Bundle, Result, bundled, chosen_results, grouped, own_results
+from train.tables import figures_table, in_a_sentence, roles
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,7 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
     labels, scores = arrays(bundle.validation[0].rows)
     found = rates(confusion(labels, scores, 0.31))["sensitivity"]
     assert f"finds {found * 100:.0f} of 100 cancers" in sentences.text
+    assert "malignant at a threshold chosen to find 95 of 100 of these (AUC" in sentences.text
     assert (
         "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt trained otherwise than RcdNet: epochs 20 instead of 30."
         in sentences.text
@@ -70,6 +73,37 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
         assert shown["AUC"][r.name].startswith(f"{roc_auc_score(*arrays(r.rows)):.3f} [")
         assert all(shown[t][r.name] == cell(r.figures.figures[k]) for k, t in COLUMNS.items() if k in r.figures.figures)
     assert [trace.name for trace in table.figure.data] == [*(spec.title for spec in MODELS.values()), "reference"]
+
+
+def test_a_sensitivity_that_was_chosen_is_not_the_headline_where_another_is_known(bundle):
+    r = bundle.validation[0]
+    held = replace(r, figures=replace(r.figures, held_out={"sensitivity": 0.914, "specificity": 0.72, "ece": 0.04}))
+    sentence = in_a_sentence([held])
+    assert "finds 91 of 100 cancers and calls 28 of 100 benign lesions malignant (AUC" in sentence
+
+
+def test_references_and_what_was_left_out_stand_beside(bundle):
+    r = bundle.validation[0]
+    rows = {row[""]: row[r.name] for row in figures_table([r])}
+    box = r.figures.references["box geometry"]
+    assert rows["AUC of box geometry"] == f"{cell(box.auc)} on {box.images}"
+    told = roles([replace(r, left_out=("a: the run knows its patient", "b: the run knows its patient"))])
+    assert told.endswith("2 left out: the run knows its patient.")
+
+
+def test_a_cell_or_a_column_that_begins_like_a_formula_is_harmless_and_a_number_stays_one():
+    shown = Exhibit("", "", [{"=1+1": -0.5, "run": "@SUM(A1)"}])
+    assert shown.csv == "'=1+1,run\n-0.5,'@SUM(A1)\n"
+
+
+def test_what_a_threshold_is_worth_stands_in_the_report(bundle):
+    shown = at_thresholds(bundle, ())[0][0]
+    r = bundle.validation[0]
+    at = point(r.rows, r.figures.threshold, 0.1)
+    assert shown.table[1] == {
+        "share malignant": "10 %", "sensitivity": f"{at.sensitivity:.3f}", "specificity": f"{at.specificity:.3f}",
+        "PPV": f"{at.ppv:.3f}", "NPV": f"{at.npv:.3f}",
+    }  # fmt: skip
 
 
 def test_every_section_shows_tables_that_its_figures_draw(bundle):
@@ -181,8 +215,10 @@ def test_figures_of_other_weights_are_refused_with_the_command(drawn_tree, tmp_p
 def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run, tmp_path):
     runs = copied(drawn_tree, tmp_path / "tree") / "runs"
     copied(run, runs / "mine")
+    copied(run, runs / "RcdNet")
     own, missing = own_results(runs)
-    assert list(own) == ["mine"]  # the bundled RcdNet of this checkout has other weights than the drawn one
+    assert own["RcdNet"][0].name == "RcdNet (yours)"  # never one curve with the bundled model's
+    assert list(own) == ["RcdNet", "mine"]  # the bundled RcdNet of this checkout has other weights than the drawn one
     assert "python -m train evaluate rcdnet --data SOURCE=DIR" in missing["bundled-rcdnet on our-clinic"]
     [first, second] = own["mine"]
     assert (first.name, first.images, second.images) == (
@@ -191,13 +227,25 @@ def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run,
     titles = [e.title for e in exhibits_of("Curves", bundle, own["mine"])]
     assert "ROC curve. mine: BUS-BRA, its own validation images" in titles
     assert chosen_results(["mine"], runs) == [first, second]
-    with pytest.raises(DatasetError, match=r"no evaluation named 'yours'.*there is: mine"):
+    with pytest.raises(DatasetError, match=r"no evaluation named 'yours'.*there is: RcdNet, mine"):
         chosen_results(["yours"], runs)
     with pytest.raises(DatasetError, match="other weights"):
         chosen_results(["bundled-rcdnet on our-clinic"], runs)
     best = runs / "mine" / "best.json"
     best.write_text(best.read_text().replace('"sha256": "', '"sha256": "0'))
     assert own_results(runs)[1]["mine"].startswith("mine is not shown.")
+
+
+def test_a_card_that_says_otherwise_than_its_evaluation_is_refused(drawn_tree, tmp_path):
+    assets = copied(drawn_tree, tmp_path / "tree") / "assets"
+    for model, key, number in (("rcdnet", "threshold", 0.5), ("vit", "sensitivity", 1.0)):
+        card = assets / "weights" / f"{model}.json"
+        data = json.loads(card.read_text())
+        (data if key in data else data["validation"][0])[key] = number
+        card.write_text(json.dumps(data))
+    found = bundled(assets / "weights", assets / "results")
+    assert set(found.missing) == {"rcdnet", "vit"}
+    assert all("do not say the same" in reason for reason in found.missing.values())
 
 
 @pytest.fixture(scope="module")

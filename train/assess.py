@@ -147,7 +147,8 @@ def check_start(config: TrainConfig, split: Split) -> None:
     shared = set(split.validation) & set(Split.read(other).train) if other.exists() else set()
     if shared:
         raise DatasetError(
-            f"{len(shared)} validation images trained the weights of {config.init}. Give --split-file {other}, or start from others."
+            f"{len(shared)} images that would validate here trained the weights of {Path(config.init).parent.name}. Start from other "
+            f"weights, or on the command line give that run's split: --split-file {other}"
         )
 
 

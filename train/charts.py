@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rcdnet.charts import matrix_chart
 from rcdnet.registry import MODELS
 from train.curves import Bins, Curve, Point
 from train.delong import Comparison
@@ -106,26 +107,13 @@ def interval_chart(estimates: Sequence[tuple[str, str, Estimate]], label: str) -
 
 def delong_chart(names: Sequence[str], compared: Mapping[tuple[str, str], Comparison]) -> go.Figure:
     """Difference in AUC, row less column, of every two models that were compared, with DeLong's p below it."""
-    differences = [[np.nan] * len(names) for _ in names]
-    words = [[""] * len(names) for _ in names]
+    values, words = {}, {}
     for (row, column), c in compared.items():
-        i, j = names.index(row), names.index(column)
         p = "p undefined" if np.isnan(c.p) else f"p {c.p:.3f}" if c.p >= 0.001 else "p < 0.001"
-        for a, b, sign in ((i, j, 1), (j, i, -1)):
-            differences[a][b] = sign * c.difference
-            words[a][b] = f"{sign * c.difference:+.3f}<br>{p}"
+        for pair, difference in (((row, column), c.difference), ((column, row), -c.difference)):
+            values[pair], words[pair] = difference, f"{difference:+.3f}<br>{p}"
     reach = max([0.02, *(abs(c.difference) for c in compared.values())])
-    figure = go.Figure(
-        go.Heatmap(
-            z=differences, x=list(names), y=list(names), text=words, texttemplate="%{text}", zmin=-reach, zmax=reach,
-            colorscale=[[0, "#b35806"], [0.5, "#f2f2f2"], [1, "#4393c3"]], textfont={"size": 14, "color": "#101418"},
-            colorbar={"title": {"text": "row less<br>column"}}, xgap=2, ygap=2, hoverinfo="skip",
-        )
-    )  # fmt: skip
-    figure.update_layout(height=150 + 62 * len(names))
-    figure.update_yaxes(autorange="reversed", automargin=True, tickfont=TEXT)
-    figure.update_xaxes(tickfont=TEXT)
-    return _named(figure, "", "")
+    return matrix_chart(names, values, words, reach, "row less<br>column")
 
 
 def learning_chart(runs: Mapping[str, Sequence[Epoch]], *, columns: int = 4) -> go.Figure:

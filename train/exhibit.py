@@ -28,8 +28,7 @@ class Exhibit:
         """The table; a cell that a spreadsheet would run as a formula gets an apostrophe in front."""
         text = StringIO()
         columns = list(dict.fromkeys(column for row in self.table for column in row))
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in self.table:
-            writer.writerow({k: harmless(v) if isinstance(v, str) else v for k, v in row.items()})
+        writer = csv.writer(text, lineterminator="\n")
+        for row in [dict(zip(columns, columns, strict=True)), *self.table]:
+            writer.writerow(harmless(v) if isinstance(v, str) else v for v in (row.get(k, "") for k in columns))
         return text.getvalue()

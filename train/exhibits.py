@@ -13,7 +13,6 @@ from rcdnet.registry import CLASSES, MODELS
 from train import charts, paper
 from train.compare import cell, compare_rows
 from train.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
-from train.evaluation import Estimate
 from train.exhibit import Exhibit
 from train.map_exhibits import heatmaps
 from train.predictions import Row
@@ -22,6 +21,7 @@ from train.tables import Table, figures_table, in_a_sentence, paper_table, roles
 
 AUC = "AUC [95 % interval]"
 WORST = 12  # cases of each model
+PREVALENCES = (0.05, 0.1, 0.2, 0.4)
 
 
 def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
@@ -87,7 +87,8 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         table: Table = [
             {
                 "first": a, "second": b, "AUC of the first": round(c.first, 4), "AUC of the second": round(c.second, 4),
-                "difference [95 % interval]": cell(Estimate(c.difference, *c.interval)), "p": "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
+                "difference": round(c.difference, 4), "95 % from": round(c.interval[0], 4), "to": round(c.interval[1], 4),
+                "p": "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
             }
             for (a, b), c in compared.items()
         ]  # fmt: skip
@@ -243,6 +244,30 @@ def operating_point(result: Result, threshold: float, prevalence: float) -> tupl
         charts.confusion_chart(at.confusion),
         charts.score_chart(scores[labels == 0], scores[labels == 1], threshold),
     )
+
+
+def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """What the chosen thresholds are worth: confusion, and the meaning of a call where more or fewer lesions are malignant.
+
+    For a reader who cannot move a slider; the page has `operating_point` instead.
+    """
+    exhibits = []
+    for r in [*bundle.validation, *bundle.cross_site, *own]:
+        points = [point(r.rows, r.figures.threshold, prevalence) for prevalence in PREVALENCES]
+        table: Table = [
+            {
+                "share malignant": f"{at.prevalence * 100:.0f} %", "sensitivity": _number(at.sensitivity),
+                "specificity": _number(at.specificity), "PPV": _number(at.ppv), "NPV": _number(at.npv),
+            }
+            for at in points
+        ]  # fmt: skip
+        text = f"At {r.figures.threshold:.3f}, {r.rule}. {roles([r])}"
+        exhibits.append(Exhibit(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
+    return [exhibits[k : k + 2] for k in range(0, len(exhibits), 2)]
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
 def _points(drawn: Mapping[str, Curve], x: str, y: str) -> Table:

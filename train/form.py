@@ -8,7 +8,7 @@ from typing import Any
 from rcdnet.errors import ConfigError, RcdnetError
 from train.audit import summaries
 from train.config import INITS, PRESETS, TrainConfig, kind_of
-from train.jobs import folder_of, runs_in
+from train.jobs import new_folder, runs_in
 from train.places import PHANTOMS, data_of, phantoms, places, samples_of
 from train.sources import Sample
 
@@ -143,8 +143,7 @@ def draft(
     for model in models or ["rcdnet"]:
         run = name if len(models) < 2 else f"{name}-{model}"
         try:
-            if folder_of(run, runs).exists():
-                mistakes["name"] = f"There is a run named {run} already. Choose another name."
+            new_folder(run, runs)
         except ConfigError as error:
             mistakes["name"] = str(error)
         try:

@@ -36,7 +36,7 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module
         except Exception as error:  # the hub's own errors have no common root
             raise ConfigError(
                 f"The ImageNet weights of {title} could not be fetched ({type(error).__name__}). Connect once to "
-                "huggingface.co, give a file of timm's weights as --init FILE, or start from --init random."
+                "huggingface.co, or start from random weights; on the command line a file of timm's weights will do too: --init FILE."
             ) from error
     return _from_file(name, Path(init), drop_path)
 

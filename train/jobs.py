@@ -97,11 +97,11 @@ def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLD
     Raises:
         ConfigError: the name is no safe file name, or taken. OSError: the disk is full, or may not be written to.
     """
-    run = folder_of(name, runs)
+    run = new_folder(name, runs)
     try:
         run.mkdir(parents=True)
-    except FileExistsError:
-        raise ConfigError(f"There is a run named {name} already. Choose another name.") from None
+    except FileExistsError:  # another was quicker
+        run = new_folder(name, runs)
     try:
         write_whole(run / "config.json", config.to_json().encode())
         write_whole(
@@ -119,8 +119,7 @@ def submit_all(
 ) -> None:
     """Queue several new runs in their order, or none if a name is taken; raises as `submit`."""
     for name in configs:
-        if folder_of(name, runs).exists():
-            raise ConfigError(f"There is a run named {name} already. Choose another name.")
+        new_folder(name, runs)
     for name, config in configs.items():
         submit(name, config, device, runs, root)
 
@@ -181,6 +180,14 @@ def folder_of(name: str, runs: Path = RUNS_FOLDER) -> Path:
             f"{name!r} is no name for a run. Use up to 60 letters, digits, - and _, a letter or digit first."
         )
     return runs / name
+
+
+def new_folder(name: str, runs: Path = RUNS_FOLDER) -> Path:
+    """The folder of a run to come, not made yet; `ConfigError` if the name could leave `runs`, or is taken."""
+    run = folder_of(name, runs)
+    if run.exists():
+        raise ConfigError(f"There is a run named {name} already. Choose another name.")
+    return run
 
 
 def device_of(run: Path) -> str:

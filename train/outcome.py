@@ -20,7 +20,6 @@ from train.places import samples_of
 from train.predictions import read_predictions
 from train.results import Bundle, own_results
 from train.share import FOLDER, share, withdraw
-from train.sources import read_sources
 from train.tables import Table, figures_table, roles
 from train.watch import View
 
@@ -128,7 +127,7 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
     try:
         rows = sorted(read_predictions(run / "predictions.csv"), key=lambda row: -abs(row.label - row.probability))
         data, roots = TrainConfig.read(run / "config.json").data, jobs.roots_of(run)
-        samples = samples_of(data, *roots) if roots else read_sources(data)
+        samples = samples_of(data, *roots)
         paths = {sample.id: sample.path for sample in samples}
     except RcdnetError:
         return []

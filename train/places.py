@@ -76,7 +76,7 @@ def data_of(chosen: Iterable[Place], root: Path) -> tuple[tuple[str, str], ...]:
 
 
 def samples_of(data: Sequence[tuple[str, str]], *roots: Path) -> list[Sample]:
-    """All samples of a run's data, once it is sure that every file lies below one of the roots.
+    """All samples of a run's data, once it is sure that every file lies below one of the roots; without any, wherever it lies.
 
     Raises:
         ConfigError: a file leaves the roots. DatasetError: as `train.sources.read_sources`.
@@ -85,7 +85,7 @@ def samples_of(data: Sequence[tuple[str, str]], *roots: Path) -> list[Sample]:
     whole = [root.resolve() for root in roots]
     for sample in samples:
         for path in (sample.path, *sample.masks):
-            if not any(path.resolve().is_relative_to(root) for root in whole):
+            if whole and not any(path.resolve().is_relative_to(root) for root in whole):
                 raise ConfigError(f"{sample.id} leads out of the folder for data. Take it out, or copy the file there.")
     return samples
 

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from rcdnet import statements
 from rcdnet.registry import MODELS
-from train.exhibits import SECTIONS
+from train.exhibits import SECTIONS, at_thresholds
 from train.files import write_whole
 from train.results import Bundle, Result
 from train.tables import in_a_sentence
@@ -35,7 +35,9 @@ def write_report(bundle: Bundle, own: Sequence[Result], out: Path) -> Path:
         cards=bundle.cards,
         missing=bundle.missing,
         models=MODELS,
-        sections={name: section(bundle, own) for name, section in SECTIONS.items()},
+        sections={
+            name: section(bundle, own) for name, section in (SECTIONS | {"At the threshold": at_thresholds}).items()
+        },
         statements=statements,
         sentences=[in_a_sentence([r for r in bundle.validation if r.model == model]) for model in bundle.cards],
         today=date.today().isoformat(),

@@ -22,6 +22,7 @@ from train.sources import TITLES
 from train.state import read_best
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
+TAKEN = {"reference", *(spec.title for spec in MODELS.values())}  # names that figures have for something else
 OWN_RECORDS = ("*/evaluation.json", "*/predictions.csv", "*/best.json", "*/external/*/*.*")
 
 
@@ -30,7 +31,8 @@ class Result:
     """One model on one set of images that it was not trained on, with the predictions behind the figures.
 
     name: whose result, as beside an axis. images: which images, as a phrase. rule: how the threshold was chosen.
-    external: a user's test on other data, which the model may have seen for all that is known.
+    external: a user's test on other data, which the model may have seen for all that is known. chosen: these images chose the
+    threshold. left_out: images that were not scored, each with its reason.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Result:
     rows: tuple[Row, ...]
     rule: str
     external: bool = False
+    chosen: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def bundled(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULT
 
 def own_results(runs_folder: Path = RUNS_FOLDER) -> tuple[dict[str, tuple[Result, ...]], dict[str, str]]:
     """The user's own: evaluated runs, and external tests of runs and of bundled models, by name; and why another is not shown."""
-    return _own_results(runs_folder, _stamp(path for kind in OWN_RECORDS for path in runs_folder.glob(kind)))
+    cards = WEIGHTS_FOLDER.glob("*.json")  # of the bundled models that external tests may be of
+    return _own_results(runs_folder, _stamp([*cards, *(p for kind in OWN_RECORDS for p in runs_folder.glob(kind))]))
 
 
 def chosen_results(names: Sequence[str], runs_folder: Path = RUNS_FOLDER) -> list[Result]:
@@ -178,6 +183,13 @@ def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Pat
     for place in dict.fromkeys(f.results for f in figures):
         claimed = [f for f in figures if f.results == place]
         again = "Make them with: python -m train evaluate RUN, for each run, and python -m train ship RUN"
+        if (
+            not (folder / place / "evaluation.json").exists()
+            and not set(card.recipe.get("sources", ())) <= TITLES.keys()
+        ):
+            raise DatasetError(
+                f"Its figures are of images of your own, whose records are not copied. Choose the run {card.run} below instead."
+            )
         if not place or not (folder / place / "evaluation.json").exists():
             raise DatasetError(f"The predictions behind its card are not there. {again}")
         evaluation = read_evaluation(folder / place / "evaluation.json")
@@ -186,11 +198,22 @@ def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Pat
             evaluation.sets
         ):
             raise DatasetError(f"The evaluation in {place} is of other weights than those that the app uses. {again}")
+        if not all(_agree(f, s) for f, s in zip(claimed, evaluation.sets, strict=True)) or (
+            figures is card.validation and evaluation.threshold != card.threshold
+        ):
+            raise DatasetError(f"Its card and the evaluation in {place} do not say the same. {again}")
         results += [
             _result(title, card.model, f.data, s, rows, evaluation)
             for f, s in zip(claimed, evaluation.sets, strict=True)
         ]
     return results
+
+
+def _agree(f: Figures, s: SetFigures) -> bool:
+    """Whether a card says of a set what its evaluation does."""
+    own = (f.images, f.malignant, f.auc, f.auc_by_group, f.sensitivity, f.specificity, f.ece)
+    found = [s.figures[key].value for key in ("sensitivity", "specificity", "ece")]
+    return own == (s.images, s.malignant, s.figures["auc"].value, s.auc_by_group.value, *found)
 
 
 def _result(
@@ -204,7 +227,8 @@ def _result(
     external: bool = False,
 ) -> Result:
     own = tuple(row for row in rows if row.source == s.name)
-    return Result(name, model, images, s, own, evaluation.threshold_rule, external)
+    chosen = not external and s.name in evaluation.chosen_on
+    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, evaluation.left_out)
 
 
 def _epochs(run: Path) -> tuple[Epoch, ...]:
@@ -219,15 +243,17 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
         own = [run] if (run / "evaluation.json").exists() else []
         for place in [*own, *tests]:
             name = run.name if place == run else f"{run.name} on {place.name}"
+            shown = f"{name} (yours)" if name in TAKEN else name
             try:
                 evaluation = _evaluation_of_now(run, place)
                 rows = own_predictions(place, evaluation)
                 held = "its own validation images" if place == run else "external test"
+                alone = len(evaluation.sets) == 1  # then the folder's name says more than its source does
                 results[name] = tuple(
                     _result(
-                        name,
+                        shown,
                         evaluation.model,
-                        f"{TITLES.get(s.name) or (place.name if place != run and len(evaluation.sets) == 1 else s.name)}, {held}",
+                        f"{TITLES.get(s.name) or (place.name if place != run and alone else s.name)}, {held}",
                         s,
                         rows,
                         evaluation,

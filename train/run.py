@@ -35,7 +35,6 @@ from train.files import append_line, write_whole
 from train.jobs import roots_of
 from train.loop import fit
 from train.places import samples_of
-from train.sources import read_sources
 from train.splits import Split, checked_split, make_split
 from train.state import read_progress
 
@@ -130,7 +129,7 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
 def _train(config, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
     """The run itself, on every process; only the main one gets a `record` that writes."""
     roots = roots_of(out)
-    decoded = decode_for(config, samples_of(config.data, *roots) if roots else read_sources(config.data))
+    decoded = decode_for(config, samples_of(config.data, *roots))
     for reason in decoded.skipped:
         note(f"Skipped: {reason}")
     if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):

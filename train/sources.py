@@ -119,6 +119,11 @@ def read_folder(place: Path) -> list[Sample]:
     ]
 
 
+LAYOUTS = {
+    "busi": "folders benign and malignant with PNG images, and NAME_mask.png beside each",
+    "busbra": "bus_data.csv and 5-fold-cv.csv beside the folders Images and Masks",
+    "folder": "folders benign and malignant with images, or a CSV file with path,label[,patient][,mask]",
+}
 READERS: dict[str, Callable[[Path], list[Sample]]] = {"busi": read_busi, "busbra": read_busbra, "folder": read_folder}
 
 
@@ -135,7 +140,7 @@ def read_sources(data: Iterable[tuple[str, str]]) -> list[Sample]:
             raise DatasetError(f"There is no reader for {reader!r}. The sources are {', '.join(READERS)}.")
         found = READERS[reader](Path(place))
         if not found:
-            raise DatasetError(f"{place} holds no labelled image of {reader}. Expected the layout in train/sources.py.")
+            raise DatasetError(f"{place} holds no labelled image. Expected {LAYOUTS[reader]}.")
         name = found[0].source
         if name in names:
             raise DatasetError(f"Two sources are named {name}. Rename the folder or file of one of them.")
@@ -186,5 +191,7 @@ def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
 
 def _existing(path: Path) -> Path:
     if not path.exists():
-        raise DatasetError(f"{path} does not exist. Expected the data set as downloaded; see train/sources.py.")
+        raise DatasetError(
+            f"{path} does not exist. Expected the data set as it was downloaded, nothing moved or renamed."
+        )
     return path

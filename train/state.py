@@ -107,7 +107,7 @@ def read_best(out: Path) -> bytes:
     """
     path, progress = out / "best.safetensors", read_progress(out)
     if not path.exists() or not (out / "best.json").exists():
-        raise CheckpointError(f"{out} holds no weights yet. Go on with: python -m train fit --resume {out}")
+        raise CheckpointError(f"{out} holds no weights yet. Resume the run: python -m train fit --resume {out}")
     content = path.read_bytes()
     try:
         about = json.loads((out / "best.json").read_text(encoding="utf-8"))
@@ -116,7 +116,7 @@ def read_best(out: Path) -> bytes:
         raise CheckpointError(f"{out / 'best.json'} is damaged ({error}). Begin a new run.") from error
     if (hashlib.sha256(content).hexdigest(), progress.best_epoch) != known[:2]:
         raise CheckpointError(
-            f"The best weights in {out} are not those of epoch {progress.best_epoch}. Go on with: python -m train fit --resume {out}"
+            f"The best weights in {out} are not those of epoch {progress.best_epoch}. Resume the run: python -m train fit --resume {out}"
         )
     _check_preprocessing(path, about["preprocessing"])
     return content

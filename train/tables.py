@@ -1,5 +1,6 @@
 """Results as rows and sentences."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,13 +16,18 @@ PAPER = ("precision_macro", "recall_macro", "f1_macro", "accuracy", "auc")
 
 
 def in_a_sentence(results: Sequence[Result]) -> str:
-    """What a model's results on validation come to, for a reader in a hurry."""
+    """What a model's results on validation come to, for a reader in a hurry.
+
+    A sensitivity that was chosen says nothing, so where runs were pooled it is the one at the thresholds of the other runs.
+    """
     parts = []
     for r in results:
         figures, auc = r.figures.figures, r.figures.figures["auc"]
+        at = r.figures.held_out or {key: figures[key].value for key in ("sensitivity", "specificity")}
+        chosen = " at a threshold chosen to find 95 of 100 of these" if r.chosen and not r.figures.held_out else ""
         parts.append(
-            f"on {r.figures.images} images of {r.images} it finds {figures['sensitivity'].value * 100:.0f} of 100 cancers and calls "
-            f"{(1 - figures['specificity'].value) * 100:.0f} of 100 benign lesions malignant (AUC {auc.value:.2f}, "
+            f"on {r.figures.images} images of {r.images} it finds {at['sensitivity'] * 100:.0f} of 100 cancers and calls "
+            f"{(1 - at['specificity']) * 100:.0f} of 100 benign lesions malignant{chosen} (AUC {auc.value:.2f}, "
             f"{auc.low:.2f} to {auc.high:.2f})"
         )
     return f"{results[0].name}: {'; '.join(parts)}."
@@ -39,6 +45,11 @@ def figures_table(results: Sequence[Result]) -> Table:
     for key, title in COLUMNS.items():
         cells = {c: cell(_figures(r)[key]) for c, r in zip(columns, results, strict=True)}
         table += [{"": title} | cells] if any(cells.values()) else []
+    for reader in dict.fromkeys(name for r in results for name in r.figures.references):
+        own = {c: r.figures.references.get(reader) for c, r in zip(columns, results, strict=True)}
+        table.append(
+            {"": f"AUC of {reader}"} | {c: f"{cell(ref.auc)} on {ref.images}" if ref else "" for c, ref in own.items()}
+        )
     return [{k: str(v) for k, v in row.items()} for row in table]
 
 
@@ -56,7 +67,7 @@ def _figures(result: Result) -> dict[str, Estimate]:
 
 
 def roles(results: Sequence[Result]) -> str:
-    """What else the images were used for; and what the figures would be with a threshold chosen on other runs."""
+    """What else the images were used for, what the figures would be with a threshold chosen on other runs, and what was left out."""
     sentences = [f"{role[:1].upper()}{role[1:]}." for role in dict.fromkeys(r.figures.role for r in results)]
     for r in results:
         if held := r.figures.held_out:
@@ -64,6 +75,9 @@ def roles(results: Sequence[Result]) -> str:
                 f"With the calibration and threshold that the other folds choose, {r.name} has sensitivity {held['sensitivity']:.3f}, "
                 f"specificity {held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
             )
+    for sentences_of in dict.fromkeys(r.left_out for r in results):
+        counted = Counter(sentence.partition(": ")[2] for sentence in sentences_of)
+        sentences += [f"{count} left out: {reason}." for reason, count in counted.items()]
     return " ".join(sentences)
 
 

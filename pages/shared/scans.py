@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.shared.plain import plain
 from rcdnet.charts import CALL_SIGNS
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.images import Scan, read_scan
@@ -18,6 +19,7 @@ from train.share import shared
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
 MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
+LESION_KEYS = ("mask ", "box ")  # begin what the session keeps of a lesion that the reader gave
 SCREEN, THUMBNAIL = 800, (128, 96)  # pixels
 
 state = st.session_state
@@ -44,7 +46,7 @@ def models_asked() -> tuple[list[Classifier], dict[str, RcdnetError]]:
     with st.spinner("Loading the models"):
         classifiers, silent = load_trained()
     if "rcdnet" in silent:
-        st.error(str(silent["rcdnet"]))
+        st.error(plain(str(silent["rcdnet"])))
         st.stop()
     own = shared()
     state["keep_own_models"] = [name for name in state.get("keep_own_models", []) if name in own]
@@ -53,7 +55,7 @@ def models_asked() -> tuple[list[Classifier], dict[str, RcdnetError]]:
             try:
                 classifiers.append(load_own(name, own[name]))
             except RcdnetError as error:
-                st.warning(str(error))
+                st.warning(plain(str(error)))
     return classifiers, silent
 
 
@@ -78,7 +80,7 @@ def scan_panel(
         if uploads or samples:
             drawn = [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
             _take_in([(file.name, file.getvalue()) for file in uploads] + drawn, classifiers)
-            _forget_uploads(uploads)
+            forget_uploads(uploads)
             state.upload_round += 1  # an empty uploader: the list below is the one list of scans
             st.rerun()
         held = list(state.scans.values())
@@ -95,7 +97,7 @@ def scan_panel(
     for position, (name, reason) in enumerate(state.refused):
         with st.container(border=True, key=f"refused_{position}"):
             st.text(f"Not read: {name}")
-            st.error(reason)
+            st.error(plain(reason))
     return held, chosen
 
 
@@ -148,7 +150,7 @@ def _calls_of(pixels: np.ndarray, asked: list[Classifier]) -> dict[str, Predicti
     return {c.card.sha256: p for c, p in zip(asked, classify(pixels, asked), strict=True)}
 
 
-def _forget_uploads(files) -> None:
+def forget_uploads(files) -> None:
     """Drop the raw files, metadata and all, from the server's memory; Streamlit keeps them to the end of the session."""
     context: Any = get_script_run_ctx()  # as Streamlit's own chat input does; its protocol does not name remove_file
     for file in files:
@@ -158,3 +160,5 @@ def _forget_uploads(files) -> None:
 def _clear() -> None:
     state.scans.clear()
     state.refused.clear()
+    for key in [key for key in state if str(key).startswith(LESION_KEYS)]:
+        del state[key]
