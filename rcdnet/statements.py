@@ -10,8 +10,7 @@ LIMITS = (
     "It always answers benign or malignant, also for a normal breast, an axilla, an implant or a picture of something else. Its "
     "call on those means nothing.",
     "It reads one still image: no patient history, no second view, no prior examination, no motion.",
-    "Colour images (Doppler, elastography) are read without their colour, and the page says so. Seven such images, all benign, "
-    "were among the training data, so colour may sway a call.",
+    "Colour images (Doppler, elastography) are read without their colour, and the page says so. No model was trained on any.",
     "The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is no risk for a "
     "patient.",
     "The heatmaps are Grad-CAM on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised a "
