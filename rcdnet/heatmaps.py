@@ -127,7 +127,7 @@ def maps_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`logits_and_maps` by the name of any method, slow ones too; `x` is the input that gave the features."""
     if method == "ScoreCAM":
-        return logits_and_maps(model, features)[0], score_maps(model, x, tick=tick)
+        return scores_and_maps(model, x, tick=tick)
     kind = (METHODS | SLOW_METHODS)[method]
     return logits_and_maps(model, features, method=kind, tick=tick)
 
@@ -170,17 +170,17 @@ def logits_and_maps(
     return logits.float().cpu().numpy(), maps
 
 
-def score_maps(model: nn.Module, x: torch.Tensor, *, tick: Callable[[], object] | None = None) -> np.ndarray:
-    """ScoreCAM's map for each class, float32 (K, h, w), zero or more (Wang et al. 2020, doi:10.1109/CVPRW50498.2020.00020).
+def scores_and_maps(
+    model: nn.Module, x: torch.Tensor, *, tick: Callable[[], object] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `logits_and_maps`, with ScoreCAM's maps (Wang et al. 2020, doi:10.1109/CVPRW50498.2020.00020).
 
     Args:
         model: in eval mode. x: its input, float (1, 1, S, S). tick: called before every pass; what it raises ends the work.
-
-    Raises:
-        HeatmapError: as `logits_and_maps`.
     """
     classes: int = model.num_classes  # type: ignore[assignment]
-    return _run(ScoreCAM, _Whole(model, x.device, tick), x.expand(classes, -1, -1, -1))[1]
+    logits, maps = _run(ScoreCAM, _Whole(model, x.device, tick), x.expand(classes, -1, -1, -1))
+    return logits.float().cpu().numpy(), maps
 
 
 def random_maps(model: nn.Module, features: torch.Tensor, *, seed: int) -> np.ndarray:
