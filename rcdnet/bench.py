@@ -10,6 +10,7 @@ import torch
 from pytorch_grad_cam import GradCAM
 
 from rcdnet.card import ModelCard
+from rcdnet.heatmaps import maps_of
 from rcdnet.inference import Classifier, classify
 from rcdnet.preprocessing import VERSION
 from rcdnet.registry import CLASSES, MODELS, create_model, spec_of
@@ -20,16 +21,22 @@ class Benchmark:
     """Medians in seconds for one scan and all six models.
 
     bare: a forward pass of each. classified: this project's probabilities and both classes' maps, preparation included.
-    usual: a forward pass of each, then pytorch-grad-cam over the whole model for the class called.
+    usual: a forward pass of each, then pytorch-grad-cam over the whole model for the class called. grid: as `classified`, with six
+    methods. heads: what these methods' own passes take, on features that are there already.
     """
 
     bare: float
     classified: float
     usual: float
+    grid: float
+    heads: float
+
+
+SIX = ("Grad-CAM", "Grad-CAM++", "HiResCAM", "LayerCAM", "XGradCAM", "EigenCAM")
 
 
 def benchmark(*, rounds: int = 20, side: int = 500) -> Benchmark:
-    """Time the three ways in turn, `rounds` times, on a scan of `side` pixels; speed does not depend on weights."""
+    """Time the ways in turn, `rounds` times, on a scan of `side` pixels; speed does not depend on weights."""
     classifiers = [untrained_classifier(name) for name in MODELS]
     usual = [untrained_classifier(name).network.requires_grad_(True) for name in MODELS]
     pixels = np.random.default_rng(0).integers(0, 256, (side * 4 // 5, side), dtype=np.uint8)
@@ -51,7 +58,17 @@ def benchmark(*, rounds: int = 20, side: int = 500) -> Benchmark:
             ) as cam:
                 cam(input_tensor=x, targets=None)
 
-    ways: list[Callable[[], object]] = [bare, lambda: classify(pixels, classifiers), usual_loop]
+    with torch.no_grad():
+        features = [c.network.forward_features(x) for c in classifiers]
+
+    def heads() -> None:
+        for classifier, own in zip(classifiers, features, strict=True):
+            for method in SIX:
+                maps_of(classifier.network, x, own, method)
+
+    ways: list[Callable[[], object]] = [
+        bare, lambda: classify(pixels, classifiers), usual_loop, lambda: classify(pixels, classifiers, SIX), heads,
+    ]  # fmt: skip
     seconds: list[list[float]] = [[] for _ in ways]
     for _ in range(rounds + 2):  # the first two rounds warm up
         for way, times in zip(ways, seconds, strict=True):
