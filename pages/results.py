@@ -19,8 +19,8 @@ TOOLBAR = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions":
 st.title("How good is it, and how do we know?")
 bundle = bundled()
 st.markdown(
-    "Measured on images that the models were not trained on, kept apart by patient and near-copy. Intervals are 95 %, by bootstrap "
-    "over patients or groups of near-copies. What the paper reports stands by itself, for its data is not ours."
+    "Measured on images that the models were not trained on, kept apart by patient and near-copy; BUSI names no patients. Intervals are "
+    "95 %, by bootstrap over patients or groups of near-copies. What the paper reports stands by itself, for its data is not ours."
 )
 if bundle.missing:
     st.warning("\n\n".join(map(plain, bundle.missing.values())))

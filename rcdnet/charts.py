@@ -16,26 +16,29 @@ def similarity_chart(names: Sequence[str], alike: Mapping[tuple[str, str], tuple
     """Rank correlation of every two maps, and below it how much of their hottest fifths they share."""
     words = {pair: f"{correlation:.2f}<br>{shared * 100:.0f} %" for pair, (correlation, shared) in alike.items()}
     values = {pair: correlation for pair, (correlation, _) in alike.items()}
-    return matrix_chart(names, values, words, 1.0, "rank<br>correlation")
+    return matrix_chart(names, names, values, words, (-1.0, 1.0), "rank<br>correlation")
 
 
 def matrix_chart(
-    names: Sequence[str],
+    rows: Sequence[str],
+    columns: Sequence[str],
     values: Mapping[tuple[str, str], float],
     words: Mapping[tuple[str, str], str],
-    reach: float,
+    reach: tuple[float, float],
     title: str,
 ) -> go.Figure:
-    """Every two of `names`, row and column, coloured from -`reach` over 0 to `reach`; a pair without a value stays empty."""
+    """Values by row and column, coloured over `reach`, in two directions if that holds 0 inside; a pair without one stays empty."""
+    low, high = reach
+    blue, white = "#4393c3", "#f2f2f2"
+    colours = [[0, "#b35806"], [-low / (high - low), white], [1, blue]] if low < 0 < high else [[0, white], [1, blue]]
     figure = go.Figure(
         go.Heatmap(
-            z=[[values.get((a, b)) for b in names] for a in names], text=[[words.get((a, b), "") for b in names] for a in names],
-            x=list(names), y=list(names), texttemplate="%{text}", textfont={"size": 14, "color": "#101418"},
-            zmin=-reach, zmax=reach, colorscale=[[0, "#b35806"], [0.5, "#f2f2f2"], [1, "#4393c3"]], xgap=2, ygap=2,
-            hoverinfo="skip", colorbar={"title": {"text": title}},
+            z=[[values.get((a, b)) for b in columns] for a in rows], text=[[words.get((a, b), "") for b in columns] for a in rows],
+            x=list(columns), y=list(rows), texttemplate="%{text}", textfont={"size": 14, "color": "#101418"},
+            zmin=low, zmax=high, colorscale=colours, xgap=2, ygap=2, hoverinfo="skip", colorbar={"title": {"text": title}},
         )
     )  # fmt: skip
-    figure.update_layout(height=150 + 56 * len(names), margin={"l": 10, "r": 10, "t": 30, "b": 10}, font={"size": 15})
+    figure.update_layout(height=150 + 56 * len(rows), margin={"l": 10, "r": 10, "t": 30, "b": 10}, font={"size": 15})
     figure.update_yaxes(autorange="reversed", automargin=True, tickfont={"size": 15})
     figure.update_xaxes(automargin=True, tickfont={"size": 15})
     return figure

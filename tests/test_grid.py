@@ -131,6 +131,11 @@ def test_a_box_in_shares_is_a_lesion_on_the_view():
     assert lesion[30:60, 40:140].all()
     assert lesion.sum() == 30 * 100
     assert shown("x", np.zeros((100, 200), np.uint8), box=(0.5, 0.5, 0.5, 0.5)).lesion is None
+    mask = np.zeros((50, 100), bool)
+    mask[10:20, 30:50] = True  # at the scan's own size; it goes before a box
+    both = shown("x", np.zeros((100, 200), np.uint8), mask=mask, box=(0.7, 0.6, 0.2, 0.3)).lesion
+    assert np.argwhere(both).min(axis=0).tolist() == [20, 60]
+    assert both.sum() == 800
 
 
 def test_similarity_by_model_and_by_method(made, scans):

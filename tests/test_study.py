@@ -82,7 +82,10 @@ def test_a_killed_study_goes_on_and_ends_the_same(run, measured, tmp_path):
     )  # in the middle of a line, in the middle of an image
     weights = [judged(str(run))]
     study(weights, out, METHODS, 1)
-    assert (out / MAPS_FILE).read_text() == whole
+    again, before = read_rows(out / MAPS_FILE), read_rows(measured / MAPS_FILE)
+    assert [(row.id, row.method) for row in again] == [(row.id, row.method) for row in before]
+    for a, b in zip(again, before, strict=True):  # the command has another number of threads
+        assert (a.iou, a.ratio, a.road) == pytest.approx((b.iou, b.ratio, b.road), rel=1e-2, abs=1e-4, nan_ok=True)
 
 
 def test_other_settings_are_not_mixed_in(run, measured):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from filecmp import cmp
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,8 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_if_never_killed(run, data,
         whole, resumed = load_file(run / "last.safetensors"), load_file(out / "last.safetensors")
         assert whole.keys() == resumed.keys()
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
-        assert (out / "best.safetensors").read_bytes() == (run / "best.safetensors").read_bytes()
-        assert (out / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+        assert cmp(out / "best.safetensors", run / "best.safetensors", shallow=False)
+        assert cmp(out / "predictions.csv", run / "predictions.csv", shallow=False)
         events = read_events(out / "events.jsonl")
         assert [e.epoch for e in events if isinstance(e, Epoch)] == [1, 2, 3]
         assert isinstance(events[-1], Finished)
@@ -152,7 +153,7 @@ def test_a_stop_file_ends_the_run_between_batches_and_it_can_be_resumed(run, dat
     assert isinstance(stopped, Stopped)
     assert 1 <= stopped.epoch < 3
     assert main(["fit", "--resume", str(out)]) == 0
-    assert (out / "best.safetensors").read_bytes() == (run / "best.safetensors").read_bytes()
+    assert cmp(out / "best.safetensors", run / "best.safetensors", shallow=False)
 
 
 def failure(out: Path) -> Failed:

@@ -159,7 +159,7 @@ def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(
         "Grad-CAM",
         cell(found.figures["pointing"]),
     )
-    assert "image centre" in {name for e in shown if e.figure for name in e.figure.data[0].y}
+    assert "image centre" in {name for e in shown if e.figure for name in e.figure.data[0].y}  # drawn among the methods
     tree = copied(drawn_tree, tmp_path / "tree")
     study = tree / "assets" / "results" / "heatmaps" / "study.json"
     study.write_text(study.read_text().replace('"vit-fold4": "4"', '"vit-fold4": "5"'))

@@ -98,9 +98,7 @@ def interval_chart(estimates: Sequence[tuple[str, str, Estimate]], label: str) -
             hovertemplate="%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
         )  # fmt: skip
     figure.update_layout(height=130 + 34 * len(rows))
-    lows, highs = [min(e.low, e.value) for _, _, e in estimates], [max(e.high, e.value) for _, _, e in estimates]
-    reach = max(highs) - min(lows)
-    figure.update_xaxes(range=[min(lows) - 0.05 * reach - 0.005, max(highs) + 0.05 * reach + 0.005])
+    figure.update_xaxes(range=[max(0.0, min(e.low for _, _, e in estimates) - 0.03), 1.005])
     figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], automargin=True, tickfont=TEXT)
     return _named(figure, label, "")
 
@@ -113,7 +111,7 @@ def delong_chart(names: Sequence[str], compared: Mapping[tuple[str, str], Compar
         for pair, difference in (((row, column), c.difference), ((column, row), -c.difference)):
             values[pair], words[pair] = difference, f"{difference:+.3f}<br>{p}"
     reach = max([0.02, *(abs(c.difference) for c in compared.values())])
-    return matrix_chart(names, values, words, reach, "row less<br>column")
+    return matrix_chart(names, names, values, words, (-reach, reach), "row less<br>column")
 
 
 def learning_chart(runs: Mapping[str, Sequence[Epoch]], *, columns: int = 4) -> go.Figure:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from rcdnet.charts import matrix_chart
 from rcdnet.registry import MODELS
-from train.charts import interval_chart
 from train.compare import cell
 from train.exhibit import Exhibit
 from train.maps import FIGURES, MapFigures
@@ -24,6 +24,7 @@ MEANING = {
     "pointing": "Share of maps whose highest point lies in the lesion. High is good; a random point's share is in the table.",
     "ratio": "The share of the map that lies in the lesion, over the lesion's share of the scan. 1 is an even map.",
     "iou": "Overlap with the lesion of the map cut at half of its maximum. High is good; a coarse map cannot reach 1.",
+    "best_iou": "The same at the cut that suits each map best, which nobody knows beforehand.",
     "insertion": "The model's probability as the hottest places alone are shown, as an area. High is good.",
     "deletion": "The model's probability as the hottest places are blurred away, as an area. Low is good.",
     "road": "How much more the model minds losing the hottest places than the coldest. Above 0 is good.",
@@ -42,8 +43,7 @@ def heatmaps(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
 
 def map_exhibits(found: Sequence[MapFigures], title: str) -> list[list[Exhibit]]:
     """A figure of each kind, then everything as a table."""
-    where = [drawn for key in ("pointing", "ratio", "iou") if (drawn := _drawn(found, key, title))]
-    trust = [drawn for key in ("insertion", "deletion", "road", "alike") if (drawn := _drawn(found, key, title))]
+    shown = [exhibit for key in MEANING if (exhibit := _drawn(found, key, title))]
     rows = [
         {
             "model": MODELS[f.model].title, "method": f.method, "maps": str(f.images), "of these examined": str(f.examined),
@@ -52,7 +52,7 @@ def map_exhibits(found: Sequence[MapFigures], title: str) -> list[list[Exhibit]]
         for f in found
     ]  # fmt: skip
     table = Exhibit(f"All figures of the heatmaps. {title}", f"{WHERE}\n\n{TRUST}", rows)
-    return [row for row in (where, trust[:2], trust[2:]) if row] + [[table]]
+    return [*(shown[k : k + 2] for k in range(0, len(shown), 2)), [table]]
 
 
 def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
@@ -66,5 +66,10 @@ def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
         for f in known
         for e in [f.figures[key]]
     ]
-    chart = interval_chart([(f.method, MODELS[f.model].title, f.figures[key]) for f in known], name)
+    pairs = {(f.method, MODELS[f.model].title): f.figures[key] for f in known}
+    words = {pair: f"{e.value:.2f}<br>{e.low:.2f} to {e.high:.2f}" for pair, e in pairs.items()}
+    values = {pair: e.value for pair, e in pairs.items()}
+    methods, models = (list(dict.fromkeys(pair[k] for pair in pairs)) for k in (0, 1))
+    reach = min(values.values()), max(values.values())
+    chart = matrix_chart(methods, models, values, words, reach, "")
     return Exhibit(f"{name[:1].upper()}{name[1:]}. {title}", MEANING[key], rows, chart, points=True)
