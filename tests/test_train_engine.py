@@ -4,12 +4,14 @@ import copy
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import timm
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY
 from safetensors.torch import load_file, save_file
 from timm.layers import DropPath
@@ -212,11 +214,22 @@ def test_without_augmentation_an_image_stays_as_it_is():
     assert lesions is None
 
 
-def test_bf16_is_refused_where_there_is_none(data, tmp_path, capsys):
+def test_bf16_is_refused_where_there_is_none(data, tmp_path, capsys, monkeypatch):
     if Accelerator().device.type == "cuda":
         pytest.skip("this machine has bf16")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert main(["fit", *TINY, *data, "--precision", "bf16", "--out", str(tmp_path / "run")]) == 1
     assert "no device here has" in capsys.readouterr().err
+
+
+def test_bf16_is_taken_on_a_cpu_that_has_it(monkeypatch):
+    if Accelerator().device.type == "cuda":
+        pytest.skip("this machine trains on its GPU")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    config = TrainConfig(init="random", precision="bf16")
+    for precision, expected in (("bf16", "bf16"), ("auto", "no")):
+        AcceleratorState._reset_state()  # a process has one precision
+        assert accelerator_for(replace(config, precision=precision)).mixed_precision == expected
 
 
 def test_a_file_of_timms_weights_starts_the_trunk(tmp_path):

@@ -1,7 +1,5 @@
 """The form of the Train page: what it offers and refuses, where its data may lie, and who may press its buttons."""
 
-from dataclasses import replace
-
 import pytest
 from conftest import SMALL, copied
 
@@ -117,7 +115,8 @@ def test_words_from_a_file_stay_words():
 def test_an_estimate_is_measured_and_a_failure_said(busi):
     config = TrainConfig(**SMALL, epochs=2, data=(("busi", str(busi)),))
     assert estimate({"a": config}, 16, "cpu").startswith("a: about ")
-    assert "A few steps were tried and failed: " in estimate({"a": replace(config, precision="bf16")}, 16, "cpu")
+    object.__setattr__(config, "batch_size", 5)  # no configuration that can be made fails on every machine
+    assert "A few steps were tried and failed: " in estimate({"a": config}, 16, "cpu")
 
 
 @pytest.mark.parametrize(

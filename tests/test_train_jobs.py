@@ -119,12 +119,13 @@ def test_a_queue_is_taken_up_again_after_a_restart(runs, busi):
     assert "does not exist" in watch.view_of(run).message
 
 
-def test_why_a_run_could_not_begin_is_said(runs, busi):
+def test_why_a_run_could_not_begin_is_said(runs, busi, monkeypatch):
     """It ends before it holds its lock, so that nobody but the worker can say so."""
-    config = TrainConfig(**SMALL | {"precision": "bf16"}, epochs=2, data=(("busi", str(busi)),))
+    config = TrainConfig(**SMALL, epochs=2, data=(("busi", str(busi)),))
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "nonsense")
     run = jobs.submit("impossible", config, "cpu", runs)
     wait_for(lambda: state_of(run) is State.FAILED)
-    assert "bf16" in watch.view_of(run).message
+    assert "not a valid DynamoBackend" in watch.view_of(run).message
 
 
 def test_data_that_leaves_its_folder_while_a_run_waits_is_not_read(runs, busi, tmp_path):

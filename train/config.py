@@ -113,7 +113,9 @@ class TrainConfig:
         high=100.0,
     )
     precision: str = setting(
-        "auto", "auto is bf16 on a GPU that has it and fp32 elsewhere", choices=("auto", "fp32", "bf16")
+        "auto",
+        "auto is bf16 on a GPU that has it and fp32 elsewhere; bf16 also works on a CPU that has it",
+        choices=("auto", "fp32", "bf16"),
     )
     compile: bool = field(default=False, metadata={"meaning": "compile the model first; pays on a GPU in long runs"})
     seed: int = setting(0, "of weights, split, order and augmentation", low=0, high=2**31 - 1)

@@ -23,6 +23,7 @@ from train.config import TrainConfig
 from train.decoder import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
 
 KNOWN = 0.9999  # share, in floats
+CPU_BF16 = ("avx512_bf16", "amx_bf16")  # torch's names of the units that multiply bf16; without one it is only emulated
 
 
 def accelerator_for(config: TrainConfig) -> Accelerator:
@@ -32,10 +33,13 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
         ConfigError: bf16 was asked for where there is none, or the batch cannot be divided over the devices.
     """
     cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
-    bf16 = not cpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if cpu:
+        bf16 = config.precision == "bf16" and any(torch.cpu.get_capabilities().get(unit) for unit in CPU_BF16)
+    else:
+        bf16 = config.precision != "fp32" and torch.cuda.is_bf16_supported(including_emulation=False)
     if config.precision == "bf16" and not bf16:
         raise ConfigError("precision is bf16, which no device here has. Choose auto or fp32.")
-    accelerator = Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 and config.precision != "fp32" else "no")
+    accelerator = Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 else "no")
     if config.batch_size % (2 * accelerator.num_processes):
         raise ConfigError(
             f"batch_size is {config.batch_size}; with {accelerator.num_processes} devices a multiple of "

@@ -102,6 +102,7 @@ def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLD
         run.mkdir(parents=True)
     except FileExistsError:  # another was quicker
         run = new_folder(name, runs)
+        run.mkdir(parents=True)
     try:
         write_whole(run / "config.json", config.to_json().encode())
         write_whole(
