@@ -7,7 +7,7 @@ from pages.shared.scans import Held, forget_uploads, models_asked, scan_panel
 from pages.shared.viewer import viewer
 from rcdnet.charts import removal_chart, similarity_chart
 from rcdnet.errors import RcdnetError
-from rcdnet.faithfulness import PASSES, SHARES, examine
+from rcdnet.faithfulness import PASSES, SHARES, chance_map, examine
 from rcdnet.figure import FORMATS, grid_figure, grid_maps
 from rcdnet.grid import (
     CALLED,
@@ -185,8 +185,10 @@ if faithful.open:
         if todo and st.button(f"Measure {len(todo) * (len(methods) + 1)} maps of {names[0]}", type="primary"):
             tick = ticking(len(todo) * (len(methods) + 1) * PASSES, "Measuring")
             for c in todo:
+                pixels = held[chosen].scan.pixels
                 made = [p for p in predictions[0] if p.model == c.name and p.method in methods]
-                measured[keys[c.title]] = examine(held[chosen].scan.pixels, c, made, keys[c.title][1], tick=tick)
+                maps = [*made, chance_map(pixels, c, made[0], seed=0)]
+                measured[keys[c.title]] = examine(pixels, c, maps, keys[c.title][1], tick=tick)
             st.rerun()
         there = {title: measured[key] for title, key in keys.items() if key in measured}
         if there:

@@ -110,10 +110,9 @@ def examine(
     *,
     tick: Callable[[], object] | None = None,
 ) -> list[Examined]:
-    """`faithfulness` of one model's maps for a class, each method's, and of `FLOOR`, a map drawn by chance."""
+    """`faithfulness` of one model's maps for a class, each method's; floors, such as `chance_map`, may be among them."""
     methods = [p.method for p in predictions if p.method in METHODS]
     drawn = {p.method: p for p in classify(pixels, [randomised(classifier)], methods)}
-    chance = chance_map(pixels, classifier, predictions[0], seed=0)
 
     def alike(p: Prediction) -> float:
         if p.method not in drawn:
@@ -122,7 +121,7 @@ def examine(
 
     return [
         Examined(p.method, class_name, faithfulness(pixels, classifier, p, class_name, tick=tick), alike(p))
-        for p in [*predictions, chance]
+        for p in predictions
     ]
 
 

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from rcdnet.faithfulness import PASSES, SHARES, Faithfulness, examine, faithfulness, randomised, ranked
+from rcdnet.faithfulness import (
+    PASSES,
+    SHARES,
+    Faithfulness,
+    chance_map,
+    examine,
+    faithfulness,
+    randomised,
+    ranked,
+)
 from rcdnet.heatmaps import FLOOR
 from rcdnet.inference import classify
 
@@ -63,10 +72,13 @@ def test_ranks_take_away_as_much_as_they_say():
     assert order[:20].mean() > order[40:].mean()
 
 
-def test_examine_adds_the_floor_and_the_drawn_network(classifiers, phantom):
+def test_examine_measures_maps_floors_and_the_drawn_network(classifiers, phantom):
     classifier = classifiers["mobilenetv2"]
     methods = ["Grad-CAM", "EigenCAM"]
-    examined = examine(phantom, classifier, classify(phantom, [classifier], methods), "malignant")
+    made = classify(phantom, [classifier], methods)
+    floor = chance_map(phantom, classifier, made[0], seed=3)
+    examined = examine(phantom, classifier, [*made, floor], "malignant")
+    assert examined[-1].faithfulness.deletion == faithfulness(phantom, classifier, floor, "malignant").deletion
     assert [e.method for e in examined] == [*methods, FLOOR]
     assert all(-1 <= e.alike <= 1 for e in examined[:2])
     assert np.isnan(examined[-1].alike)

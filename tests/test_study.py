@@ -53,7 +53,7 @@ def test_only_validation_images_are_measured_each_with_its_methods_and_floors(ru
     assert not any(row.seen for row in rows)
     examined = {row.id for row in rows if not math.isnan(row.road)}
     assert len(examined) == 2  # one of each source
-    assert {row.method for row in rows if not math.isnan(row.insertion)} == {*METHODS, FLOOR}
+    assert {row.method for row in rows if not math.isnan(row.insertion)} == {*METHODS, FLOOR, CENTRE}
 
 
 def test_a_row_is_what_the_app_would_say_of_the_image(run, measured):
@@ -93,6 +93,12 @@ def test_other_settings_are_not_mixed_in(run, measured):
         study([judged(str(run))], measured, ["Grad-CAM"], 1)
     with pytest.raises(DatasetError, match="no method"):
         study([judged(str(run))], measured, ["NoCAM"], 1)
+
+
+def test_runs_of_one_name_are_not_mixed(run, tmp_path):
+    weights = judged(str(run))
+    with pytest.raises(DatasetError, match=f"Several weights are called {run.name}"):
+        study([weights, weights], tmp_path / "maps", METHODS, 0)
 
 
 def test_bundled_models_need_data_and_say_that_they_may_have_seen_it():

@@ -18,7 +18,7 @@ from rcdnet.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
 from train.decode import Decoded, decode
 from train.decoder import class_evidence
-from train.duplicates import label_conflicts, near_duplicate_groups, near_duplicate_pairs
+from train.duplicates import near_duplicate_pairs
 from train.evaluation import (
     Evaluation,
     OperatingPoint,
@@ -32,7 +32,7 @@ from train.loop import as_input
 from train.predictions import Scores, predictions, write_predictions
 from train.references import box_weights
 from train.sources import Sample, read_sources
-from train.splits import Split, with_patients
+from train.splits import Split, grouped
 from train.state import read_best, read_progress
 
 BATCH = 64
@@ -116,17 +116,15 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         point = OperatingPoint(before.calibration, before.threshold, before.threshold_rule, before.chosen_on)
     decoded = decode(read_sources(data), spec_of(model).input_size)
     reasons = _known(decoded, own, run) if own else {}
-    copies = near_duplicate_groups(decoded.fingerprints)
-    conflicts = label_conflicts(copies, decoded.labels)
+    groups, conflicts = grouped(decoded.samples, decoded.fingerprints)
     for row in np.flatnonzero(conflicts):
         reasons.setdefault(decoded.samples[row].id, "a near-copy of it has the other label")
     keep = np.array([sample.id not in reasons for sample in decoded.samples], bool)
     if not keep.any():
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]
-    groups = with_patients(copies, decoded.samples)[keep].tolist()
     scores = _scores(network, decoder, decoded, np.flatnonzero(keep), point.calibration.box)
-    rows = predictions(samples, groups, scores, point.calibration)
+    rows = predictions(samples, groups[keep].tolist(), scores, point.calibration)
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"

@@ -20,20 +20,19 @@ from train.evaluation import Estimate
 from train.files import append_line, whole_lines, write_whole
 from train.sources import TITLES
 
-PLACE = {  # where the map lies
+FIGURES = {
+    # where the map lies
     "pointing": "pointing game",
     "chance": "pointing by chance",
     "ratio": "energy inside over chance",
     "iou": "IoU at half",
     "best_iou": "IoU at best",
-}
-TRUST = {  # whether the model uses what it shows
+    # whether the model uses what it shows
     "insertion": "insertion",
     "deletion": "deletion",
     "road": "ROAD",
     "alike": "likeness to drawn weights",
 }
-FIGURES = PLACE | TRUST
 CENTRE = (
     "image centre"  # always the middle of the scan: what a map that knows nothing but where lesions are put would give
 )
@@ -75,7 +74,7 @@ class MapRow:
 class MapFigures:
     """Means over a set, with 95 % intervals by bootstrap over patients or near-duplicate groups, by the keys of `FIGURES`.
 
-    images: maps on lesions. examined: of these, those with figures of `TRUST`.
+    images: maps on lesions. examined: of these, those with figures of `rcdnet.faithfulness`.
     """
 
     model: str
@@ -113,9 +112,7 @@ def read_rows(path: Path) -> list[MapRow]:
             raise ValueError("its columns are others")
         return [_row(record) for record in csv.DictReader(lines)]
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DatasetError(
-            f"{path} holds no figures of heatmaps ({error}). Make them with: python -m train heatmaps"
-        ) from error
+        raise DatasetError(f"{path} holds no figures of heatmaps ({error}). {AGAIN}") from error
 
 
 def figures(rows: Iterable[MapRow]) -> list[MapFigures]:
@@ -181,9 +178,7 @@ def _figures(model: str, source: str, method: str, rows: Sequence[MapRow]) -> Ma
     sums, counts = np.zeros((2, groups.max() + 1, len(FIGURES)))
     np.add.at(sums, groups, np.nan_to_num(values))
     np.add.at(counts, groups, ~np.isnan(values))
-    drawn = np.random.default_rng(0).multinomial(
-        len(sums), np.full(len(sums), 1 / len(sums)), metrics.BOOTSTRAP_SAMPLES
-    )
+    drawn = metrics.resamples(len(sums))
     with np.errstate(invalid="ignore"):
         means = sums.sum(axis=0) / counts.sum(axis=0)
         again = drawn @ sums / (drawn @ counts)

@@ -155,7 +155,7 @@ def auc_interval(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, *, 
     """
     _, group = np.unique(groups, return_inverse=True)
     count = int(group.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), BOOTSTRAP_SAMPLES)
+    drawn = resamples(count, seed=seed)
     order = np.argsort(scores, kind="stable")
     weights, sick = drawn[:, group[order]], labels[order] == 1
     first = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # where each score begins
@@ -184,6 +184,11 @@ def group_means(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
         np.array([labels[groups == group].max() for group in unique]),
         np.array([scores[groups == group].mean() for group in unique]),
     )
+
+
+def resamples(groups: int, *, seed: int = 0) -> np.ndarray:
+    """How often each group is drawn in each bootstrap sample: int (BOOTSTRAP_SAMPLES, groups)."""
+    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), BOOTSTRAP_SAMPLES)
 
 
 def bounds(values: np.ndarray) -> tuple[float, float]:

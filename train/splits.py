@@ -56,10 +56,7 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
         DatasetError: a side would lack a class, or the official fold is asked for and no source has one.
     """
     labels = np.array([sample.label for sample in samples])
-    copies = near_duplicate_groups(fingerprints)
-    # By copies alone: a patient may well have a benign and a malignant lesion.
-    conflict = label_conflicts(copies, labels)
-    groups = with_patients(copies, samples)
+    groups, conflict = grouped(samples, fingerprints)
     usable = ~conflict
     validation = np.zeros(len(samples), bool)
     if config.split == "official":
@@ -107,7 +104,7 @@ def checked_split(split: Split, samples: Sequence[Sample], fingerprints: Sequenc
     if len(side) < len(split.train) + len(split.validation):
         raise DatasetError("The split names images twice, or on both sides. Correct it, or let a new one be made.")
     seen: dict[int, tuple[str, str]] = {}
-    groups = with_patients(near_duplicate_groups(fingerprints), samples).tolist()
+    groups = grouped(samples, fingerprints)[0].tolist()
     for sample, group in zip(samples, groups, strict=True):
         if sample.id not in side:
             continue
@@ -144,15 +141,21 @@ def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int,
     return part
 
 
-def with_patients(copies: np.ndarray, samples: Sequence[Sample]) -> np.ndarray:
-    """Group number int (N,): near-duplicate groups merged where they hold images of one patient."""
+def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> tuple[np.ndarray, np.ndarray]:
+    """Group number int (N,) of each sample, and bool (N,): whether a near-copy of it has the other label.
+
+    A group is one of near-copies, merged with others where they hold images of one patient.
+    """
+    copies = near_duplicate_groups(fingerprints)
+    # By copies alone: a patient may well have a benign and a malignant lesion.
+    conflict = label_conflicts(copies, np.array([sample.label for sample in samples]))
     groups = copies.copy()
     first_of_patient: dict[str, int] = {}
     for index, sample in enumerate(samples):
         if sample.patient is not None:
             first = first_of_patient.setdefault(sample.patient, index)
             groups[groups == groups[index]] = groups[first]
-    return groups
+    return groups, conflict
 
 
 def rule_of(config: TrainConfig) -> str:

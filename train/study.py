@@ -21,12 +21,12 @@ from rcdnet.localisation import localise
 from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
 from train.decode import iterate_pixels, read_lesion, read_pixels
-from train.duplicates import fingerprint, label_conflicts, near_duplicate_groups
+from train.duplicates import Fingerprint, fingerprint
 from train.files import write_whole
 from train.maps import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows
 from train.ship import ship
 from train.sources import Sample, read_sources
-from train.splits import Split, with_patients
+from train.splits import Split, grouped
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,11 @@ def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
         classifier = load_classifier(weights)
         if not data:
             raise DatasetError(f"{weights} came with the app and names no images. Give some with --data SOURCE=DIR.")
-        read = [(s, fingerprint(p)) for s, p in iterate_pixels(read_sources(data)) if isinstance(p, np.ndarray)]
-        samples, prints = [s for s, _ in read], [p for _, p in read]
-        copies = near_duplicate_groups(prints)
-        conflicts = label_conflicts(copies, np.array([s.label for s in samples]))
+        samples = read_sources(data)
+        groups, conflicts = grouped(samples, [_fingerprint(*read) for read in iterate_pixels(samples)])
         rows = [
             (s, int(group))
-            for s, group, conflict in zip(samples, with_patients(copies, samples), conflicts, strict=True)
+            for s, group, conflict in zip(samples, groups, conflicts, strict=True)
             if not conflict and (s.masks or s.box)
         ]
         found = Judged(weights, classifier, tuple(s for s, _ in rows), tuple(g for _, g in rows), seen=True)
@@ -93,9 +91,14 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
     Raises:
         DatasetError: an image or mask is damaged, or `out` holds maps of other weights or methods.
     """
-    unknown = [name for name in methods if name not in METHODS | SLOW_METHODS]
-    if unknown or not methods:
-        raise DatasetError(f"There is no method {unknown}. The methods are {', '.join(METHODS | SLOW_METHODS)}.")
+    for name in methods:
+        if name not in METHODS | SLOW_METHODS:
+            raise DatasetError(f"There is no method {name}. The methods are {', '.join(METHODS | SLOW_METHODS)}.")
+    names = [w.name for w in weights]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise DatasetError(
+            f"Several weights are called {', '.join(sorted(twice))}, so their maps could not be told apart. Rename their folders."
+        )
     out.mkdir(parents=True, exist_ok=True)
     _settle(out / SETTINGS_FILE, weights, methods, examined)
     rows = _whole_images(out / MAPS_FILE, len(methods) + 2)
@@ -119,16 +122,15 @@ def _measured(w: Judged, sample: Sample, group: int, methods: Sequence[str], exa
     lesion = read_lesion(sample, pixels.shape)
     if not lesion.any():
         raise DatasetError(f"The mask of {sample.id} is empty. Leave the pair out or repair it.")
-    predictions = classify(pixels, [w.classifier], methods)
-    trust = {}
-    if examined:
-        trust = {e.method: e for e in examine(pixels, w.classifier, predictions, true_class)}
-    floors = [
-        chance_map(pixels, w.classifier, predictions[0], seed=crc32(sample.id.encode())),
-        centre_map(predictions[0]),
+    made = classify(pixels, [w.classifier], methods)
+    maps = [
+        *made,
+        chance_map(pixels, w.classifier, made[0], seed=crc32(sample.id.encode())),
+        centre_map(made[0]),
     ]
+    trust = {e.method: e for e in examine(pixels, w.classifier, maps, true_class)} if examined else {}
     rows = []
-    for p in [*predictions, *floors]:
+    for p in maps:
         row = MapRow(
             w.name, w.classifier.spec.name, w.seen, sample.source, sample.id, group, sample.label, p.p_malignant, p.method,
             **asdict(localise(p.heat(true_class), lesion)),
@@ -154,6 +156,12 @@ def _drawn(samples: Sequence[Sample], count: int) -> set[str]:
         ids = sorted(s.id for s in samples if s.source == source)
         found |= {ids[k] for k in rng.permutation(len(ids))[:count]}
     return found
+
+
+def _fingerprint(sample: Sample, pixels: np.ndarray | DatasetError) -> Fingerprint:
+    if isinstance(pixels, DatasetError):
+        raise pixels
+    return fingerprint(pixels)
 
 
 def _of_run(run: Path) -> Classifier:

@@ -2,23 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
-import plotly.graph_objects as go
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
-
-from rcdnet import statements
 from rcdnet.inference import classify
 from rcdnet.outline import contours
 from rcdnet.overlay import fit_within, outlined, overlay, png_url
 from rcdnet.registry import CLASSES, MODELS
 from train.decode import read_lesion, read_pixels
-from train.files import write_whole
-from train.map_exhibits import TRUST, WHERE, map_exhibits
+from train.document import write_document
+from train.map_exhibits import map_exhibits
 from train.maps import MapFigures, MapRow
-from train.sources import TITLES
+from train.sources import TITLES, Sample
 from train.study import Judged
 
 GALLERY = 6  # pictures at each end
@@ -35,44 +29,33 @@ class Picture:
 
 def write_study(weights: Sequence[Judged], rows: Sequence[MapRow], found: Sequence[MapFigures], out: Path) -> Path:
     """`heatmaps.html` in `out`: figures of every model and method, and galleries of the first method's maps."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    numbers = iter(range(10_000))
-
-    def drawn(figure: go.Figure) -> str:
-        return figure.update_layout(template="plotly_white").to_html(
-            full_html=False, include_plotlyjs=False, div_id=f"figure-{next(numbers)}", config={"displaylogo": False}
-        )
-
-    page = environment.get_template("study.html.j2").render(
+    return write_document(
+        "study.html.j2",
+        out / "heatmaps.html",
         sets={
-            source: map_exhibits([f for f in found if f.source == source], TITLES.get(source, source))
+            TITLES.get(source, source): map_exhibits(
+                [f for f in found if f.source == source], TITLES.get(source, source)
+            )
             for source in dict.fromkeys(f.source for f in found)
         },
-        drawn=drawn,
         galleries={w.name: galleries(w, rows) for w in weights},
         method=rows[0].method,
         seen=sorted({MODELS[r.model].title for r in rows if r.seen}),
-        texts=(WHERE, TRUST),
-        statements=statements,
-        today=date.today().isoformat(),
-        plotly=get_plotlyjs(),
     )
-    write_whole(out / "heatmaps.html", page.encode())
-    return out / "heatmaps.html"
 
 
 def galleries(weights: Judged, rows: Sequence[MapRow]) -> tuple[list[Picture], list[Picture]]:
     """The maps of the first method that overlap the lesion best and worst, by IoU at half of their maximum."""
+    samples = {sample.id: sample for sample in weights.samples}
     own = [row for row in rows if row.weights == weights.name and row.method == rows[0].method]
     ordered = sorted(own, key=lambda row: (-row.iou, row.energy))
     count = min(GALLERY, len(ordered) // 2)
-    return tuple([_picture(weights, row) for row in end] for end in (ordered[:count], ordered[::-1][:count]))  # type: ignore[return-value]
+    return tuple(
+        [_picture(weights, samples[row.id], row) for row in end] for end in (ordered[:count], ordered[::-1][:count])
+    )  # type: ignore[return-value]
 
 
-def _picture(weights: Judged, row: MapRow) -> Picture:
-    sample = next(s for s in weights.samples if s.id == row.id)
+def _picture(weights: Judged, sample: Sample, row: MapRow) -> Picture:
     pixels = read_pixels(sample)
     (prediction,) = classify(pixels, [weights.classifier], [row.method])
     lesion = read_lesion(sample, pixels.shape)
