@@ -51,7 +51,7 @@ def test_the_files_of_a_run(run):
         assert epoch.validation_auc == pytest.approx(np.mean(list(epoch.auc_by_source.values())))
         false_alarms, found = epoch.roc
         assert (false_alarms[0], found[0], false_alarms[-1], found[-1]) == (0, 0, 1, 1)
-    assert "Epoch 3, 224 px" in (run / "log.txt").read_text()
+    assert "Epoch 3, 96 px" in (run / "log.txt").read_text()
 
 
 def test_best_is_the_epoch_with_the_highest_validation_auc_and_holds_its_weights(run):

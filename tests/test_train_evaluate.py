@@ -17,7 +17,8 @@ from rcdnet.errors import DatasetError, NotTrained
 from rcdnet.registry import MODELS
 from train.__main__ import main
 from train.assess import evaluate_elsewhere, overlap, points_at
-from train.evaluation import operating_point, read_evaluation
+from train.calibrate import operating_point
+from train.evaluation import read_evaluation
 from train.events import Failed, line_of
 from train.files import append_line
 from train.pool import pool

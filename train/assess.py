@@ -15,15 +15,14 @@ from rcdnet.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
 from rcdnet.errors import DatasetError
 from rcdnet.outline import LesionDecoder, read_outline, shape_score
 from rcdnet.registry import MODELS, spec_of
+from train.calibrate import OperatingPoint, operating_point
 from train.config import INITS, TrainConfig
 from train.decode import Decoded, decode
 from train.decoder import class_evidence
 from train.duplicates import near_duplicate_pairs
 from train.evaluation import (
     Evaluation,
-    OperatingPoint,
     figures_by_source,
-    operating_point,
     read_evaluation,
     write_evaluation,
 )

@@ -1,7 +1,4 @@
-"""What weights are worth on images they were not trained on. Every figure is computed from `predictions.csv` alone.
-
-Threshold and calibration come from the validation images and are carried over to every other set, never chosen there.
-"""
+"""What weights are worth on images they were not trained on. Every figure is computed from `predictions.csv` alone."""
 
 import json
 import math
@@ -21,16 +18,13 @@ from train.metrics import (
     auc_interval,
     confusion,
     figures_of,
-    fit_weights,
     group_means,
     intervals,
     rates,
     share_interval,
-    threshold_at_sensitivity,
 )
 from train.predictions import Row
 
-SENSITIVITY = 0.95
 BOTH_AT_LEAST = 10  # images of each class, below which a subgroup's AUC says nothing
 
 
@@ -110,45 +104,6 @@ class Evaluation:
     predictions_sha256: str
     left_out: tuple[str, ...]
     sets: tuple[SetFigures, ...]
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """threshold: of the calibrated probability. rule: how it was chosen, as the end of a sentence.
-
-    chosen_on: the sources whose images chose the threshold.
-    """
-
-    calibration: Calibration
-    threshold: float
-    rule: str
-    chosen_on: tuple[str, ...]
-
-
-def operating_point(
-    labels: np.ndarray, evidence: np.ndarray, sources: np.ndarray, box: tuple[float, ...]
-) -> OperatingPoint:
-    """Calibration from all images, then the threshold that finds 95 % of the cancers among those of the first source.
-
-    Network and outline have an equal say, each in units of its spread: left free, the outline alone would decide, and the heatmap,
-    which shows what the network saw, would explain nothing. All sources choose the threshold together where the first has one
-    class alone.
-
-    Args:
-        labels: int (N,). evidence: float (N, 3), logit, vote and score. sources: names (N,). box: weights behind the score.
-    """
-    spread = evidence.std(axis=0)
-    share = np.divide(1, spread, out=np.zeros(3), where=spread > 0)
-    both = evidence[:, :2] @ share[:2]
-    (equal, shape), bias = fit_weights(labels, np.stack([both, evidence[:, 2]], axis=1))
-    calibration = Calibration(float(equal * share[0]), float(equal * share[1]), float(shape), bias, box)
-    used = sources == sources[0]
-    if len(np.unique(labels[used])) < 2:
-        used[:] = True
-    probabilities = calibration.probability(*evidence[used].T)
-    threshold = threshold_at_sensitivity(labels[used], probabilities, SENSITIVITY)
-    rule = f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation"
-    return OperatingPoint(calibration, threshold, rule, tuple(dict.fromkeys(sources[used].tolist())))
 
 
 def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str], str]) -> tuple[SetFigures, ...]:

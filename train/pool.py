@@ -9,9 +9,10 @@ from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
 from train.assess import chosen_here
+from train.calibrate import operating_point
 from train.compare import own_predictions
 from train.config import TrainConfig
-from train.evaluation import Evaluation, figures_by_source, operating_point, read_evaluation, write_evaluation
+from train.evaluation import Evaluation, figures_by_source, read_evaluation, write_evaluation
 from train.metrics import calibration_error, confusion, rates
 from train.predictions import Row, write_predictions
 
