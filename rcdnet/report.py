@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from io import BytesIO, StringIO
 
 from matplotlib.figure import Figure
+from scipy.special import logit
 
 from rcdnet.calibration import Calibration
 from rcdnet.card import ModelCard
@@ -47,6 +48,9 @@ def call_sentence(p: Prediction) -> str:
     """Probability and threshold in words, with as many decimals as it takes to tell them apart."""
     digits = next((d for d in range(2, 6) if f"{p.p_malignant:.{d}f}" != f"{p.threshold:.{d}f}"), 6)
     side = "at or above" if p.call == "malignant" else "below"
+    likelier = "malignant" if p.p_malignant >= 0.5 else "benign"
+    if likelier != p.call:  # a threshold that finds nearly every cancer lies far below one half
+        side = f"{likelier} is likelier, but it is {side}"
     return f"Probability of malignancy {p.p_malignant:.{digits}f}: {side} {p.threshold:.{digits}f}, {p.threshold_rule}."
 
 
@@ -76,10 +80,13 @@ def rests_on(p: Prediction) -> str:
         "shape": "its shape",
     }
     said = [
-        f"{words[part]} {'neither way' if round(value, 1) == 0 else 'for malignant' if value > 0 else 'for benign'} ({value:+.1f})"
-        for part, value in p.parts.items()
+        f"{words[part]} {'neither way' if value == 0 else 'for malignant' if value > 0 else 'for benign'} ({value:+.1f})"
+        for part, value in (
+            (part, round(value, 1) + 0.0) for part, value in p.parts.items()
+        )  # + 0.0: no minus before a zero
     ]
-    return f"It rests on three parts, in log-odds: {listed(said)}."
+    constant = logit(p.p_malignant) - sum(p.parts.values())
+    return f"It rests on three parts, in log-odds: {listed(said)}; {constant:+.1f} is added to every scan."
 
 
 def agreement(predictions: Sequence[Prediction]) -> str:

@@ -38,6 +38,12 @@ def test_the_sentence_names_side_threshold_and_rule(predictions):
     assert "0.12: below 0.31" in call_sentence(with_p(predictions[0], 0.12, 0.31))
 
 
+def test_a_call_against_the_likelier_class_says_so(predictions):
+    """A threshold that finds nearly every cancer calls malignant what is more likely benign."""
+    assert "0.20: benign is likelier, but it is at or above 0.08, " in call_sentence(with_p(predictions[0], 0.2, 0.08))
+    assert "0.60: malignant is likelier, but it is below 0.70, " in call_sentence(with_p(predictions[0], 0.6, 0.7))
+
+
 def test_close_numbers_get_the_decimals_that_tell_them_apart(predictions):
     assert "0.308: below 0.312" in call_sentence(with_p(predictions[0], 0.308, 0.312))
 
@@ -57,10 +63,10 @@ def test_agreement(predictions):
 
 def test_what_a_call_rests_on_is_said(predictions):
     assert rests_on(predictions[0]) == ""  # no outline, nothing beside the network
-    parts = {"network": 1.24, "outline": -0.4, "shape": 0.01}
-    assert rests_on(replace(predictions[0], parts=parts)) == (
+    parts = {"network": 1.24, "outline": -0.4, "shape": -0.01}
+    assert rests_on(replace(with_p(predictions[0], 0.8), parts=parts)) == (
         "It rests on three parts, in log-odds: the network, which the heatmap explains, for malignant (+1.2), the inside of its "
-        "outline for benign (-0.4) and its shape neither way (+0.0)."
+        "outline for benign (-0.4) and its shape neither way (+0.0); +0.6 is added to every scan."
     )
 
 
