@@ -16,7 +16,18 @@ from rcdnet.heatmaps import FLOOR
 from rcdnet.localisation import localise
 from rcdnet.registry import CLASSES
 from train.decode import read_lesion, read_pixels
-from train.maps import CENTRE, FIGURES, MAPS_FILE, MapRow, add_rows, figures, read_figures, read_rows, write_figures
+from train.maps import (
+    CENTRE,
+    FIGURES,
+    MAPS_FILE,
+    MapRow,
+    add_rows,
+    figures,
+    measured_weights,
+    read_figures,
+    read_rows,
+    write_figures,
+)
 from train.splits import Split
 from train.study import judged, study
 from train.study_report import galleries
@@ -93,6 +104,17 @@ def test_other_settings_are_not_mixed_in(run, measured):
         study([judged(str(run))], measured, ["Grad-CAM"], 1)
     with pytest.raises(DatasetError, match="no method"):
         study([judged(str(run))], measured, ["NoCAM"], 1)
+    with pytest.raises(DatasetError, match="Give another folder"):  # the rows of the first would stay
+        study([replace(judged(str(run)), name="second")], measured, METHODS, 1)
+
+
+def test_more_weights_join_a_study(run, measured, tmp_path):
+    out = copied(measured, tmp_path / "joined")
+    first = judged(str(run))
+    second = replace(first, name="second", samples=first.samples[:1], groups=first.groups[:1])
+    rows = study([first, second], out, METHODS, 1)
+    assert len(rows) == len(read_rows(measured / MAPS_FILE)) + len(METHODS) + 2
+    assert set(measured_weights(out)) == {run.name, "second"}
 
 
 def test_runs_of_one_name_are_not_mixed(run, tmp_path):

@@ -175,18 +175,15 @@ def _of_run(run: Path) -> Classifier:
 
 
 def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str], examined: int) -> None:
-    """Write what is measured, once; `DatasetError` if the folder holds something else."""
-    wanted = {
-        "weights": {w.name: w.classifier.card.sha256 for w in weights},
-        "methods": list(methods),
-        "examined": examined,
-    }
+    """Write what is measured; more weights may join those of before. `DatasetError` if the folder holds anything else."""
+    digests = {w.name: w.classifier.card.sha256 for w in weights}
+    wanted = {"weights": digests, "methods": list(methods), "examined": examined}
     if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != wanted:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before | {"weights": digests} != wanted or not before["weights"].items() <= digests.items():
             raise DatasetError(
                 f"{path.parent} holds maps of other weights, methods or settings. Give another folder as --out."
             )
-        return
     write_whole(path, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
