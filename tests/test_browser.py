@@ -123,6 +123,10 @@ def test_controls_change_the_picture_and_run_no_model(page):
     assert np.ptp(with_map.astype(int), axis=2).max() > 30
     page.get_by_role("radio", name="off").or_(page.get_by_role("button", name="off", exact=True)).first.click()
     expect(page.locator("img[alt='RcdNet. Heatmap off']")).to_be_visible()
+    outlined = pixels_of(page, "RcdNet. Heatmap off")
+    assert 0 < (outlined != original).any(axis=2).mean() < 0.05
+    page.get_by_text("Outline", exact=True).click()
+    idle(page)
     np.testing.assert_array_equal(pixels_of(page, "RcdNet. Heatmap off"), original)
     page.get_by_role("radio", name="benign").or_(page.get_by_role("button", name="benign", exact=True)).first.click()
     expect(page.locator("img[alt^='RcdNet.'][alt*='benign']")).to_be_visible()

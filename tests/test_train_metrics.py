@@ -15,12 +15,12 @@ from sklearn.metrics import (
 )
 
 from rcdnet.calibration import Calibration
+from train.calibrate import operating_point
 from train.compare import compare_rows, table
 from train.delong import auc_covariance, compare_auc
 from train.evaluation import (
     Evaluation,
     figures_by_source,
-    operating_point,
     read_evaluation,
     set_figures,
     write_evaluation,
