@@ -8,13 +8,18 @@ from conftest import ROOT
 from test_architecture import figures_row
 
 from rcdnet.checkpoint import read_card
+from rcdnet.heatmaps import FLOOR
 from rcdnet.registry import MODELS
 from train.compare import cell, compare_rows, own_predictions, shipped
 from train.curves import arrays
 from train.evaluation import read_evaluation, set_figures
 from train.exhibits import SECTIONS
+from train.maps import CENTRE, MAPS_FILE, read_figures, read_rows
+from train.maps import PUBLISHED as MAPS
+from train.maps import figures as map_figures
 from train.metrics import area_under_roc, confusion, figures_of, group_means, rates
 from train.results import bundled
+from train.sources import TITLES
 
 PUBLISHED = shipped()
 TRAINED = [name for name in MODELS if (ROOT / "assets" / "weights" / f"{name}.json").exists()]
@@ -111,3 +116,19 @@ def test_the_page_shows_these_figures():
                 round(compared.difference, 4),
                 round(compared.first, 4),
             )
+
+
+def heatmaps_row(f) -> str:
+    """A line of the README's table of heatmaps."""
+    cells = [cell(f.figures[key]) for key in ("pointing", "ratio", "iou", "insertion", "deletion", "road")]
+    return f"| {' | '.join([MODELS[f.model].title, TITLES[f.source], f.method, *cells])} |"
+
+
+def test_figures_of_heatmaps_follow_from_their_maps_and_the_readme_says_the_same():
+    folder = ROOT / "assets" / "results" / MAPS
+    found = read_figures(folder)
+    assert repr(map_figures(read_rows(folder / MAPS_FILE))) == repr(found)
+    text = (ROOT / "README.md").read_text()
+    told = [f for f in found if f.method in ("Grad-CAM", FLOOR, CENTRE)]
+    assert told
+    assert [f for f in told if heatmaps_row(f) not in text] == []
