@@ -27,20 +27,25 @@ def matrix_chart(
     reach: tuple[float, float],
     title: str,
 ) -> go.Figure:
-    """Values by row and column, coloured over `reach`, in two directions if that holds 0 inside; a pair without one stays empty."""
+    """Values by row and column, coloured over `reach`, in two directions if that holds 0 inside; a pair without one stays empty.
+
+    The colour bar is drawn if it has a `title`.
+    """
     low, high = reach
     blue, white = "#4393c3", "#f2f2f2"
     colours = [[0, "#b35806"], [-low / (high - low), white], [1, blue]] if low < 0 < high else [[0, white], [1, blue]]
     figure = go.Figure(
         go.Heatmap(
             z=[[values.get((a, b)) for b in columns] for a in rows], text=[[words.get((a, b), "") for b in columns] for a in rows],
-            x=list(columns), y=list(rows), texttemplate="%{text}", textfont={"size": 14, "color": "#101418"},
-            zmin=low, zmax=high, colorscale=colours, xgap=2, ygap=2, hoverinfo="skip", colorbar={"title": {"text": title}},
+            x=list(columns), y=list(rows), texttemplate="%{text}", textfont={"size": 13, "color": "#101418"},
+            zmin=low, zmax=high, colorscale=colours, xgap=2, ygap=2, hoverinfo="skip",
+            showscale=bool(title), colorbar={"title": {"text": title}},
         )
     )  # fmt: skip
-    figure.update_layout(height=150 + 56 * len(rows), margin={"l": 10, "r": 10, "t": 30, "b": 10}, font={"size": 15})
-    figure.update_yaxes(autorange="reversed", automargin=True, tickfont={"size": 15})
-    figure.update_xaxes(automargin=True, tickfont={"size": 15})
+    figure.update_layout(height=150 + 56 * len(rows), margin={"l": 10, "r": 10, "t": 70, "b": 10}, font={"size": 15})
+    axis = {"automargin": True, "tickfont": {"size": 15}, "ticks": "", "showgrid": False}
+    figure.update_yaxes(autorange="reversed", **axis)
+    figure.update_xaxes(side="top", **axis)
     return figure
 
 
