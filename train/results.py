@@ -183,14 +183,12 @@ def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Pat
     for place in dict.fromkeys(f.results for f in figures):
         claimed = [f for f in figures if f.results == place]
         again = "Make them with: python -m train evaluate RUN, for each run, and python -m train ship RUN"
-        if (
-            not (folder / place / "evaluation.json").exists()
-            and not set(card.recipe.get("sources", ())) <= TITLES.keys()
-        ):
+        copied = bool(place) and (folder / place / "evaluation.json").exists()
+        if not copied and not set(card.recipe.get("sources", ())) <= TITLES.keys():
             raise DatasetError(
                 f"Its figures are of images of your own, whose records are not copied. Choose the run {card.run} below instead."
             )
-        if not place or not (folder / place / "evaluation.json").exists():
+        if not copied:
             raise DatasetError(f"The predictions behind its card are not there. {again}")
         evaluation = read_evaluation(folder / place / "evaluation.json")
         rows = own_predictions(folder / place, evaluation)
