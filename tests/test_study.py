@@ -104,15 +104,17 @@ def test_other_settings_are_not_mixed_in(run, measured):
         study([judged(str(run))], measured, ["Grad-CAM"], 1)
     with pytest.raises(DatasetError, match="no method"):
         study([judged(str(run))], measured, ["NoCAM"], 1)
-    with pytest.raises(DatasetError, match="Give another folder"):  # the rows of the first would stay
-        study([replace(judged(str(run)), name="second")], measured, METHODS, 1)
+    first = judged(str(run))
+    other = replace(first.classifier, card=replace(first.classifier.card, sha256="0" * 64))
+    with pytest.raises(DatasetError, match="Give another folder"):
+        study([replace(first, classifier=other)], measured, METHODS, 1)
 
 
 def test_more_weights_join_a_study(run, measured, tmp_path):
     out = copied(measured, tmp_path / "joined")
     first = judged(str(run))
     second = replace(first, name="second", samples=first.samples[:1], groups=first.groups[:1])
-    rows = study([first, second], out, METHODS, 1)
+    rows = study([second], out, METHODS, 1)
     assert len(rows) == len(read_rows(measured / MAPS_FILE)) + len(METHODS) + 2
     assert set(measured_weights(out)) == {run.name, "second"}
 

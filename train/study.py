@@ -80,7 +80,8 @@ def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
 
 
 def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined: int) -> list[MapRow]:
-    """Measure the map of each method, and of two floors, for the true class of every image; goes on with what `out` holds.
+    """Measure the map of each method, and of two floors, for the true class of every image; goes on with what `out` holds, which
+    may be maps of more weights than these.
 
     The floors: `rcdnet.heatmaps.FLOOR`, channels weighed by chance, and `CENTRE`, a spot in the middle of the scan.
 
@@ -89,7 +90,7 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
             of `rcdnet.faithfulness`, which cost seconds a map.
 
     Raises:
-        DatasetError: an image or mask is damaged, or `out` holds maps of other weights or methods.
+        DatasetError: an image or mask is damaged, or `out` holds maps of other methods, or of other weights by one of these names.
     """
     for name in methods:
         if name not in METHODS | SLOW_METHODS:
@@ -175,16 +176,18 @@ def _of_run(run: Path) -> Classifier:
 
 
 def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str], examined: int) -> None:
-    """Write what is measured; more weights may join those of before. `DatasetError` if the folder holds anything else."""
+    """Write what is measured, beside the weights of before; `DatasetError` if the two do not go together."""
     digests = {w.name: w.classifier.card.sha256 for w in weights}
-    wanted = {"weights": digests, "methods": list(methods), "examined": examined}
+    settings = {"methods": list(methods), "examined": examined}
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        if before | {"weights": digests} != wanted or not before["weights"].items() <= digests.items():
+        together = digests | before.pop("weights")
+        if before != settings or not digests.items() <= together.items():
             raise DatasetError(
                 f"{path.parent} holds maps of other weights, methods or settings. Give another folder as --out."
             )
-    write_whole(path, (json.dumps(wanted, indent=1) + "\n").encode())
+        digests = together
+    write_whole(path, (json.dumps({"weights": digests} | settings, indent=1) + "\n").encode())
 
 
 def _whole_images(path: Path, maps: int) -> list[MapRow]:
