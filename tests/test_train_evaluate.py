@@ -145,11 +145,15 @@ def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):
 
 def test_compare_prints_runs_and_their_test(run, tmp_path, capsys):
     other = copied(run, tmp_path / "other")
+    said = json.loads((other / "evaluation.json").read_text())
+    (other / "evaluation.json").write_text(json.dumps(said | {"weights_sha256": ["0" * 64]}))
     assert main(["compare", str(run), str(other)]) == 0
     printed = capsys.readouterr().out
     assert "| whole | mobilenetv2 |" in printed
     assert "| other | mobilenetv2 |" in printed
-    assert "difference +0.000 [+0.000, +0.000], p = 1.000" in printed
+    assert "difference +0.000 [+0.000, +0.000], p 1.000" in printed
+    assert main(["compare", str(run), str(copied(run, tmp_path / "again"))]) == 0  # the same weights: nothing to test
+    assert "difference" not in capsys.readouterr().out
     assert main(["compare", str(tmp_path)]) == 1
     assert "python -m train evaluate RUN" in capsys.readouterr().err
 

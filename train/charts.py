@@ -107,9 +107,8 @@ def delong_chart(names: Sequence[str], compared: Mapping[tuple[str, str], Compar
     """Difference in AUC, row less column, of every two models that were compared, with DeLong's p below it."""
     values, words = {}, {}
     for (row, column), c in compared.items():
-        p = "p undefined" if np.isnan(c.p) else f"p {c.p:.3f}" if c.p >= 0.001 else "p < 0.001"
         for pair, difference in (((row, column), c.difference), ((column, row), -c.difference)):
-            values[pair], words[pair] = difference, f"{difference:+.3f}<br>{p}"
+            values[pair], words[pair] = difference, f"{difference:+.3f}<br>{c.p_value}"
     reach = max([0.02, *(abs(c.difference) for c in compared.values())])
     return matrix_chart(names, names, values, words, (-reach, reach), "row less<br>column")
 

@@ -63,25 +63,34 @@ def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
 
 
 def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evaluation]]) -> list[str]:
-    """A sentence for every two folders that predicted the same images of a source, patients and near-copies averaged.
+    """A sentence for every two weights that predicted the same images of a source, patients and near-copies averaged.
 
     Raises:
         DatasetError: predictions that are not those of the evaluation beside them.
     """
-    read = [(name, own_predictions(folder, e)) for folder, (name, e) in zip(folders, evaluations, strict=True)]
-    lines = []
-    for (first, first_rows), (second, second_rows) in combinations(read, 2):
-        for source in sorted({row.source for row in first_rows} & {row.source for row in second_rows}):
-            pair = ([row for row in rows if row.source == source] for rows in (first_rows, second_rows))
-            compared = compare_rows(*pair)
-            if compared is None:
-                lines.append(f"{first} and {second} on {source}: not the same images, or too few, so not compared")
-                continue
-            low, high = compared.interval
-            lines.append(
-                f"{first} against {second} on {source}, by patient or group: AUC {compared.first:.3f} and "
-                f"{compared.second:.3f}, difference {compared.difference:+.3f} [{low:+.3f}, {high:+.3f}], p = {compared.p:.3f}"
-            )
+    parts: dict[tuple, tuple[str, str, list[Row]]] = {}
+    for folder, (name, evaluation) in zip(folders, evaluations, strict=True):
+        rows = own_predictions(folder, evaluation)
+        for source in sorted({row.source for row in rows}):  # a single fold stands beside its own pool: once is enough
+            part = [row for row in rows if row.source == source]
+            parts.setdefault((evaluation.weights_sha256, source, frozenset(r.id for r in part)), (name, source, part))
+    lines, apart = [], 0
+    for (first, source, first_rows), (second, other, second_rows) in combinations(parts.values(), 2):
+        if source != other:
+            continue
+        compared = compare_rows(first_rows, second_rows)
+        if compared is None:
+            apart += 1
+            continue
+        low, high = compared.interval
+        lines.append(
+            f"{first} against {second} on {source}, by patient or group: AUC {compared.first:.3f} and "
+            f"{compared.second:.3f}, difference {compared.difference:+.3f} [{low:+.3f}, {high:+.3f}], {compared.p_value}"
+        )
+    if apart:
+        lines.append(
+            f"{apart} more pairs did not predict the same images of a source, or too few, and are not compared."
+        )
     return lines
 
 

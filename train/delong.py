@@ -1,6 +1,7 @@
 """Whether two models differ in AUC on the same cases (DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595)."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from scipy.stats import norm, rankdata
@@ -18,6 +19,17 @@ class Comparison:
     difference: float
     interval: tuple[float, float]
     p: float
+
+    @property
+    def p_value(self) -> str:
+        """p in words.
+
+        >>> Comparison(0.9, 0.8, 0.1, (0.05, 0.15), 0.0004).p_value
+        'p < 0.001'
+        """
+        if isnan(self.p):
+            return "p undefined"
+        return f"p {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
 
 
 def compare_auc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:
