@@ -5,9 +5,9 @@ import re
 import streamlit as st
 
 from pages.shared.plain import plain
-from train.exhibits import SECTIONS, Exhibit, operating_point
-from train.results import bundled, own_results
-from train.tables import roles
+from train.results.bundle import bundled, own_results
+from train.results.sections import SECTIONS, Exhibit, operating_point
+from train.results.tables import roles
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "results"

@@ -8,19 +8,20 @@ import streamlit as st
 from pages.shared.plain import plain
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
-from train import form, jobs, outcome, watch
-from train.access import refusal
 from train.config import PRESETS
-from train.devices import devices
-from train.pace import estimate
-from train.places import data_root
-from train.results import bundled
+from train.folders import RUNS_FOLDER
+from train.results.bundle import bundled
+from train.runs import form, jobs, outcome, watch
+from train.runs.access import refusal
+from train.runs.devices import devices
+from train.runs.pace import estimate
+from train.runs.places import data_root
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "training"
     st.switch_page("app.py")
 
-RUNS, ROOT, OLD, NEW = jobs.RUNS_FOLDER, data_root(), "Runs", "New run"
+RUNS, ROOT, OLD, NEW = RUNS_FOLDER, data_root(), "Runs", "New run"
 state: Any = st.session_state  # typed as a mapping of its own kind
 TOOLBAR = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
 state.setdefault("training_round", 0)

@@ -16,7 +16,7 @@ from PIL import Image
 from rcdnet.bench import untrained_classifier
 from rcdnet.inference import Classifier
 from rcdnet.registry import CLASSES, MODELS
-from train.phantoms import RECIPES, draw, random_recipe, write_dataset
+from train.data.phantoms import RECIPES, draw, random_recipe, write_dataset
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores
     torch.set_num_threads(1)
@@ -142,7 +142,7 @@ def drawn_tree(tmp_path_factory) -> Path:
     from drawn import app_tree, draw_own_test
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.metrics.BOOTSTRAP_SAMPLES", 20)
+        patch.setattr("train.evaluate.metrics.BOOTSTRAP_SAMPLES", 20)
         tree = app_tree(tmp_path_factory.mktemp("app") / "tree")
         draw_own_test(tree)
     return tree

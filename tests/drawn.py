@@ -17,10 +17,10 @@ from rcdnet.calibration import Calibration
 from rcdnet.card import Figures, ModelCard
 from rcdnet.heatmaps import FLOOR
 from rcdnet.registry import CLASSES, MODELS
-from train.evaluation import Evaluation, SetFigures, figures_by_source, read_evaluation, write_evaluation
-from train.events import Epoch, line_of
-from train.maps import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
-from train.predictions import Row, write_predictions
+from train.evaluate.evaluation import Evaluation, SetFigures, figures_by_source, read_evaluation, write_evaluation
+from train.evaluate.maps import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
+from train.evaluate.predictions import Row, write_predictions
+from train.fit.events import Epoch, line_of
 
 ROLE = "validation: calibration was chosen here, and the threshold too"
 

@@ -19,5 +19,5 @@ def process_of(run: Path) -> list[int]:
 
 
 def worker_of(runs: Path) -> list[int]:
-    found = subprocess.run(["pgrep", "-f", f"train.worker {runs}"], capture_output=True, text=True, check=False)
+    found = subprocess.run(["pgrep", "-f", f"train.runs.worker {runs}"], capture_output=True, text=True, check=False)
     return [int(line) for line in found.stdout.split()]

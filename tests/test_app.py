@@ -87,8 +87,8 @@ def test_nobody_is_asked_for_this_machines_address():
 
 
 def test_pages_without_any_evaluation_say_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("train.results.bundled.__defaults__", (tmp_path, tmp_path))
-    monkeypatch.setattr("train.results.own_results.__defaults__", (tmp_path,))
+    monkeypatch.setattr("train.results.bundle.bundled.__defaults__", (tmp_path, tmp_path))
+    monkeypatch.setattr("train.results.bundle.own_results.__defaults__", (tmp_path,))
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     app.switch_page("pages/results.py").run()
     assert not app.exception

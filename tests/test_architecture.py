@@ -17,6 +17,7 @@ MODULES = [
     ROOT / "app.py",
 ]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+PARTS = ["data", "fit", "evaluate", "results", "runs"]  # of train, each on those before it
 FORBIDDEN = {
     "rcdnet": {"train", "pages", "pages.shared", "streamlit", "app"},
     "train": {"pages", "pages.shared", "streamlit", "app"},
@@ -41,6 +42,13 @@ def imports_of(path) -> set[str]:
 def test_imports_run_one_way(path):
     floor = path.relative_to(ROOT).parts[0]
     assert not imports_of(path) & FORBIDDEN[floor]
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parent.parent == ROOT / "train"], ids=lambda p: p.name)
+def test_the_parts_of_training_stand_on_those_before_them(path):
+    part = path.relative_to(ROOT).parts[1]
+    later = PARTS[PARTS.index(part) + 1 :]
+    assert not re.findall(rf"^\s*from train\.(?:{'|'.join(later)})\b.*" if later else r"(?!)", path.read_text(), re.M)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -69,15 +77,11 @@ def test_what_trains_runs_without_streamlit_plotly_and_grad_cam():
 
 def test_the_readme_tree_is_the_tree_on_disk():
     tree = re.search(r"```\n(app\.py.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
-    listed, folder = set(), ""
+    listed, folders = set(), []
     for line in tree.splitlines():
-        name = line.split()[0]
-        if name.endswith("/") and not line.startswith(" "):
-            folder = name
-        elif line.startswith(" "):
-            listed.add(folder + name)
-        else:
-            listed.add(name)
+        name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2
+        folders = [*folders[:depth], name]
+        listed.add("".join(folders))
     on_disk = {str(p.relative_to(ROOT)) for p in MODULES if p.name != "__init__.py"}
     assert {name for name in listed if name.endswith(".py")} == on_disk
 

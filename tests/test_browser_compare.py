@@ -14,7 +14,7 @@ from PIL import Image
 from processes import wait_for
 
 from rcdnet.inference import classify, load_trained
-from train.phantoms import RECIPES, draw
+from train.data.phantoms import RECIPES, draw
 
 PHANTOM = draw(RECIPES["phantom-irregular-mass"], seed=2)
 TRAINED = load_trained()[0]

@@ -7,9 +7,9 @@ import pytest
 from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import copied
 
-from train.curves import Point
-from train.exhibits import SECTIONS, operating_point
-from train.results import Bundle, bundled
+from train.evaluate.curves import Point
+from train.results.bundle import Bundle, bundled
+from train.results.sections import SECTIONS, operating_point
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import ROOT
 from processes import process_of, wait_for, worker_of
 
-from train import watch
 from train.config import TrainConfig
-from train.jobs import State
+from train.runs import watch
+from train.runs.jobs import State
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from rcdnet.inference import classify
 from rcdnet.localisation import localise
 from rcdnet.preprocessing import Frame
 from rcdnet.registry import MODELS
-from train.phantoms import RECIPES, draw
+from train.data.phantoms import RECIPES, draw
 
 METHODS = ["Grad-CAM", "LayerCAM", "EigenCAM"]
 LOOK = Look(0.5, "Inferno", False)

@@ -15,7 +15,7 @@ from rcdnet.errors import HeatmapError
 from rcdnet.heatmaps import METHODS, SLOW_METHODS, ZeroedChannels, logits_and_maps, maps_of, random_maps
 from rcdnet.inference import classify
 from rcdnet.registry import MODELS, create_model
-from train.phantoms import RECIPES, draw
+from train.data.phantoms import RECIPES, draw
 
 THREADS, REQUESTS = 4, 12
 

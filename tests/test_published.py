@@ -11,16 +11,16 @@ from test_architecture import figures_row
 from rcdnet.checkpoint import read_card
 from rcdnet.heatmaps import FLOOR
 from rcdnet.registry import MODELS
-from train.compare import cell, compare_rows, own_predictions, shipped
-from train.curves import arrays
-from train.evaluation import read_evaluation, set_figures
-from train.exhibits import SECTIONS
-from train.maps import CENTRE, MAPS_FILE, read_figures, read_rows
-from train.maps import PUBLISHED as MAPS
-from train.maps import figures as map_figures
-from train.metrics import area_under_roc, confusion, figures_of, group_means, rates
-from train.results import bundled
-from train.sources import TITLES
+from train.data.sources import TITLES
+from train.evaluate.compare import cell, compare_rows, own_predictions, shipped
+from train.evaluate.curves import arrays
+from train.evaluate.evaluation import read_evaluation, set_figures
+from train.evaluate.maps import CENTRE, MAPS_FILE, read_figures, read_rows
+from train.evaluate.maps import PUBLISHED as MAPS
+from train.evaluate.maps import figures as map_figures
+from train.evaluate.metrics import area_under_roc, confusion, figures_of, group_means, rates
+from train.results.bundle import bundled
+from train.results.sections import SECTIONS
 
 PUBLISHED = shipped()
 TRAINED = [name for name in MODELS if (ROOT / "assets" / "weights" / f"{name}.json").exists()]

@@ -15,8 +15,9 @@ from rcdnet.errors import DatasetError
 from rcdnet.heatmaps import FLOOR
 from rcdnet.localisation import localise
 from rcdnet.registry import CLASSES
-from train.decode import read_lesion, read_pixels
-from train.maps import (
+from train.data.decode import read_lesion, read_pixels
+from train.data.splits import Split
+from train.evaluate.maps import (
     CENTRE,
     FIGURES,
     MAPS_FILE,
@@ -28,9 +29,8 @@ from train.maps import (
     read_rows,
     write_figures,
 )
-from train.splits import Split
-from train.study import judged, study
-from train.study_report import galleries
+from train.evaluate.study import judged, study
+from train.results.study_report import galleries
 
 METHODS = ["Grad-CAM", "EigenCAM"]
 

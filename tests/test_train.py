@@ -24,13 +24,13 @@ from rcdnet.errors import RunFailed
 from rcdnet.registry import create_model
 from train.__main__ import main
 from train.config import TrainConfig
-from train.decode import decode
-from train.events import Epoch, Failed, Finished, Started, Stopped, read_events
+from train.data.decode import decode
+from train.data.sources import read_sources
+from train.data.splits import Split
 from train.files import append_line, whole_lines, write_whole
-from train.loop import logits_of
-from train.run import start
-from train.sources import read_sources
-from train.splits import Split
+from train.fit.events import Epoch, Failed, Finished, Started, Stopped, read_events
+from train.fit.loop import logits_of
+from train.runs.run import start
 
 
 def test_the_files_of_a_run(run):

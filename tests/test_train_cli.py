@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from train.__main__ import main
-from train.fetch import RELEASES
+from train.data.fetch import RELEASES
 
 
 class Silent(SimpleHTTPRequestHandler):

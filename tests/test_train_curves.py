@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import auc, roc_auc_score
 from test_train_metrics import drawn, rows_of
 
-from train.curves import arrays, calibration, point, precision_recall, roc
-from train.metrics import calibration_error, confusion
-from train.paper import EXTERNAL, INTERNAL
+from train.evaluate.curves import arrays, calibration, point, precision_recall, roc
+from train.evaluate.metrics import calibration_error, confusion
+from train.results.paper import EXTERNAL, INTERNAL
 
 
 def test_curves_enclose_their_areas():

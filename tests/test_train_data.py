@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from rcdnet.errors import DatasetError
-from train.audit import audit
-from train.decode import decode, read_lesion
-from train.marks import find_marks
-from train.phantoms import RECIPES, draw, random_recipe, write_samples
-from train.sources import read_busbra, read_busi, read_folder, read_sources
+from train.data.audit import audit
+from train.data.decode import decode, read_lesion
+from train.data.marks import find_marks
+from train.data.phantoms import RECIPES, draw, random_recipe, write_samples
+from train.data.sources import read_busbra, read_busi, read_folder, read_sources
 
 KINDS = list(RECIPES.values())
 

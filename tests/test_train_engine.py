@@ -22,13 +22,13 @@ from rcdnet.heatmaps import logits_and_maps
 from rcdnet.outline import LesionDecoder
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
-from train.augment import augment, draw_moves
 from train.config import TrainConfig
-from train.decoder import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
-from train.engine import Engine, Images, accelerator_for, share_of
-from train.events import Epoch, read_events
-from train.initial import starting_model
-from train.state import Progress, restore_state, save_state
+from train.fit.augment import augment, draw_moves
+from train.fit.decoder import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
+from train.fit.engine import Engine, Images, accelerator_for, share_of
+from train.fit.events import Epoch, read_events
+from train.fit.initial import starting_model
+from train.fit.state import Progress, restore_state, save_state
 
 
 def test_two_processes_train_as_one(busi, tmp_path):

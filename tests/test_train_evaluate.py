@@ -16,17 +16,17 @@ from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import DatasetError, NotTrained
 from rcdnet.registry import MODELS
 from train.__main__ import main
-from train.assess import evaluate_elsewhere, overlap, points_at
-from train.calibrate import operating_point
-from train.evaluation import read_evaluation
-from train.events import Failed, line_of
+from train.data.splits import Split
+from train.evaluate.assess import evaluate_elsewhere, overlap, points_at
+from train.evaluate.calibrate import operating_point
+from train.evaluate.evaluation import read_evaluation
+from train.evaluate.pool import pool
+from train.evaluate.predictions import read_predictions
+from train.evaluate.records import publish
+from train.evaluate.ship import ship
 from train.files import append_line
-from train.pool import pool
-from train.predictions import read_predictions
-from train.records import publish
-from train.results import own_results
-from train.ship import ship
-from train.splits import Split
+from train.fit.events import Failed, line_of
+from train.results.bundle import own_results
 
 
 def calibration_of(evaluation: dict) -> Calibration:
@@ -107,7 +107,7 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     place = tmp_path / "clinic"
     for name in ("benign", "malignant"):
         (place / name).mkdir(parents=True)
-    from train.phantoms import write_dataset
+    from train.data.phantoms import write_dataset
 
     write_dataset(tmp_path / "new", 4, seed=8)
     for path in (tmp_path / "new").rglob("*).png"):
@@ -134,7 +134,7 @@ def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):
     assert main(["evaluate", str(file), "--data", f"busi={busi}"]) == 1
     assert "Give one with --out" in capsys.readouterr().err
     assert main(["evaluate", str(file), "--data", f"busi={busi}", "--out", str(tmp_path / "f")]) == 0
-    monkeypatch.setattr("train.assess.RUNS_FOLDER", tmp_path / "runs")
+    monkeypatch.setattr("train.evaluate.assess.RUNS_FOLDER", tmp_path / "runs")
     assert main(["evaluate", "rcdnet", "--data", f"busi={busi}"]) == 0
     place = tmp_path / "runs" / "bundled-rcdnet" / "external" / "busi"
     assert (place / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()

@@ -5,14 +5,14 @@ from conftest import SMALL, copied
 
 from pages.shared.plain import plain
 from rcdnet.errors import ConfigError, DatasetError
-from train import jobs, outcome
-from train.access import refusal
-from train.audit import summaries
 from train.config import TrainConfig
-from train.devices import read_devices
-from train.form import KEY, draft, name_values, preset_values, start_values, suggested_name
-from train.pace import estimate
-from train.places import PHANTOMS, Place, data_of, phantoms, places, samples_of
+from train.data.audit import summaries
+from train.runs import jobs, outcome
+from train.runs.access import refusal
+from train.runs.devices import read_devices
+from train.runs.form import KEY, draft, name_values, preset_values, start_values, suggested_name
+from train.runs.pace import estimate
+from train.runs.places import PHANTOMS, Place, data_of, phantoms, places, samples_of
 
 
 def test_places_are_found_by_their_layout_and_never_outside(tmp_path, busi, busbra):

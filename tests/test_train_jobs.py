@@ -18,14 +18,14 @@ from processes import process_of, wait_for, worker_of
 
 from rcdnet.errors import ConfigError, NotTrained
 from rcdnet.inference import load_own
-from train import jobs, outcome, watch
 from train.config import TrainConfig
-from train.events import Epoch, read_events
-from train.form import shown_values, starts
-from train.jobs import State, state_of
-from train.results import own_results
-from train.run import failure_of
-from train.share import share, shared, withdraw
+from train.fit.events import Epoch, read_events
+from train.results.bundle import own_results
+from train.runs import jobs, outcome, watch
+from train.runs.form import shown_values, starts
+from train.runs.jobs import State, state_of
+from train.runs.run import failure_of
+from train.runs.share import share, shared, withdraw
 
 
 @pytest.fixture

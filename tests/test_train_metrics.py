@@ -15,17 +15,17 @@ from sklearn.metrics import (
 )
 
 from rcdnet.calibration import Calibration
-from train.calibrate import operating_point
-from train.compare import compare_rows, table
-from train.delong import auc_covariance, compare_auc
-from train.evaluation import (
+from train.evaluate.calibrate import operating_point
+from train.evaluate.compare import compare_rows, table
+from train.evaluate.delong import auc_covariance, compare_auc
+from train.evaluate.evaluation import (
     Evaluation,
     figures_by_source,
     read_evaluation,
     set_figures,
     write_evaluation,
 )
-from train.metrics import (
+from train.evaluate.metrics import (
     Confusion,
     auc_interval,
     calibration_error,
@@ -38,7 +38,7 @@ from train.metrics import (
     share_interval,
     threshold_at_sensitivity,
 )
-from train.predictions import Row, read_predictions, write_predictions
+from train.evaluate.predictions import Row, read_predictions, write_predictions
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 0])
 SCORES = np.array([0.1, 0.2, 0.6, 0.3, 0.7, 0.8, 0.9, 0.4])

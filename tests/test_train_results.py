@@ -15,17 +15,17 @@ from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
 from rcdnet.registry import MODELS
-from train.compare import COLUMNS, cell, compare_rows
-from train.curves import arrays, point
-from train.delong import compare_auc
-from train.evaluation import set_figures
-from train.exhibit import Exhibit
-from train.exhibits import SECTIONS, at_thresholds, operating_point
-from train.metrics import confusion, group_means, rates
-from train.predictions import read_predictions
-from train.report import write_report
-from train.results import Bundle, Result, bundled, chosen_results, grouped, own_results
-from train.tables import figures_table, in_a_sentence, roles
+from train.evaluate.compare import COLUMNS, cell, compare_rows
+from train.evaluate.curves import arrays, point
+from train.evaluate.delong import compare_auc
+from train.evaluate.evaluation import set_figures
+from train.evaluate.metrics import confusion, group_means, rates
+from train.evaluate.predictions import read_predictions
+from train.results.bundle import Bundle, Result, bundled, chosen_results, grouped, own_results
+from train.results.exhibit import Exhibit
+from train.results.report import write_report
+from train.results.sections import SECTIONS, at_thresholds, operating_point
+from train.results.tables import figures_table, in_a_sentence, roles
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_every_result_is_of_the_predictions_that_its_card_names(bundle, drawn_tr
 
 
 def test_figures_are_those_of_the_predictions(bundle, monkeypatch):
-    monkeypatch.setattr("train.metrics.BOOTSTRAP_SAMPLES", 20)
+    monkeypatch.setattr("train.evaluate.metrics.BOOTSTRAP_SAMPLES", 20)
     for r in [bundle.validation[0], *bundle.cross_site]:
         again = set_figures(r.figures.name, r.figures.role, r.rows, r.figures.threshold)
         assert repr(again) == repr(r.figures)

@@ -11,11 +11,11 @@ from PIL import Image
 
 from rcdnet.errors import DatasetError
 from train.config import preset
-from train.decode import decode, read_pixels
-from train.duplicates import fingerprint, label_conflicts, near_duplicate_groups, near_duplicate_pairs
-from train.phantoms import RECIPES, draw, random_recipe
-from train.sources import read_busbra, read_busi, read_folder, read_sources
-from train.splits import Split, make_split
+from train.data.decode import decode, read_pixels
+from train.data.duplicates import fingerprint, label_conflicts, near_duplicate_groups, near_duplicate_pairs
+from train.data.phantoms import RECIPES, draw, random_recipe
+from train.data.sources import read_busbra, read_busi, read_folder, read_sources
+from train.data.splits import Split, make_split
 
 KINDS = list(RECIPES.values())
 

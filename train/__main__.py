@@ -18,17 +18,17 @@ from pathlib import Path
 
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
-from train.assess import evaluate_again, evaluate_elsewhere
-from train.audit import Finding, audit
-from train.bench import throughput
-from train.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
 from train.config import PRESETS, TrainConfig, kind_of, preset
-from train.events import Failed
-from train.fetch import RELEASES, fetch
-from train.phantoms import write_dataset, write_samples
-from train.run import resume, start
-from train.ship import ship
-from train.sources import BUSI_EXCLUDED, read_sources
+from train.data.audit import Finding, audit
+from train.data.fetch import RELEASES, fetch
+from train.data.phantoms import write_dataset, write_samples
+from train.data.sources import BUSI_EXCLUDED, read_sources
+from train.evaluate.assess import evaluate_again, evaluate_elsewhere
+from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
+from train.evaluate.ship import ship
+from train.fit.bench import throughput
+from train.fit.events import Failed
+from train.runs.run import resume, start
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -174,8 +174,8 @@ def _ship(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     # Plotly and Jinja2 are not on every machine that trains.
-    from train.report import write_report
-    from train.results import bundled, chosen_results
+    from train.results.bundle import bundled, chosen_results
+    from train.results.report import write_report
 
     print(write_report(bundled(), chosen_results(options.own), options.out))
 
@@ -183,9 +183,9 @@ def _report(options: argparse.Namespace) -> None:
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
     from rcdnet.heatmaps import METHODS
-    from train.maps import MAPS_FILE, publish_maps, write_figures
-    from train.study import judged, study
-    from train.study_report import write_study
+    from train.evaluate.maps import MAPS_FILE, publish_maps, write_figures
+    from train.evaluate.study import judged, study
+    from train.results.study_report import write_study
 
     weights = [judged(name, options.data) for name in options.models]
     rows = study(weights, options.out, options.methods or list(METHODS), options.examined)

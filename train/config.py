@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from rcdnet.errors import ConfigError, UnknownModel
 from rcdnet.registry import MODELS, spec_of
-from train.sources import READERS
+from train.data.sources import READERS
 
 INITS = ("random", "imagenet", "bundled")
 _KIND_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}

@@ -15,7 +15,7 @@ from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.images import Scan, read_scan
 from rcdnet.inference import Classifier, Prediction, classify, load_own, load_trained
 from rcdnet.overlay import fit_within, png_url, staged
-from train.share import shared
+from train.runs.share import shared
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
 MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory

@@ -1,0 +1,160 @@
+"""Every image of a run read once: canvas and lesion for the network, fingerprint for the split."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from rcdnet.errors import DatasetError, ImageError
+from rcdnet.images import read_scan
+from rcdnet.preprocessing import Frame, letterbox, prepare
+from train.data.duplicates import Fingerprint, fingerprint
+from train.data.sources import Sample
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Samples and, row by row, what was read of them.
+
+    canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
+    lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
+    frames: where each image lies on its canvas. masked: bool (N,), whether the lesion is known.
+    skipped: a sentence for each sample that could not be read.
+    """
+
+    samples: tuple[Sample, ...]
+    canvases: np.ndarray = field(repr=False)
+    lesions: np.ndarray = field(repr=False)
+    frames: tuple[Frame, ...] = field(repr=False)
+    masked: np.ndarray = field(repr=False)
+    fingerprints: tuple[Fingerprint, ...] = field(repr=False)
+    skipped: tuple[str, ...]
+
+    @property
+    def suspicion(self) -> np.ndarray:
+        """float32 (N,): the radiologist's BI-RADS category, 0 for 2 and 1 for 5; nan where it is not known."""
+        return np.array([np.nan if s.birads is None else (s.birads - 2) / 3 for s in self.samples], np.float32).clip(
+            0, 1
+        )
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (N,), indices into `CLASSES`."""
+        return np.array([sample.label for sample in self.samples], np.int64)
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """int64: the row of each id; `DatasetError` names the first one that is not there."""
+        row = {sample.id: index for index, sample in enumerate(self.samples)}
+        if gone := [i for i in ids if i not in row]:
+            raise DatasetError(
+                f"{len(gone)} images of the split are not in the data, {gone[0]} first. Put them back where config.json "
+                "says the data lies, or begin a new run."
+            )
+        return np.array([row[i] for i in ids], np.int64)
+
+
+def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -> Decoded:
+    """Read all samples at `size` pixels, several at a time.
+
+    Raises:
+        DatasetError: a file is missing, damaged or does not fit its mask, unless `skip_broken`.
+    """
+    count = len(samples)
+    canvases, lesions = np.empty((count, size, size), np.uint8), np.zeros((count, size, size), np.uint8)
+    kept: list[Sample] = []
+    frames: list[Frame] = []
+    fingerprints: list[Fingerprint] = []
+    skipped: list[str] = []
+    for sample, read in _each(samples, lambda s: _read(s, size)):
+        if isinstance(read, DatasetError):
+            if not skip_broken:
+                raise read
+            skipped.append(str(read))
+            continue
+        row = len(kept)
+        canvases[row], lesions[row] = read[0], read[1]
+        kept.append(sample)
+        frames.append(read[2])
+        fingerprints.append(read[3])
+    rows = len(kept)
+    if not rows:
+        raise DatasetError(f"None of {count} images can be read. The first: {skipped[0]}")
+    return Decoded(
+        samples=tuple(kept),
+        canvases=canvases[:rows],
+        lesions=lesions[:rows],
+        frames=tuple(frames),
+        masked=np.array([bool(sample.masks or sample.box) for sample in kept], bool),
+        fingerprints=tuple(fingerprints),
+        skipped=tuple(skipped),
+    )
+
+
+def read_pixels(sample: Sample) -> np.ndarray:
+    """The sample's grey image, uint8 (H, W), read exactly as an upload is; `DatasetError` names a file that is broken."""
+    try:
+        return read_scan(sample.path.read_bytes()).pixels
+    except OSError as error:
+        raise DatasetError(
+            f"{sample.id}: {sample.path.name} cannot be opened ({error.strerror}). Put it back."
+        ) from error
+    except ImageError as error:
+        raise DatasetError(f"{sample.id}: {error} Repair the file or leave it out.") from error
+
+
+def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
+    """The union of the sample's masks on the image's own pixels, bool (H, W); the ellipse in its box where it has no mask.
+
+    Raises:
+        DatasetError: a mask is missing, damaged or of another size than the image.
+    """
+    lesion = np.zeros(shape, bool)
+    if not sample.masks and sample.box:
+        x, y, width, height = sample.box
+        rows, columns = np.ogrid[: shape[0], : shape[1]]
+        across, down = (columns + 0.5 - x - width / 2) / (width / 2), (rows + 0.5 - y - height / 2) / (height / 2)
+        return across**2 + down**2 <= 1
+    for path in sample.masks:
+        try:
+            # Not `read_scan`, which refuses the one flat colour of an empty mask.
+            with Image.open(path) as image:
+                mask = np.asarray(image.convert("L"))
+        except (OSError, SyntaxError) as error:
+            raise DatasetError(
+                f"The mask {path.name} is damaged ({error}). Leave the pair out or repair it."
+            ) from error
+        if mask.shape != shape:
+            raise DatasetError(
+                f"The mask {path.name} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {shape[1]} × {shape[0]}. "
+                "Leave the pair out or repair it."
+            )
+        lesion |= mask > 127
+    return lesion
+
+
+def iterate_pixels(samples: Sequence[Sample]) -> Iterator[tuple[Sample, np.ndarray | DatasetError]]:
+    """Each sample with its pixels, or with the reason why there are none; several are read at a time."""
+    return _each(samples, read_pixels)
+
+
+def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, Frame, Fingerprint]:
+    pixels = read_pixels(sample)
+    canvas, frame = prepare(pixels, size)
+    mask = read_lesion(sample, pixels.shape)
+    return canvas, letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127, frame, fingerprint(pixels)
+
+
+def _each(samples: Sequence[Sample], read: Callable[[Sample], T]) -> Iterator[tuple[Sample, T | DatasetError]]:
+    def attempt(sample: Sample) -> T | DatasetError:
+        try:
+            return read(sample)
+        except DatasetError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        yield from zip(samples, pool.map(attempt, samples), strict=True)

@@ -1,0 +1,169 @@
+"""Who trains and who validates: by patient and by near-duplicate group, seeded, written to a file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from rcdnet.errors import DatasetError
+from rcdnet.registry import CLASSES
+from train.config import TrainConfig
+from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
+from train.data.sources import Sample
+from train.files import write_whole
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sample ids on each side. `conflicts` are near-duplicates under two labels, left out of both.
+
+    groups: group number of every sample id; a group, as a patient, never has members on both sides.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    conflicts: tuple[str, ...]
+    groups: dict[str, int]
+    rule: str
+
+    def write(self, path: Path) -> None:
+        write_whole(path, json.dumps(asdict(self), indent=1).encode())
+
+    @staticmethod
+    def read(path: Path) -> "Split":
+        """The split in `path`; `DatasetError` if it holds none, for a run must not get another one silently."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            sides = {side: tuple(data[side]) for side in ("train", "validation", "conflicts")}
+            return Split(**sides, groups=data["groups"], rule=data["rule"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{path} holds no split ({error}). Restore it, or begin a new run.") from error
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over which id is on which side."""
+        return sha256(json.dumps([self.train, self.validation, self.conflicts]).encode()).hexdigest()
+
+
+def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> Split:
+    """Divide samples as `config.split` says.
+
+    Raises:
+        DatasetError: a side would lack a class, or the official fold is asked for and no source has one.
+    """
+    labels = np.array([sample.label for sample in samples])
+    groups, conflict = grouped(samples, fingerprints)
+    usable = ~conflict
+    validation = np.zeros(len(samples), bool)
+    if config.split == "official":
+        official = np.array([sample.fold is not None for sample in samples])
+        if not official.any():
+            raise DatasetError("No source has official folds. Choose split 7:3 or k-fold, or add BUS-BRA.")
+        validation = np.array([sample.fold == config.fold for sample in samples])
+        if not validation.any():
+            known = sorted({sample.fold for sample in samples if sample.fold is not None})
+            raise DatasetError(
+                f"No image is in official fold {config.fold}. The folds are {', '.join(map(str, known))}."
+            )
+        unfolded = _parts(usable & ~official, labels, groups, config.folds, config.seed)
+        validation |= unfolded == (config.fold - 1) % config.folds
+    elif config.split == "k-fold":
+        validation = _parts(usable, labels, groups, config.folds, config.seed) == config.fold - 1
+    elif config.split == "7:3":
+        few = min(len(np.unique(groups[usable & (labels == label)])) for label in range(len(CLASSES))) < 10
+        parts = _parts(usable, labels, groups, 3 if few else 10, config.seed)
+        validation = parts == 0 if few else (parts >= 0) & (parts < 3)
+    # A near-copy of a validation image goes to validation too, whatever its own fold says.
+    validation = np.isin(groups, groups[validation])
+    ids = np.array([sample.id for sample in samples])
+    sides = {"training": ~validation & usable} | ({"validation": validation & usable} if config.split != "all" else {})
+    for side, rows in sides.items():
+        for label, name in enumerate(CLASSES):
+            if not (labels[rows] == label).any():
+                raise DatasetError(f"No {name} image would be on the {side} side. Add some, or choose another split.")
+    return Split(
+        train=tuple(map(str, ids[~validation & usable])),
+        validation=tuple(map(str, ids[validation & usable])),
+        conflicts=tuple(map(str, ids[conflict])),
+        groups={sample.id: int(group) for sample, group in zip(samples, groups, strict=True)},
+        rule=rule_of(config),
+    )
+
+
+def checked_split(split: Split, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> Split:
+    """A split that did not come from `make_split`, with the groups of these samples, once it is sure that it does not leak.
+
+    Raises:
+        DatasetError: an image, a patient or a near-copy is on both sides, or the training side lacks a class.
+    """
+    side = dict.fromkeys(split.train, "training") | dict.fromkeys(split.validation, "validation")
+    if len(side) < len(split.train) + len(split.validation):
+        raise DatasetError("The split names images twice, or on both sides. Correct it, or let a new one be made.")
+    seen: dict[int, tuple[str, str]] = {}
+    groups = grouped(samples, fingerprints)[0].tolist()
+    for sample, group in zip(samples, groups, strict=True):
+        if sample.id not in side:
+            continue
+        other, where = seen.setdefault(group, (sample.id, side[sample.id]))
+        if where != side[sample.id]:
+            raise DatasetError(
+                f"The split has {sample.id} in {side[sample.id]} and {other}, of the same patient or a near-copy, in {where}. "
+                "Correct it, or let a new one be made."
+            )
+    for label, name in enumerate(CLASSES):
+        if not any(side.get(sample.id) == "training" and sample.label == label for sample in samples):
+            raise DatasetError(
+                f"The split has no {name} image on the training side. Correct it, or let a new one be made."
+            )
+    by_id = {sample.id: group for sample, group in zip(samples, groups, strict=True)}
+    return replace(split, rule=f"given: {split.rule}", groups=by_id)
+
+
+def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """int (N,): which of `count` parts each of the `rows` (bool) belongs to, classes in proportion and groups whole; else -1."""
+    part = np.full(len(rows), -1)
+    where = np.flatnonzero(rows)
+    if not len(where):
+        return part
+    smallest = min(len(np.unique(groups[where][labels[where] == label])) for label in range(len(CLASSES)))
+    if smallest < count:
+        raise DatasetError(
+            f"A class has {smallest} patients or groups of near-copies; at least {count} are needed to divide it in "
+            f"{count}. Add images, or choose fewer folds."
+        )
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(where, labels[where], groups[where])
+    for number, (_, held_out) in enumerate(folds):
+        part[where[held_out]] = number
+    return part
+
+
+def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> tuple[np.ndarray, np.ndarray]:
+    """Group number int (N,) of each sample, and bool (N,): whether a near-copy of it has the other label.
+
+    A group is one of near-copies, merged with others where they hold images of one patient.
+    """
+    copies = near_duplicate_groups(fingerprints)
+    # By copies alone: a patient may well have a benign and a malignant lesion.
+    conflict = label_conflicts(copies, np.array([sample.label for sample in samples]))
+    groups = copies.copy()
+    first_of_patient: dict[str, int] = {}
+    for index, sample in enumerate(samples):
+        if sample.patient is not None:
+            first = first_of_patient.setdefault(sample.patient, index)
+            groups[groups == groups[index]] = groups[first]
+    return groups, conflict
+
+
+def rule_of(config: TrainConfig) -> str:
+    """The rule by which `make_split` divides, in words."""
+    sides = {
+        "7:3": "three tenths validate",
+        "official": f"official fold {config.fold} validates, and one of {config.folds} parts of every source without folds",
+        "k-fold": f"part {config.fold} of {config.folds} validates",
+        "all": "every image trains, none validates",
+    }[config.split]
+    return f"{sides}; patients and near-duplicates stay together; near-duplicates under two labels left out; seed {config.seed}"

@@ -1,0 +1,132 @@
+"""Evaluations side by side: the paper's tables for any runs, and DeLong's test between every two of them."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from rcdnet.checkpoint import WEIGHTS_FOLDER
+from rcdnet.errors import DatasetError
+from train.evaluate.delong import Comparison, compare_auc
+from train.evaluate.evaluation import Estimate, Evaluation, read_evaluation
+from train.evaluate.metrics import group_means
+from train.evaluate.predictions import Row, read_predictions
+
+RESULTS_FOLDER = WEIGHTS_FOLDER.parent / "results"
+# The columns of the paper's tables 1 and 2, whose precision, recall and F1 are means of both classes; then ours.
+COLUMNS = {
+    "precision_macro": "precision (macro)",
+    "recall_macro": "recall (macro)",
+    "f1_macro": "F1 (macro)",
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "auc_by_group": "AUC by patient or group",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "specificity_at_95": "specificity at 95 % sensitivity",
+    "ece": "ECE",
+    "pointing": "pointing game",
+    "dice": "Dice of the outline",
+}
+
+
+def shipped() -> list[Path]:
+    """The folders of every evaluation that came with the app."""
+    return sorted(path.parent for path in RESULTS_FOLDER.rglob("evaluation.json"))
+
+
+def read_all(folders: Sequence[Path]) -> list[tuple[str, Evaluation]]:
+    """Name and evaluation of each folder; `DatasetError` says of one that has none how to make it."""
+    return [(_name(folder), read_evaluation(folder / "evaluation.json")) for folder in folders]
+
+
+def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
+    """A Markdown table, a row for each evaluation and set, figures with their 95 % intervals; references below."""
+    header = ["run", "model", "images", "role", *COLUMNS.values()]
+    lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
+    references: dict[tuple, list[str]] = {}
+    for name, evaluation in evaluations:
+        for s in evaluation.sets:
+            images = f"{s.name}: {s.images} ({s.malignant} malignant)"
+            cells = [name, evaluation.model, images, s.role.partition(":")[0]]
+            figures = s.figures | {"auc_by_group": s.auc_by_group}
+            lines.append("| " + " | ".join([*cells, *(cell(figures[column]) for column in COLUMNS)]) + " |")
+            for reader, r in s.references.items():
+                blank = ["" for _ in COLUMNS]
+                blank[list(COLUMNS).index("auc")] = cell(r.auc)
+                # Runs that validated on the same images share the reference.
+                references.setdefault((reader, s.name, r), ["reference", reader, f"{s.name}: {r.images}", "", *blank])
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in references.values())])
+
+
+def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evaluation]]) -> list[str]:
+    """A sentence for every two weights that predicted the same images of a source, patients and near-copies averaged.
+
+    Raises:
+        DatasetError: predictions that are not those of the evaluation beside them.
+    """
+    parts: dict[tuple, tuple[str, str, list[Row]]] = {}
+    for folder, (name, evaluation) in zip(folders, evaluations, strict=True):
+        rows = own_predictions(folder, evaluation)
+        for source in sorted({row.source for row in rows}):  # a single fold stands beside its own pool: once is enough
+            part = [row for row in rows if row.source == source]
+            parts.setdefault((evaluation.weights_sha256, source, frozenset(r.id for r in part)), (name, source, part))
+    lines, apart = [], 0
+    for (first, source, first_rows), (second, other, second_rows) in combinations(parts.values(), 2):
+        if source != other:
+            continue
+        compared = compare_rows(first_rows, second_rows)
+        if compared is None:
+            apart += 1
+            continue
+        low, high = compared.interval
+        lines.append(
+            f"{first} against {second} on {source}, by patient or group: AUC {compared.first:.3f} and "
+            f"{compared.second:.3f}, difference {compared.difference:+.3f} [{low:+.3f}, {high:+.3f}], {compared.p_value}"
+        )
+    if apart:
+        lines.append(
+            f"{apart} more pairs did not predict the same images of a source, or too few, and are not compared."
+        )
+    return lines
+
+
+def _name(folder: Path) -> str:
+    """The run's own name, with the external test's behind it."""
+    return f"{folder.parent.parent.name} on {folder.name}" if folder.parent.name == "external" else folder.name
+
+
+def own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
+    """The predictions in `folder`; `DatasetError` if its evaluation was made from others."""
+    path = folder / "predictions.csv"
+    rows = read_predictions(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != evaluation.predictions_sha256:
+        raise DatasetError(
+            f"{path} is not the file its evaluation was made from. Make both anew: python -m train evaluate RUN"
+        )
+    return rows
+
+
+def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | None:
+    """DeLong's test of two models on the same images, by group means; None if they differ, or a class has under two groups."""
+    other = {row.id: row for row in second}
+    if {i: row.label for i, row in other.items()} != {row.id: row.label for row in first}:
+        return None
+    labels, groups = np.array([row.label for row in first]), np.array([row.group for row in first])
+    scores = [np.array([row.probability for row in first]), np.array([other[row.id].probability for row in first])]
+    means = [group_means(labels, s, groups) for s in scores]
+    if min(np.bincount(means[0][0], minlength=2)) < 2:
+        return None
+    return compare_auc(means[0][0], means[0][1], means[1][1])
+
+
+def cell(estimate: Estimate) -> str:
+    """With its interval, where it has one; empty where the figure is undefined."""
+    if math.isnan(estimate.value):
+        return ""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

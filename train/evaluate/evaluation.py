@@ -1,0 +1,265 @@
+"""What weights are worth on images they were not trained on. Every figure is computed from `predictions.csv` alone."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rcdnet.calibration import Calibration
+from rcdnet.card import nan_as_null, null_as_nan
+from rcdnet.errors import DatasetError
+from train.evaluate.metrics import (
+    Confusion,
+    area_under_roc,
+    auc_interval,
+    confusion,
+    figures_of,
+    group_means,
+    intervals,
+    rates,
+    share_interval,
+)
+from train.evaluate.predictions import Row
+from train.files import write_whole
+
+BOTH_AT_LEAST = 10  # images of each class, below which a subgroup's AUC says nothing
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval, by bootstrap over patients or near-duplicate groups; nan where undefined.
+
+    The calibration error has no interval: resampling adds to it, and would put it outside its own.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Some images of a set. sensitivity, specificity: at the set's threshold, with `train.evaluate.metrics.share_interval` by image; nan
+    without images of that class."""
+
+    name: str
+    images: int
+    malignant: int
+    sensitivity: Estimate
+    specificity: Estimate
+    auc: Estimate | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """AUC of another reader, and of the model, on the images that this reader covers."""
+
+    images: int
+    auc: Estimate
+    model_auc: Estimate
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
+
+    figures: `train.evaluate.metrics.figures_of`, and `pointing`, the share of lesions that the true class's map points at,
+    and `dice`, the mean overlap of the predicted outline; nan without masks. references: other readers of the same images, as
+    far as the data has them.
+    held_out: of pooled runs, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.
+    """
+
+    name: str
+    role: str
+    images: int
+    malignant: int
+    groups: int
+    threshold: float
+    figures: dict[str, Estimate]
+    auc_by_group: Estimate
+    confusion: Confusion
+    subgroups: tuple[Subgroup, ...]
+    references: dict[str, Reference]
+    held_out: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that `evaluation.json` holds.
+
+    weights_sha256: of the files that were evaluated; other weights, other figures. predictions_sha256: of the predictions.csv
+    beside it. left_out: images that were not scored, each with its reason. chosen_on: sources the threshold was chosen on.
+    """
+
+    model: str
+    weights_sha256: tuple[str, ...]
+    epoch: int | None
+    calibration: Calibration
+    threshold: float
+    threshold_rule: str
+    chosen_on: tuple[str, ...]
+    predictions_sha256: str
+    left_out: tuple[str, ...]
+    sets: tuple[SetFigures, ...]
+
+
+def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str], str]) -> tuple[SetFigures, ...]:
+    """Figures of each source in its order; `role` says of a source what else it was used for.
+
+    Raises:
+        DatasetError: no source has images of both classes.
+    """
+    sources = list(dict.fromkeys(row.source for row in rows))
+    sets = [(name, [row for row in rows if row.source == name]) for name in sources]
+    usable = [(name, members) for name, members in sets if len({row.label for row in members}) == 2]
+    if not usable:
+        raise DatasetError("No source has images of both classes, so there is nothing to compute. Add images.")
+    return tuple(set_figures(name, role(name), members, threshold) for name, members in usable)
+
+
+def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> SetFigures:
+    """Figures of one set, which must have both classes."""
+    labels, groups = np.array([r.label for r in rows]), np.array([r.group for r in rows])
+    scores = np.array([r.probability for r in rows])
+    where = {
+        "pointing": np.array([math.nan if r.pointing is None else r.pointing for r in rows], float),
+        "dice": np.array([r.dice for r in rows]),
+    }
+
+    def figures(chosen: np.ndarray) -> dict[str, float]:
+        return figures_of(labels[chosen], scores[chosen], threshold) | {k: _mean(v[chosen]) for k, v in where.items()}
+
+    values = figures(np.arange(len(rows)))
+    ranges = intervals(groups, labels, figures) | {"ece": (math.nan, math.nan)}
+    for key, label in (("sensitivity", 1), ("specificity", 0)):
+        if values[key] in (0, 1):  # no resample can differ
+            ranges[key] = share_interval(values[key], len(np.unique(groups[labels == label])))
+    by_group = group_means(labels, scores, groups)
+    return SetFigures(
+        name=name,
+        role=role,
+        images=len(rows),
+        malignant=int(labels.sum()),
+        groups=len(np.unique(groups)),
+        threshold=threshold,
+        figures={key: Estimate(value, *ranges[key]) for key, value in values.items()},
+        auc_by_group=_auc(*by_group, np.arange(len(by_group[0]))),
+        confusion=confusion(labels, scores, threshold),
+        subgroups=_subgroups(rows, threshold),
+        references=_references(rows),
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:
+    """By BI-RADS category, scanner, burned-in marks, and third of lesion size."""
+    named: dict[str, list[Row]] = {}
+    shares = [r.lesion_share for r in rows if not math.isnan(r.lesion_share)]
+    small, large = np.quantile(shares, [1 / 3, 2 / 3]) if shares else (math.nan, math.nan)
+    for row in rows:
+        names = [
+            f"BI-RADS {row.birads}" if row.birads is not None else None,
+            f"scanner {row.device}" if row.device else None,
+            {True: "with burned-in marks", False: "without burned-in marks", None: None}[row.marks],
+        ]
+        if not math.isnan(row.lesion_share):
+            third = "small" if row.lesion_share <= small else "large" if row.lesion_share > large else "middle"
+            names.append(f"lesion size: {third} third")
+        for name in filter(None, names):
+            named.setdefault(name, []).append(row)
+    return tuple(_subgroup(name, named[name], threshold) for name in sorted(named))
+
+
+def _subgroup(name: str, rows: Sequence[Row], threshold: float) -> Subgroup:
+    labels, scores = np.array([r.label for r in rows]), np.array([r.probability for r in rows])
+    at = rates(confusion(labels, scores, threshold))
+    enough = min(labels.sum(), len(labels) - labels.sum()) >= BOTH_AT_LEAST
+    auc = _auc(labels, scores, np.array([r.group for r in rows])) if enough else None
+    sick = int(labels.sum())
+    sensitivity, specificity = (
+        Estimate(at[key], *share_interval(at[key], count))
+        for key, count in (("sensitivity", sick), ("specificity", len(rows) - sick))
+    )
+    return Subgroup(name, len(rows), sick, sensitivity, specificity, auc)
+
+
+def _references(rows: Sequence[Row]) -> dict[str, Reference]:
+    """AUC of the lesion's box alone, of the radiologist's BI-RADS category, and of the network without its outline, where there
+    are enough of them."""
+    outlined = any(r.vote or r.score for r in rows)
+    readers: dict[str, list[tuple[Row, float]]] = {
+        "box geometry": [(r, r.box_score) for r in rows if not math.isnan(r.box_score)],
+        "BI-RADS category": [(r, float(r.birads)) for r in rows if r.birads is not None],
+        "the network without its outline": [(r, r.logit) for r in rows if outlined],
+    }
+    found = {}
+    for name, pairs in readers.items():
+        labels = np.array([r.label for r, _ in pairs], int)
+        if pairs and min(labels.sum(), len(labels) - labels.sum()) >= BOTH_AT_LEAST:
+            scores, groups = np.array([score for _, score in pairs]), np.array([r.group for r, _ in pairs])
+            own = np.array([r.probability for r, _ in pairs])
+            found[name] = Reference(len(pairs), _auc(labels, scores, groups), _auc(labels, own, groups))
+    return found
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate:
+    return Estimate(area_under_roc(labels, scores), *auc_interval(groups, labels, scores))
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """As JSON, nan as null."""
+    write_whole(path, (json.dumps(nan_as_null(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The evaluation in `path`; `DatasetError` says how to make one."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Evaluation(
+            **data
+            | {
+                "calibration": Calibration(**data["calibration"] | {"box": tuple(data["calibration"]["box"])}),
+                "weights_sha256": tuple(data["weights_sha256"]),
+                "left_out": tuple(data["left_out"]),
+                "chosen_on": tuple(data["chosen_on"]),
+                "sets": tuple(map(_set_of, data["sets"])),
+            }
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DatasetError(
+            f"{path} holds no evaluation ({error}). Make one with: python -m train evaluate RUN"
+        ) from error
+
+
+def _set_of(data: dict) -> SetFigures:
+    return SetFigures(
+        **data
+        | {
+            "figures": {name: _estimate(values) for name, values in data["figures"].items()},
+            "auc_by_group": _estimate(data["auc_by_group"]),
+            "confusion": Confusion(**data["confusion"]),
+            "subgroups": tuple(
+                Subgroup(
+                    **group
+                    | {key: _estimate(group[key]) for key in ("sensitivity", "specificity")}
+                    | {"auc": _estimate(group["auc"]) if group["auc"] else None}
+                )
+                for group in data["subgroups"]
+            ),
+            "references": {
+                name: Reference(r["images"], _estimate(r["auc"]), _estimate(r["model_auc"]))
+                for name, r in data["references"].items()
+            },
+        }
+    )
+
+
+def _estimate(values: dict) -> Estimate:
+    return Estimate(**null_as_nan(values))

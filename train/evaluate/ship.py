@@ -1,0 +1,262 @@
+"""Weights and their card, put where the app looks for them, with the records of the runs that say how good they are."""
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from rcdnet import preprocessing
+from rcdnet.card import Figures, ModelCard, OperatingPoint, Subgroup
+from rcdnet.checkpoint import WEIGHTS_FOLDER, write_checkpoint
+from rcdnet.errors import DatasetError
+from rcdnet.registry import CLASSES, spec_of
+from train.config import TrainConfig
+from train.data.sources import CITATIONS, LICENCES, TITLES
+from train.data.splits import Split, rule_of
+from train.evaluate.assess import halved
+from train.evaluate.compare import RESULTS_FOLDER, own_predictions
+from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
+from train.evaluate.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
+from train.evaluate.pool import pool, recipe_of
+from train.evaluate.records import public_tests, publish
+from train.fit.state import read_best, read_progress
+
+KNOWN_FAILURES = (
+    "Normal breasts and implants were not in the training data; a call on them means nothing.",
+    "The probability is calibrated on the validation images alone. It is no risk for a patient.",
+    "One still image is read: no patient history, no other view, no prior examination.",
+    "Calipers and text burned into a scan may sway the call.",
+    "Scanners other than those of the data sets shift the threshold.",
+)
+
+
+def ship(
+    run: Path,
+    folds: Sequence[Path] = (),
+    cross_site: Sequence[Path] = (),
+    *,
+    weights_folder: Path = WEIGHTS_FOLDER,
+    results_folder: Path = RESULTS_FOLDER,
+) -> ModelCard:
+    """Put a run's weights, in half precision, with their card where the app looks for them, and the records of all runs beside.
+
+    Args:
+        folds: runs of the same recipe on other parts of the same data. Their validation images, pooled, choose calibration and
+            threshold and give the card's figures; without any, the run's own do.
+        cross_site: runs of the same recipe on one data set, tested on another.
+
+    Raises:
+        DatasetError: a run is not finished, not evaluated, or on other weights; recipes or data differ.
+        CheckpointError: a run has no weights, or not those it says.
+    """
+    config, split = TrainConfig.read(run / "config.json"), Split.read(run / "split.json")
+    judges = [run, *folds, *cross_site]
+    if len({judge.name for judge in judges}) < len(judges):
+        raise DatasetError("Two of these runs have the same name. Rename the folder of one.")
+    for judge in judges:
+        _check_finished(judge)
+    for judge in folds:
+        _check_fold(config, split, judge)
+    for judge in cross_site:
+        _check_recipe(config, judge, ("split", "folds", "sources"))
+    weights = halved(read_best(run))
+    with tempfile.TemporaryDirectory() as place:
+        pooled = Path(place) / f"{run.name}-folds"
+        evidence = pooled if folds else run
+        evaluation = pool(folds, pooled) if folds else _evaluation_of(run)
+        card = ModelCard(
+            model=config.model,
+            classes=CLASSES,
+            input_size=spec_of(config.model).input_size,
+            preprocessing=preprocessing.VERSION,
+            threshold=evaluation.threshold,
+            threshold_rule=evaluation.threshold_rule,
+            validation=_figures(evaluation, evidence.name, lambda s: _which(s, folds or [run])),
+            trained_on=_trained_on(config, split),
+            training_command=command_of(config, split),
+            split_sha256=split.digest,
+            date=date.today().isoformat(),
+            known_failures=KNOWN_FAILURES,
+            sha256=hashlib.sha256(weights).hexdigest(),
+            calibration=evaluation.calibration,
+            folds=tuple(figures for fold in folds for figures in _of_fold(fold)),
+            cross_site=tuple(figures for judge in cross_site for figures in _of_external_tests(judge)),
+            subgroups=tuple(
+                Subgroup(
+                    TITLES.get(s.name, s.name), g.name, g.images, g.malignant, g.auc.value if g.auc else math.nan,
+                    g.sensitivity.value, g.specificity.value,
+                )
+                for s in evaluation.sets
+                for g in s.subgroups
+            ),
+            operating_points=_operating_points(evidence, evaluation),
+            recipe=recipe_of(config) | {"seed": config.seed},
+            run=run.name,
+            licence=" ".join(LICENCES[source] for source, _ in config.data if source in LICENCES),
+            citations=tuple(CITATIONS[source] for source, _ in config.data if source in CITATIONS),
+        )  # fmt: skip
+        # Ids and patients of a clinic's own images stay where they are.
+        if all(source in TITLES for judge in judges for source, _ in TrainConfig.read(judge / "config.json").data):
+            for judge in judges:
+                publish(judge, results_folder, external=judge in cross_site)
+            if folds:
+                publish(pooled, results_folder)
+    write_checkpoint(weights, card, weights_folder)
+    return card
+
+
+def command_of(config: TrainConfig, split: Split) -> str:
+    """The command that makes such a run, with the folders, which differ from machine to machine, left open."""
+    sources = [f"--data {name}=DIR" for name, _ in config.data]
+    changed = ["--split-file FILE"] if split.rule != rule_of(config) else []
+    for setting in fields(TrainConfig):
+        name, value = setting.name, getattr(config, setting.name)
+        option = name.replace("_", "-")
+        if name in ("model", "data") or value == setting.default:
+            continue
+        if name == "init" and value.endswith(".safetensors"):
+            value = "FILE"
+        changed.append(
+            f"--{option}" if value is True else f"--no-{option}" if value is False else f"--{option} {value}"
+        )
+    return " ".join(
+        ["python -m train fit", f"--model {config.model}", *sources, f"--out runs/{config.model}", *changed]
+    )
+
+
+def _check_finished(run: Path) -> None:
+    epochs, done = TrainConfig.read(run / "config.json").epochs, read_progress(run).epoch
+    if done < epochs:
+        raise DatasetError(f"{run} has {done} of {epochs} epochs. Go on with: python -m train fit --resume {run}")
+
+
+def _check_fold(config: TrainConfig, split: Split, fold: Path) -> None:
+    """A fold stands for the shipped run on images that it trained on, so only who validates may differ."""
+    _check_recipe(config, fold, ("split", "folds"))
+    if config.keep != "last":
+        raise DatasetError(
+            f"{fold} kept the epoch that was best on its own validation images, which the weights to be shipped cannot do. "
+            "Train all of them with --keep last."
+        )
+    if _images(split) != _images(Split.read(fold / "split.json")):
+        raise DatasetError(
+            f"{fold} was trained on other images than the weights to be shipped. Give runs on the same data."
+        )
+
+
+def _check_recipe(config: TrainConfig, judge: Path, free: Sequence[str]) -> None:
+    own, other = recipe_of(config), recipe_of(TrainConfig.read(judge / "config.json"))
+    if differing := [name for name in own if own[name] != other[name] and name not in free]:
+        raise DatasetError(
+            f"{judge} was trained with other settings than the weights to be shipped ({', '.join(differing)}), so it does not "
+            "say how good they are. Give runs of the same recipe."
+        )
+
+
+def _images(split: Split) -> set[str]:
+    return {*split.train, *split.validation, *split.conflicts}
+
+
+def _evaluation_of(run: Path, place: Path | None = None) -> Evaluation:
+    """The evaluation in `place` or the run itself, once it is sure that it is of the run's weights."""
+    evaluation = read_evaluation((place or run) / "evaluation.json")
+    if evaluation.weights_sha256 != (hashlib.sha256(halved(read_best(run))).hexdigest(),):
+        again = f"python -m train evaluate {run}" + (" --data SOURCE=DIR" if place else "")
+        raise DatasetError(f"The evaluation in {place or run} is of other weights. Make it anew: {again}")
+    own_predictions(place or run, evaluation)
+    return evaluation
+
+
+def _trained_on(config: TrainConfig, split: Split) -> str:
+    counts: dict[str, int] = {}
+    for i in split.train:
+        source = i.partition("/")[0]
+        counts[source] = counts.get(source, 0) + 1
+    images = " and ".join(f"{count} images of {TITLES.get(source, source)}" for source, count in counts.items())
+    masks = config.mask_weight or config.evidence_weight
+    helpers = [word for word, weight in (("lesion masks", masks), ("BI-RADS", config.birads_weight)) if weight]
+    start = (
+        "a file's" if config.init.endswith(".safetensors") else {"imagenet": "ImageNet"}.get(config.init, config.init)
+    )
+    return f"{images}, from {start} weights" + (f", with {' and '.join(helpers)} as supervision" if helpers else "")
+
+
+def _which(s: SetFigures, runs: Sequence[Path]) -> str:
+    """Which images of a data set validated in these runs."""
+    title = TITLES.get(s.name, s.name)
+    configs = [TrainConfig.read(run / "config.json") for run in runs]
+    if any(Split.read(run / "split.json").rule != rule_of(c) for run, c in zip(runs, configs, strict=True)):
+        return f"{title}, the part that a split file held out"
+    folds, parts = sorted({config.fold for config in configs}), configs[0].folds
+    numbers = ", ".join(map(str, folds))
+    match configs[0].split:
+        case "official" if s.name == "busbra":
+            return f"{title}, official fold{'s' if len(folds) > 1 else ''} {numbers}"
+        case "official":
+            return f"{title}, {len(folds)} of {parts} parts held out"
+        case "k-fold":
+            return f"{title}, part{'s' if len(folds) > 1 else ''} {numbers} of {parts}"
+    return f"{title}, three tenths held out"
+
+
+def _of_fold(run: Path) -> tuple[Figures, ...]:
+    return _figures(_evaluation_of(run), run.name, lambda s: _which(s, [run]))
+
+
+def _of_external_tests(run: Path) -> tuple[Figures, ...]:
+    """Figures of the external tests of a run; `DatasetError` if it has none."""
+    places = [place for place in public_tests(run) if (place / "evaluation.json").exists()]
+    if not places:
+        raise DatasetError(
+            f"{run} was not tested on another public data set. Do it with: python -m train evaluate {run} --data SOURCE=DIR"
+        )
+    config = TrainConfig.read(run / "config.json")
+    trained = " and ".join(TITLES.get(source, source) for source, _ in config.data)
+    found: tuple[Figures, ...] = ()
+    for place in places:
+        found += _figures(
+            _evaluation_of(run, place),
+            f"{run.name}/external/{place.name}",
+            lambda s: f"trained on {trained}, tested on {TITLES.get(s.name, s.name)}",
+        )
+    return found
+
+
+def _figures(evaluation: Evaluation, results: str, data: Callable[[SetFigures], str]) -> tuple[Figures, ...]:
+    """Of each set of an evaluation, what the card says; `data` says which images they are."""
+    return tuple(
+        Figures(
+            data=data(s),
+            role=s.role.removeprefix("validation: ").removeprefix("external: "),
+            images=s.images,
+            malignant=s.malignant,
+            groups=s.groups,
+            auc=s.figures["auc"].value,
+            auc_interval=(s.figures["auc"].low, s.figures["auc"].high),
+            auc_by_group=s.auc_by_group.value,
+            sensitivity=s.figures["sensitivity"].value,
+            specificity=s.figures["specificity"].value,
+            ece=s.figures["ece"].value,
+            results=results,
+            predictions_sha256=evaluation.predictions_sha256,
+        )
+        for s in evaluation.sets
+    )
+
+
+def _operating_points(place: Path, evaluation: Evaluation) -> tuple[OperatingPoint, ...]:
+    rows = [row for row in own_predictions(place, evaluation) if row.source in evaluation.chosen_on]
+    labels, scores = np.array([row.label for row in rows]), np.array([row.probability for row in rows])
+    points = []
+    for sensitivity in SENSITIVITIES:
+        threshold = threshold_at_sensitivity(labels, scores, sensitivity)
+        at = rates(confusion(labels, scores, threshold))
+        points.append(
+            OperatingPoint(threshold, at["sensitivity"], at["specificity"], at["precision"], at["precision_benign"])
+        )
+    return tuple(points)

@@ -1,0 +1,1 @@
+"""One network learning: augmentation, losses, steps, epochs and what survives a kill."""

@@ -1,0 +1,166 @@
+"""The checkpoints of a run: `last.safetensors` to go on from, `best.safetensors` to use, with the lesion
+decoder where there is one; a JSON beside each says what it is.
+
+Every file is written beside its place and moved there, so that a kill at any instant leaves a whole one.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+from rcdnet import preprocessing
+from rcdnet.errors import CheckpointError
+from rcdnet.outline import PREFIX
+from rcdnet.registry import CLASSES
+from train.files import write_whole
+from train.fit.decoder import Supervised
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. best_epoch: whose weights are in `best.safetensors`. event: the line of the last epoch.
+
+    preprocessing: the version its weights are valid for.
+    """
+
+    epoch: int = 0
+    best_epoch: int | None = None
+    best_auc: float | None = None
+    event: str = ""
+    preprocessing: str = preprocessing.VERSION
+
+
+def save_state(
+    out: Path, name: str, progress: Progress, net: Supervised, kept: Supervised, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write `last.*`, and `best.*` where this epoch is the best; `kept` holds the weights that are kept."""
+    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
+    if kept is not net:
+        tensors |= {f"kept.{k}": v for k, v in kept.state_dict().items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
+    write_whole(out / "last.safetensors", save(_plain(tensors), metadata={"progress": json.dumps(asdict(progress))}))
+    _write_about_last(out, name, progress)
+    if progress.best_epoch == progress.epoch:
+        _save_best(out, name, progress, kept)
+
+
+def read_progress(out: Path) -> Progress:
+    """How far the run in `out` is; a run that has not ended an epoch has a `Progress` of nothing.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or of another preprocessing than this version's.
+    """
+    path = out / "last.safetensors"
+    if not path.exists():
+        return Progress()
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Begin a new run.") from error
+    _check_preprocessing(path, progress.preprocessing)
+    return progress
+
+
+def restore_state(
+    out: Path, name: str, net: Supervised, kept: Supervised, optimiser: torch.optim.Optimizer, *, mend: bool = True
+) -> Progress:
+    """Put net, kept weights and optimiser where the run in `out` left them.
+
+    `mend` also writes the files that a kill kept from being written after the checkpoint; one process does that.
+    """
+    progress = read_progress(out)
+    if not progress.epoch:
+        return progress
+    tensors = load_file(out / "last.safetensors")
+    net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+    if kept is not net:
+        kept.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("kept.")})
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name_ = key.split(".")
+            state.setdefault(int(index), {})[name_] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    for parameter, moments in optimiser.state.items():  # fused optimisers want them laid out as their parameter
+        for key, value in moments.items():
+            if value.shape == parameter.shape:
+                moments[key] = torch.empty_like(parameter).copy_(value)
+    if mend:
+        _write_about_last(out, name, progress)
+        if progress.best_epoch == progress.epoch and _epoch_of_best(out) != progress.epoch:
+            _save_best(out, name, progress, kept)
+    return progress
+
+
+def read_best(out: Path) -> bytes:
+    """The best weights of the run in `out`, a safetensors file, once it is sure that they are what the run says.
+
+    Raises:
+        CheckpointError: there are none yet, they are damaged, of another preprocessing, or behind the checkpoint.
+    """
+    path, progress = out / "best.safetensors", read_progress(out)
+    if not path.exists() or not (out / "best.json").exists():
+        raise CheckpointError(f"{out} holds no weights yet. Resume the run: python -m train fit --resume {out}")
+    content = path.read_bytes()
+    try:
+        about = json.loads((out / "best.json").read_text(encoding="utf-8"))
+        known = about["sha256"], about["epoch"], about["preprocessing"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{out / 'best.json'} is damaged ({error}). Begin a new run.") from error
+    if (hashlib.sha256(content).hexdigest(), progress.best_epoch) != known[:2]:
+        raise CheckpointError(
+            f"The best weights in {out} are not those of epoch {progress.best_epoch}. Resume the run: python -m train fit --resume {out}"
+        )
+    _check_preprocessing(path, about["preprocessing"])
+    return content
+
+
+def _check_preprocessing(path: Path, version: str) -> None:
+    if version != preprocessing.VERSION:
+        raise CheckpointError(
+            f"{path} was made for preprocessing {version}; this version uses {preprocessing.VERSION}. Begin a new run."
+        )
+
+
+def _epoch_of_best(out: Path) -> int | None:
+    best = out / "best.json"
+    return json.loads(best.read_text(encoding="utf-8")).get("epoch") if best.exists() else None
+
+
+def _write_about_last(out: Path, name: str, progress: Progress) -> None:
+    about = {
+        "model": name,
+        "epoch": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "preprocessing": progress.preprocessing,
+    }
+    write_whole(out / "last.json", json.dumps(about, indent=1).encode())
+
+
+def _save_best(out: Path, name: str, progress: Progress, kept: Supervised) -> None:
+    tensors = kept.model.state_dict()
+    if kept.decoder is not None:
+        tensors |= {PREFIX + key: value for key, value in kept.decoder.state_dict().items()}
+    content = save(_plain(tensors))
+    about = {
+        "model": name,
+        "classes": CLASSES,
+        "preprocessing": preprocessing.VERSION,
+        "epoch": progress.epoch,
+        "validation_auc": progress.best_auc,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    write_whole(out / "best.safetensors", content)
+    write_whole(out / "best.json", json.dumps(about, indent=1).encode())
+
+
+def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """On the CPU, contiguous and sharing no memory, as safetensors wants them."""
+    return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}

@@ -1,0 +1,75 @@
+"""What heatmaps are worth, over whole sets, as tables and figures."""
+
+import math
+from collections.abc import Sequence
+
+from rcdnet.charts import matrix_chart
+from rcdnet.registry import MODELS
+from train.data.sources import TITLES
+from train.evaluate.compare import cell
+from train.evaluate.maps import FIGURES, MapFigures
+from train.results.bundle import Bundle, Result
+from train.results.exhibit import Exhibit
+from train.results.tables import Table
+
+WHERE = (
+    "Every map is the one for the true class of its image, set against the lesion that was drawn by hand. Two floors stand beside the "
+    "methods: RandomCAM weighs the network's channels by chance, and image centre is a spot in the middle of every scan. A method that "
+    "is no better than these shows nothing of what the network learnt."
+)
+TRUST = (
+    "Insertion, deletion, ROAD and likeness cost seconds a map, so they are of images drawn by chance: those examined."
+)
+MEANING = {
+    "pointing": "Share of maps whose highest point lies in the lesion. High is good; a random point's share is in the table.",
+    "ratio": "The share of the map that lies in the lesion, over the lesion's share of the scan. 1 is an even map.",
+    "iou": "Overlap with the lesion of the map cut at half of its maximum. High is good; a coarse map cannot reach 1.",
+    "best_iou": "The same at the cut that suits each map best, which nobody knows beforehand.",
+    "insertion": "The model's probability as the hottest places alone are shown, as an area. High is good.",
+    "deletion": "The model's probability as the hottest places are blurred away, as an area. Low is good.",
+    "road": "How much more the model minds losing the hottest places than the coldest. Above 0 is good.",
+    "alike": "Rank correlation with the map of a network whose weights were drawn. Near 1, the map shows the scan, not what was learnt.",
+}
+
+
+def heatmaps(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """Localisation and faithfulness of every model and method on validation images, each set by itself."""
+    exhibits = []
+    for source in dict.fromkeys(f.source for f in bundle.heatmaps):
+        found = [f for f in bundle.heatmaps if f.source == source]
+        exhibits += map_exhibits(found, TITLES.get(source, source))
+    return exhibits
+
+
+def map_exhibits(found: Sequence[MapFigures], title: str) -> list[list[Exhibit]]:
+    """A figure of each kind, then everything as a table."""
+    shown = [exhibit for key in MEANING if (exhibit := _drawn(found, key, title))]
+    rows = [
+        {
+            "model": MODELS[f.model].title, "method": f.method, "maps": str(f.images), "of these examined": str(f.examined),
+            **{name: cell(f.figures[key]) for key, name in FIGURES.items()},
+        }
+        for f in found
+    ]  # fmt: skip
+    table = Exhibit(f"All figures of the heatmaps. {title}", f"{WHERE}\n\n{TRUST}", rows)
+    return [*(shown[k : k + 2] for k in range(0, len(shown), 2)), [table]]
+
+
+def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
+    """One figure of each model and method with its interval; None where nothing was examined."""
+    known = [f for f in found if not math.isnan(f.figures[key].value)]
+    if not known:
+        return None
+    name = FIGURES[key]
+    rows: Table = [
+        {"model": MODELS[f.model].title, "method": f.method, name: e.value, "low": e.low, "high": e.high}
+        for f in known
+        for e in [f.figures[key]]
+    ]
+    pairs = {(f.method, MODELS[f.model].title): f.figures[key] for f in known}
+    words = {pair: f"{e.value:.2f}<br>{e.low:.2f} to {e.high:.2f}" for pair, e in pairs.items()}
+    values = {pair: e.value for pair, e in pairs.items()}
+    methods, models = (list(dict.fromkeys(pair[k] for pair in pairs)) for k in (0, 1))
+    reach = min(values.values()), max(values.values())
+    chart = matrix_chart(methods, models, values, words, reach, "")
+    return Exhibit(f"{name[:1].upper()}{name[1:]}. {title}", MEANING[key], rows, chart, points=True)

@@ -1,0 +1,291 @@
+"""What the Results page and the report show, in the same words: each exhibit is a sentence, a table, and often a figure of it.
+
+Validation, other sites, the user's own and what the paper reports are never put into one table or figure.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+
+import plotly.graph_objects as go
+
+from rcdnet.registry import CLASSES, MODELS
+from train.evaluate.compare import cell, compare_rows
+from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
+from train.evaluate.predictions import Row
+from train.results import charts, paper
+from train.results.bundle import Bundle, Result, grouped
+from train.results.exhibit import Exhibit
+from train.results.map_exhibits import heatmaps
+from train.results.tables import Table, figures_table, in_a_sentence, paper_table, roles, trained_otherwise
+
+AUC = "AUC [95 % interval]"
+WORST = 12  # cases of each model
+PREVALENCES = (0.05, 0.1, 0.2, 0.4)
+
+
+def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """A sentence a model; then figures side by side, on the same images where several models have them."""
+    sentences = [in_a_sentence([r for r in bundle.validation if r.model == m]) for m in bundle.cards]
+    exhibits = (
+        [[Exhibit("In a sentence each", "\n\n".join([*sentences, *trained_otherwise(bundle.cards)]), [])]]
+        if sentences
+        else []
+    )
+    for title, results in grouped(bundle, own):
+        points = [(r.name, r.name, r.figures.figures["auc"]) for r in results]
+        points += [
+            (reader if "network" in reader else f"{reader}, no network", "reference", reference.auc)
+            for reader, reference in results[0].figures.references.items()
+            if reference.images == results[0].figures.images
+        ]
+        exhibits.append([Exhibit(title, roles(results), figures_table(results), charts.interval_chart(points, AUC))])
+    return exhibits
+
+
+def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """ROC, precision and recall, calibration of each group of results."""
+    exhibits = []
+    for title, results in grouped(bundle, own):
+        at = {r.name: point(r.rows, r.figures.threshold, _malignant_share(r)) for r in results}
+        rocs = {r.name: roc(r.rows) for r in results}
+        precisions = {r.name: precision_recall(r.rows) for r in results}
+        bins = {r.name: calibration(r.rows) for r in results}
+        errors = "; ".join(f"{r.name} {cell(r.figures.figures['ece'])}" for r in results)
+        exhibits.append([
+            Exhibit(
+                f"ROC curve. {title}", "The sign on each curve is the model's threshold.",
+                _points(rocs, "false alarms", "found"), charts.roc_chart(rocs, at), points=True,
+            ),
+            Exhibit(
+                f"Precision and recall. {title}",
+                "Precision depends on how many of these images are malignant; a clinic's share differs.",
+                _points(precisions, "recall", "precision"),
+                charts.precision_recall_chart(precisions, at, _malignant_share(results[0])),
+                points=True,
+            ),
+            Exhibit(
+                f"Calibration. {title}", f"Expected calibration error: {errors}. Click a name below to draw it.",
+                [
+                    {"model": n, "probability": float(p), "share malignant": float(m), "images": int(k)}
+                    for n, b in bins.items() for p, m, k in zip(b.probability, b.malignant, b.images, strict=True)
+                ],
+                charts.calibration_chart(bins), points=True,
+            ),
+        ])  # fmt: skip
+    return exhibits
+
+
+def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """DeLong's test of every two models on the same images."""
+    exhibits = []
+    for title, results in grouped(bundle, own):
+        found = {(a.name, b.name): compare_rows(a.rows, b.rows) for a, b in combinations(results, 2)}
+        compared = {pair: c for pair, c in found.items() if c is not None}
+        if not compared:
+            continue
+        table: Table = [
+            {
+                "first": a, "second": b, "AUC of the first": round(c.first, 4), "AUC of the second": round(c.second, 4),
+                "difference": round(c.difference, 4), "95 % from": round(c.interval[0], 4), "to": round(c.interval[1], 4),
+                "p": "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
+            }
+            for (a, b), c in compared.items()
+        ]  # fmt: skip
+        text = (
+            f"DeLong's test by patient or near-duplicate group. {len(compared)} pairs are tested and no p-value is corrected for "
+            "that: expect one in twenty below 0.05 by chance."
+        )
+        exhibits.append([Exhibit(title, text, table, charts.delong_chart([r.name for r in results], compared))])
+    return exhibits
+
+
+def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """Trained on one data set, tested on the other."""
+    if not bundle.cross_site:
+        return []
+    text = (
+        "The same recipe, trained on one data set alone and tested on the other, on which nothing was chosen. This is nearer to "
+        "what to expect in a hospital the model does not know than the figures of validation are. The weights that the app uses "
+        "trained on both sets. Neither is the paper's external set."
+    )
+    points = [(f"{r.name}, {r.images}", r.name, r.figures.figures["auc"]) for r in bundle.cross_site]
+    table = figures_table(bundle.cross_site)
+    return [[Exhibit("Across sites", text, table, charts.interval_chart(points, AUC))]]
+
+
+def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """By BI-RADS category, scanner, burned-in marks and lesion size."""
+    exhibits = []
+    for r in [*bundle.validation, *own]:
+        table: Table = [
+            {
+                "images": g.name, "number (malignant)": f"{g.images} ({g.malignant})",
+                AUC: cell(g.auc) if g.auc else "", "sensitivity": cell(g.sensitivity), "specificity": cell(g.specificity),
+            }
+            for g in r.figures.subgroups
+        ]  # fmt: skip
+        points = [(f"{g.name} ({g.images})", r.name, g.auc) for g in r.figures.subgroups if g.auc]
+        if not table:
+            continue
+        text = (
+            "At the model's threshold, intervals by Wilson's method as if each image were another patient. Without an AUC: fewer than ten "
+            "images of one class. Groups overlap."
+        )
+        chart = charts.interval_chart(points, AUC) if points else None
+        exhibits.append([Exhibit(f"{r.name}. {r.images}", text, table, chart)])
+    return exhibits
+
+
+def training(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """Loss, accuracy and AUC of the recorded runs."""
+    exhibits = []
+    text = (
+        "Training on augmented images, validation on plain ones, at threshold 0.5. The weights that the app uses trained on "
+        "every image, so nothing could validate them; the runs that left images out show what the recipe does."
+    )
+    for model, runs in bundle.runs.items():
+        if not runs:
+            continue
+        table: Table = [
+            {
+                "run": name, "epoch": e.epoch, "image size": e.size, "loss": e.loss, "accuracy": e.accuracy,
+                "validation loss": e.validation_loss, "validation accuracy": e.validation_accuracy,
+                "validation AUC": e.validation_auc,
+            }
+            for name, epochs in runs.items() for e in epochs
+        ]  # fmt: skip
+        exhibits.append([Exhibit(MODELS[model].title, text, table, charts.learning_chart(runs), points=True)])
+        text = ""
+    return exhibits
+
+
+def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """The images furthest on the wrong side, by id, with what every model said."""
+    exhibits = []
+    for title, results in grouped(bundle, own):
+        first = results[0]
+        said = {r.name: {row.id: row for row in r.rows} for r in results}
+        worst = sorted((row for row in first.rows if _errs(first, row)), key=_wrongness, reverse=True)[:WORST]
+        if not worst:
+            continue
+        table: Table = [
+            {
+                "image": row.id, "truth": CLASSES[row.label], "BI-RADS": "" if row.birads is None else str(row.birads),
+                "burned-in marks": {True: "yes", False: "no", None: ""}[row.marks],
+                **{name: round(rows[row.id].probability, 3) for name, rows in said.items() if row.id in rows},
+                "models that err": str(sum(_errs(r, said[r.name][row.id]) for r in results if row.id in said[r.name])),
+            }
+            for row in worst
+        ]  # fmt: skip
+        text = (
+            f"Of the images that {first.name} calls wrongly the {len(worst)} that it is furthest wrong about, with "
+            "each model's probability of malignancy. "
+            "No image of a data set comes with the app; look them up by id in the data."
+        )
+        exhibits.append([Exhibit(title, text, table)])
+    return exhibits
+
+
+def beside_the_paper(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """The paper's tables, and ours with the same columns, each under its own heading."""
+    names = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
+
+    def reported(rows, aucs=()) -> Table:
+        return [
+            {"model": MODELS[r.model].title, **{title: f"{getattr(r, key):.4f}" for key, title in names.items()},
+             "AUC": f"{dict(aucs)[r.model]:.4f}" if r.model in dict(aucs) else "not given"}
+            for r in rows
+        ]  # fmt: skip
+
+    started = (
+        "Its models start from ImageNet weights, ours from random numbers. It divides the images 7 to 3 and says that duplicates were "
+        "screened, not how; ours are divided by patient and near-copy, of which BUSI has many. Figures of the two cannot be set against "
+        "each other."
+    )
+    internal = Exhibit(
+        "Reported by the paper: internal validation, its table 1",
+        f"Three tenths of BUSI. {started}",
+        reported(paper.INTERNAL),
+    )
+    external = Exhibit(
+        "Reported by the paper: external test, its table 2", f"{paper.NOT_REPRODUCIBLE} None of our data is that set.",
+        reported(paper.EXTERNAL, paper.EXTERNAL_AUC.items()),
+    )  # fmt: skip
+    ours = [
+        [Exhibit(f"Measured here, on validation. {title}", roles(results), paper_table(results))]
+        for title, results in grouped(bundle, ())
+    ]
+    text = "Trained on one data set, tested on the other."
+    sites = (
+        [[Exhibit("Measured here, across sites", text, paper_table(bundle.cross_site))]] if bundle.cross_site else []
+    )
+    return [[internal, external], *ours, *sites]
+
+
+SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[Exhibit]]]] = {
+    "Overview": overview,
+    "Curves": curves,
+    "Differences": differences,
+    "Other sites": other_sites,
+    "Subgroups": subgroups,
+    "Heatmaps": heatmaps,
+    "Training": training,
+    "Worst cases": worst_cases,
+    "Beside the paper": beside_the_paper,
+}
+
+
+def operating_point(result: Result, threshold: float, prevalence: float) -> tuple[Point, go.Figure, go.Figure]:
+    """What a threshold is worth on a result's images, their confusion, and their probabilities around it."""
+    at = point(result.rows, threshold, prevalence)
+    labels, scores = arrays(result.rows)
+    return (
+        at,
+        charts.confusion_chart(at.confusion),
+        charts.score_chart(scores[labels == 0], scores[labels == 1], threshold),
+    )
+
+
+def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """What the chosen thresholds are worth: confusion, and the meaning of a call where more or fewer lesions are malignant.
+
+    For a reader who cannot move a slider; the page has `operating_point` instead.
+    """
+    exhibits = []
+    for r in [*bundle.validation, *bundle.cross_site, *own]:
+        points = [point(r.rows, r.figures.threshold, prevalence) for prevalence in PREVALENCES]
+        table: Table = [
+            {
+                "share malignant": f"{at.prevalence * 100:.0f} %", "sensitivity": _number(at.sensitivity),
+                "specificity": _number(at.specificity), "PPV": _number(at.ppv), "NPV": _number(at.npv),
+            }
+            for at in points
+        ]  # fmt: skip
+        text = f"At {r.figures.threshold:.3f}, {r.rule}. {roles([r])}"
+        exhibits.append(Exhibit(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
+    return [exhibits[k : k + 2] for k in range(0, len(exhibits), 2)]
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def _points(drawn: Mapping[str, Curve], x: str, y: str) -> Table:
+    return [
+        {"model": name, x: float(a), y: float(b), "threshold": "" if math.isnan(t) else float(t)}
+        for name, c in drawn.items()
+        for a, b, t in zip(c.x, c.y, c.thresholds, strict=True)
+    ]
+
+
+def _malignant_share(result: Result) -> float:
+    return result.figures.malignant / result.figures.images
+
+
+def _wrongness(row: Row) -> float:
+    return abs(row.label - row.probability)
+
+
+def _errs(result: Result, row: Row) -> bool:
+    return (row.probability >= result.figures.threshold) != bool(row.label)

@@ -1,0 +1,98 @@
+"""Results as rows and sentences."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rcdnet.card import ModelCard
+from rcdnet.registry import MODELS
+from rcdnet.report import listed
+from train.evaluate.compare import COLUMNS, cell
+from train.evaluate.evaluation import Estimate
+from train.results.bundle import Result
+
+Table = list[dict[str, Any]]
+PAPER = ("precision_macro", "recall_macro", "f1_macro", "accuracy", "auc")
+
+
+def in_a_sentence(results: Sequence[Result]) -> str:
+    """What a model's results on validation come to, for a reader in a hurry.
+
+    A sensitivity that was chosen says nothing, so where runs were pooled it is the one at the thresholds of the other runs.
+    """
+    parts = []
+    for r in results:
+        figures, auc = r.figures.figures, r.figures.figures["auc"]
+        at = r.figures.held_out or {key: figures[key].value for key in ("sensitivity", "specificity")}
+        chosen = " at a threshold chosen to find 95 of 100 of these" if r.chosen and not r.figures.held_out else ""
+        parts.append(
+            f"on {r.figures.images} images of {r.images} it finds {at['sensitivity'] * 100:.0f} of 100 cancers and calls "
+            f"{(1 - at['specificity']) * 100:.0f} of 100 benign lesions malignant{chosen} (AUC {auc.value:.2f}, "
+            f"{auc.low:.2f} to {auc.high:.2f})"
+        )
+    return f"{results[0].name}: {'; '.join(parts)}."
+
+
+def figures_table(results: Sequence[Result]) -> Table:
+    """A row a figure, a column a result, each with its interval; what this data cannot tell is left out."""
+    names = [r.name for r in results]
+    columns = names if len(set(names)) == len(names) else [f"{r.name}, {r.images}" for r in results]
+    table: Table = [
+        {"": "images"} | {c: r.figures.images for c, r in zip(columns, results, strict=True)},
+        {"": "malignant"} | {c: r.figures.malignant for c, r in zip(columns, results, strict=True)},
+        {"": "threshold"} | {c: f"{r.figures.threshold:.3f}" for c, r in zip(columns, results, strict=True)},
+    ]
+    for key, title in COLUMNS.items():
+        cells = {c: cell(_figures(r)[key]) for c, r in zip(columns, results, strict=True)}
+        table += [{"": title} | cells] if any(cells.values()) else []
+    for reader in dict.fromkeys(name for r in results for name in r.figures.references):
+        own = {c: r.figures.references.get(reader) for c, r in zip(columns, results, strict=True)}
+        table.append(
+            {"": f"AUC of {reader}"} | {c: f"{cell(ref.auc)} on {ref.images}" if ref else "" for c, ref in own.items()}
+        )
+    return [{k: str(v) for k, v in row.items()} for row in table]
+
+
+def paper_table(results: Sequence[Result]) -> Table:
+    """A row a result, with the columns of the paper's tables and intervals."""
+    titles = {key: title for key, title in COLUMNS.items() if key in PAPER}
+    return [
+        {"model": r.name, "images": r.images} | {title: cell(_figures(r)[key]) for key, title in titles.items()}
+        for r in results
+    ]
+
+
+def _figures(result: Result) -> dict[str, Estimate]:
+    return result.figures.figures | {"auc_by_group": result.figures.auc_by_group}
+
+
+def roles(results: Sequence[Result]) -> str:
+    """What else the images were used for, what the figures would be with a threshold chosen on other runs, and what was left out."""
+    sentences = [f"{role[:1].upper()}{role[1:]}." for role in dict.fromkeys(r.figures.role for r in results)]
+    for r in results:
+        if held := r.figures.held_out:
+            sentences.append(
+                f"With the calibration and threshold that the other folds choose, {r.name} has sensitivity {held['sensitivity']:.3f}, "
+                f"specificity {held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
+            )
+    for sentences_of in dict.fromkeys(r.left_out for r in results):
+        counted = Counter(sentence.partition(": ")[2] for sentence in sentences_of)
+        sentences += [f"{count} left out: {reason}." for reason, count in counted.items()]
+    return " ".join(sentences)
+
+
+def trained_otherwise(cards: Mapping[str, ModelCard]) -> list[str]:
+    """Where models' recipes differ from that of the first; a comparison that hides it would not be fair."""
+    if not cards:
+        return []
+    first, *others = cards.values()
+    differing: dict[str, list[str]] = {}
+    for card in others:
+        names = [k for k in card.recipe if k != "model" and card.recipe[k] != first.recipe.get(k)]
+        told = ", ".join(f"{n.replace('_', ' ')} {card.recipe[n]} instead of {first.recipe.get(n)}" for n in names)
+        differing.setdefault(told, []).append(MODELS[card.model].title)
+    return [
+        f"{listed(models)} trained otherwise than {MODELS[first.model].title}: {told}."
+        for told, models in differing.items()
+        if told
+    ]

@@ -1,0 +1,172 @@
+"""The form of the Training page as values: what can be set, what was meant, and what is wrong with it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rcdnet.errors import ConfigError, RcdnetError
+from train.config import INITS, PRESETS, TrainConfig, kind_of
+from train.data.audit import summaries
+from train.data.sources import Sample
+from train.runs.jobs import new_folder, runs_in
+from train.runs.places import PHANTOMS, data_of, phantoms, places, samples_of
+
+ASKED_ELSEWHERE = ("model", "data", "init")
+KEY = "keep_train_"  # begins the name under which the page keeps what was filled in
+DATA_HELP = "Data sets in the folder for data on the server, which the README names. Phantoms are drawn, for a dry run."
+RECIPE_HELP = (
+    "The paper's recipe, or the one for random weights on some thousand images. Every value can be changed below."
+)
+START_HELP = "ImageNet weights are fetched when the run starts; where they cannot be, it fails at once and says why."
+BEST = "best.safetensors"
+TRAINING_SHARE = {"7:3": 0.7, "official": 0.8, "k-fold": 0.8, "all": 1.0}  # about, for an estimate of time
+
+
+@dataclass(frozen=True)
+class Field:
+    """A setting as a form asks for it. choices: empty where any value between low and high will do."""
+
+    name: str
+    kind: type
+    meaning: str
+    choices: tuple[str, ...]
+    low: float | None
+    high: float | None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Arguments of its widget: a choice, a switch or a number between limits."""
+        given: dict[str, Any] = {"label": self.name.replace("_", " "), "key": f"{KEY}{self.name}", "help": self.meaning}
+        if self.choices:
+            return given | {"options": self.choices}
+        if self.low is None or self.high is None:
+            return given
+        step = {"step": 1} if self.kind is int else {"step": 0.0001, "format": "%g"}
+        return given | {"min_value": self.kind(self.low), "max_value": self.kind(self.high)} | step
+
+
+FIELDS = tuple(
+    Field(
+        name=f.name,
+        kind=kind_of(f.name),
+        meaning=f.metadata["meaning"],
+        choices=f.metadata.get("choices", ()),
+        low=f.metadata.get("low"),
+        high=f.metadata.get("high"),
+    )
+    for f in fields(TrainConfig)
+    if f.name not in ASKED_ELSEWHERE
+)
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Every setting of a preset that the form asks for, and `init`."""
+    return shown_values(TrainConfig(**PRESETS[name]), Path())
+
+
+def shown_values(config: TrainConfig, runs: Path) -> dict[str, Any]:
+    """The settings of a run as the form shows them; the weights of an earlier run by its name."""
+    values = {f.name: getattr(config, f.name) for f in FIELDS}
+    return values | {"init": next((k for k, v in starts(runs).items() if v == config.init), config.init)}
+
+
+def start_values(
+    state: Mapping[str, Any], starts: Mapping[str, str], devices: Mapping[str, str], titles: Sequence[str]
+) -> tuple[dict[str, Any], str]:
+    """What to fill in of a form that is new, or whose data, device or weights are gone; and a sentence for the last."""
+    filled: dict[str, Any] = {"data": [title for title in state.get(f"{KEY}data", []) if title in titles]}
+    if state.get(f"{KEY}device") not in devices:
+        filled["device"] = next(iter(devices))
+    if f"{KEY}init" not in state:
+        return filled | preset_values("scratch"), ""
+    if state[f"{KEY}init"] in starts:
+        return filled, ""
+    gone = "The weights to start from are not there any more. Random weights are chosen instead."
+    return filled | {"init": "random"}, gone
+
+
+def name_values(state: Mapping[str, Any], models: Sequence[str], runs: Path) -> dict[str, str]:
+    """The name to show: a suggestion that follows the models, until somebody types another."""
+    suggested = suggested_name(models, runs)
+    typed = state.get(f"{KEY}name", "")
+    return {
+        "keep_suggested": suggested,
+        f"{KEY}name": suggested if typed in ("", state.get("keep_suggested")) else typed,
+    }
+
+
+def starts(runs: Path) -> dict[str, str]:
+    """What a run can start from, as the form calls it, with the value of `init`."""
+    earlier = {f"run {run.name}": str((run / BEST).resolve()) for run in runs_in(runs) if (run / BEST).exists()}
+    return {name: name for name in INITS} | earlier
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a filled-in form comes to. configs: the runs by name, none while anything is wrong. mistakes: a sentence by field.
+
+    found: a paragraph for each data set. images: about how many will train.
+    """
+
+    configs: dict[str, TrainConfig]
+    mistakes: dict[str, str]
+    found: tuple[str, ...]
+    images: int
+
+
+def draft(
+    models: Sequence[str], values: Mapping[str, Any], chosen: Sequence[str], name: str, runs: Path, root: Path
+) -> Draft:
+    """Read a form. Several models make several runs, one after the other.
+
+    Args:
+        values: the settings of `FIELDS`, and `init`. chosen: titles of data sets below `root`, or `PHANTOMS`.
+    """
+    mistakes: dict[str, str] = {} if models else {"model": "No model is chosen. Choose one or more."}
+    data: tuple[tuple[str, str], ...] = ()
+    found: tuple[str, ...] = ()
+    samples: list[Sample] = []
+    try:
+        below = {place.title: place for place in places(root)}
+        parts = [(data_of([below[title] for title in chosen if title in below], root), root)]
+        parts += [(phantoms(runs), runs)] if PHANTOMS in chosen else []
+        for part, home in parts:
+            data += part
+            samples += samples_of(part, home) if part else []
+        found = summaries(samples)
+        if not data:
+            mistakes["data"] = "No data is chosen. Choose a data set, or phantoms for a dry run."
+    except RcdnetError as error:
+        mistakes["data"] = str(error)
+    configs: dict[str, TrainConfig] = {}
+    for model in models or ["rcdnet"]:
+        run = name if len(models) < 2 else f"{name}-{model}"
+        try:
+            new_folder(run, runs)
+        except ConfigError as error:
+            mistakes["name"] = str(error)
+        try:
+            configs[run] = TrainConfig(model=model, data=data, **values)
+        except ConfigError as error:
+            mistakes |= error.mistakes
+    if samples and values["split"] == "official" and not any(sample.fold for sample in samples):
+        mistakes["split"] = "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
+    return Draft({} if mistakes else configs, mistakes, found, int(len(samples) * TRAINING_SHARE[values["split"]]))
+
+
+def data_titles(root: Path) -> list[str]:
+    """What can be chosen as data."""
+    return [*(place.title for place in places(root)), PHANTOMS]
+
+
+def suggested_name(models: Sequence[str], runs: Path) -> str:
+    """A name that no run has yet.
+
+    >>> suggested_name(["rcdnet"], Path("/nowhere"))
+    'rcdnet-1'
+    """
+    start, number = models[0] if len(models) == 1 else "run", 1
+    while any(runs.glob(f"{start}-{number}*")):
+        number += 1
+    return f"{start}-{number}"

@@ -1,0 +1,115 @@
+"""Where the data of runs started from the page may lie: below one folder, and nowhere else.
+
+The folder is `data` beside the app, or what the environment variable RCDNET_DATA says.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rcdnet.errors import ConfigError, DatasetError
+from rcdnet.registry import CLASSES
+from train.data.phantoms import write_dataset
+from train.data.sources import Sample, read_sources
+from train.folders import HOME
+
+VARIABLE = "RCDNET_DATA"
+DEPTH = 3  # folders below the root that are looked into
+PHANTOMS = "phantoms"
+PHANTOMS_EACH = 40
+
+
+@dataclass(frozen=True)
+class Place:
+    """A data set found below the root. source: who reads it. path: relative to the root, with /."""
+
+    source: str
+    path: str
+
+    @property
+    def title(self) -> str:
+        names = {"busi": "BUSI", "busbra": "BUS-BRA", "folder": "labelled images"}
+        return f"{self.path} ({names[self.source]})"
+
+
+def data_root() -> Path:
+    """The configured folder, resolved; it may not be there."""
+    return Path(os.environ.get(VARIABLE) or HOME / "data").resolve()
+
+
+def places(root: Path) -> list[Place]:
+    """Data sets below the root by their layout; links are not followed, and what cannot be read is passed over."""
+    found: list[Place] = []
+
+    def look(folder: Path, depth: int) -> None:
+        try:
+            names = {entry.name: entry for entry in os.scandir(folder) if not entry.is_symlink()}
+        except OSError:
+            return
+        relative = folder.relative_to(root).as_posix()
+        if {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names.keys():
+            found.append(Place("busbra", relative))
+        elif set(CLASSES) <= names.keys():
+            masks = next(folder.glob(f"{CLASSES[1]}/*_mask.png"), None)
+            found.append(Place("busi" if masks else "folder", relative))
+        else:
+            tables = [name for name in names if name.lower().endswith(".csv") and _is_table(folder / name)]
+            found.extend(Place("folder", (folder / name).relative_to(root).as_posix()) for name in tables)
+            for entry in names.values():
+                if entry.is_dir() and depth < DEPTH and not entry.name.startswith("."):
+                    look(Path(entry.path), depth + 1)
+
+    if root.is_dir():
+        look(root, 0)
+    # A name that is no text could be shown nowhere.
+    return sorted((p for p in found if p.path.isprintable()), key=lambda place: place.path)
+
+
+def data_of(chosen: Iterable[Place], root: Path) -> tuple[tuple[str, str], ...]:
+    """Pairs of source and absolute place for a run.
+
+    Raises:
+        ConfigError: a place leaves the root, by `..`, as an absolute path or through a link.
+    """
+    return tuple((place.source, str(_inside(root, place.path))) for place in chosen)
+
+
+def samples_of(data: Sequence[tuple[str, str]], *roots: Path) -> list[Sample]:
+    """All samples of a run's data, once it is sure that every file lies below one of the roots; without any, wherever it lies.
+
+    Raises:
+        ConfigError: a file leaves the roots. DatasetError: as `train.data.sources.read_sources`.
+    """
+    samples = read_sources(data)
+    whole = [root.resolve() for root in roots]
+    for sample in samples:
+        for path in (sample.path, *sample.masks):
+            if whole and not any(path.resolve().is_relative_to(root) for root in whole):
+                raise ConfigError(f"{sample.id} leads out of the folder for data. Take it out, or copy the file there.")
+    return samples
+
+
+def phantoms(runs: Path) -> tuple[tuple[str, str], ...]:
+    """Drawn scans for a dry run, made once, below the folder of the runs."""
+    folder = runs / f".{PHANTOMS}"
+    if not (folder / f"{PHANTOMS}.csv").exists():
+        write_dataset(folder, PHANTOMS_EACH)
+    return (("folder", str((folder / f"{PHANTOMS}.csv").resolve())),)
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return {"path", "label"} <= {column.strip() for column in file.readline(1000).split(",")}
+    except OSError:
+        return False
+
+
+def _inside(root: Path, path: str) -> Path:
+    place = (root / path).resolve()
+    if not place.is_relative_to(root.resolve()):
+        raise ConfigError(f"{path} lies outside the folder for data, {root}. Choose a place below it.")
+    if not place.exists():
+        raise DatasetError(f"{path} is not there any more. Look at the folder for data, {root}.")
+    return place

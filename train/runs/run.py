@@ -1,0 +1,254 @@
+"""The folder of a run. Each file can be read without this program, and a kill at any instant loses at most an epoch.
+
+config.json         the settings
+split.json          who trained and who validated
+events.jsonl        what happened, a line each (`train.fit.events`)
+best.*, last.*      checkpoints (`train.fit.state`)
+predictions.csv     the best weights on the validation images
+evaluation.json     figures of those predictions (`train.evaluate.evaluation`)
+log.txt             what was printed, and the traceback of a failure
+step.json           epoch, step and steps of an epoch, while it is at it
+lock                held while a process trains here
+stop                made by whoever wants the run to end after the current batch
+"""
+
+import errno
+import json
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
+from train.config import INITS, TrainConfig
+from train.data.decode import Decoded
+from train.data.splits import Split, checked_split, make_split
+from train.evaluate.assess import check_start, decode_for, evaluate_run
+from train.evaluate.compare import table
+from train.files import append_line, write_whole
+from train.fit.engine import accelerator_for
+from train.fit.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
+from train.fit.loop import fit
+from train.fit.state import read_progress
+from train.runs.jobs import roots_of
+from train.runs.places import samples_of
+
+PATIENCE_S = 2  # for whoever only looks whether the lock is held
+STEP_EVERY_S = 2  # seconds between words on how far an epoch is
+STOP_EVERY = 10  # steps between looks at the stop file where several processes have to agree on it
+
+
+def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Callable[[str], None] = print) -> Event:
+    """Begin a run in `out` and see it through; its last event. `split` is a split.json to use instead of making one.
+
+    Raises:
+        ConfigError: `out` holds a run already.
+        RunFailed: it could not go on; the message says why and what to do, and stands in `events.jsonl`.
+    """
+    if (out / "events.jsonl").exists():
+        raise ConfigError(f"{out} holds a run already. Go on with --resume {out}, or give another --out.")
+    if not config.data:
+        raise ConfigError("No data was named. Give at least one, as --data busbra=DIR, busi=DIR or folder=DIR.")
+    init = config.init
+    if init not in INITS:
+        if not Path(init).is_file():
+            raise ConfigError(f"init is {init!r}, but there is no such file.")
+        init = str(Path(init).resolve())
+    whole = tuple((source, str(Path(place).resolve())) for source, place in config.data)  # a resume may start elsewhere
+    return _locked(replace(config, data=whole, init=init), out, split, say, new=True)
+
+
+def resume(out: Path, *, say: Callable[[str], None] = print) -> Event:
+    """Go on with the run in `out` after its last whole epoch; its last event. Raises as `start`."""
+    config = TrainConfig.read(out / "config.json")
+    if any(isinstance(event, Finished) for event in read_events(out / "events.jsonl")):
+        raise ConfigError(f"The run in {out} is finished. Begin a new one with another --out.")
+    return _locked(config, out, None, say, new=False)
+
+
+def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[str], None], *, new: bool) -> Event:
+    accelerator = accelerator_for(config)
+    if not accelerator.is_main_process:
+        return _train(config, out, split, accelerator, lambda event: None, lambda text: None)
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / "lock")
+    try:
+        lock.acquire(timeout=PATIENCE_S)
+    except Timeout:
+        raise ConfigError(
+            f"Another process trains in {out}. Wait for it, or stop it by making the file {out / 'stop'}."
+        ) from None
+    (out / "starting").unlink(missing_ok=True)  # made by `train.runs.worker`; from here on the lock says it
+    try:
+        if new:
+            (out / "split.json").unlink(missing_ok=True)  # of a start that was cut short; this one may ask for another
+        return _recorded(config, out, split, accelerator, say)
+    finally:
+        (out / "step.json").unlink(missing_ok=True)
+        lock.release()
+
+
+def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, say: Callable[[str], None]) -> Event:
+    """Train with every event written down, a failure included."""
+
+    def note(text: str) -> None:
+        with (out / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        with suppress(OSError):  # whoever listened may be gone
+            say(text)
+
+    def record(event: Event) -> None:
+        append_line(out / "events.jsonl", line_of(event))
+        note(sentence(event))
+
+    try:
+        write_whole(out / "config.json", config.to_json().encode())
+        _mend_events(out)
+        return _train(config, out, split, accelerator, record, note)
+    except KeyboardInterrupt:
+        event = Stopped(time.time(), read_progress(out).epoch)
+        record(event)
+        return event
+    except Exception as error:
+        kind, message = failure_of(error)
+        try:
+            if kind == "internal":
+                note(traceback.format_exc())
+            record(Failed(time.time(), kind, message))
+        except OSError:  # a full disk takes no event either
+            with suppress(OSError):
+                say(message)
+        raise RunFailed(message) from error
+
+
+def _train(config, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
+    """The run itself, on every process; only the main one gets a `record` that writes."""
+    roots = roots_of(out)
+    decoded = decode_for(config, samples_of(config.data, *roots))
+    for reason in decoded.skipped:
+        note(f"Skipped: {reason}")
+    if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
+        note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
+    if accelerator.is_main_process and not (out / "split.json").exists():
+        split = _split(config, split_file, decoded)
+        split.write(out / "split.json")
+        for left_out in split.conflicts:
+            note(f"Left out, for a near-copy of it has the other label: {left_out}")
+    accelerator.wait_for_everyone()
+    split = Split.read(out / "split.json")
+    check_start(config, split)
+    running = fit(config, decoded, split, out, accelerator)
+    epoch = 0
+    last: Event = Stopped(time.time(), epoch)
+    said = 0.0
+    for event in running:
+        if isinstance(event, Step):
+            if accelerator.is_main_process and time.monotonic() - said > STEP_EVERY_S:
+                said = time.monotonic()
+                write_whole(out / "step.json", json.dumps([event.epoch, event.step, event.steps]).encode())
+            if _asked_to_stop(out, event, accelerator):
+                running.close()
+                accelerator.wait_for_everyone()
+                (out / "stop").unlink(missing_ok=True)
+                last = Stopped(time.time(), epoch)
+                record(last)
+                return last
+            continue
+        last = event
+        if isinstance(event, Started | Epoch):
+            epoch = event.epoch
+        if isinstance(event, Finished) and accelerator.is_main_process:
+            _evaluate(out, config, decoded, split, note)
+        record(event)
+    return last
+
+
+def _split(config: TrainConfig, given: Path | None, decoded: Decoded) -> Split:
+    """A new split, or the user's, once it is sure that it fits the data and does not leak."""
+    if given is None:
+        return make_split(config, decoded.samples, decoded.fingerprints)
+    split = Split.read(given)
+    decoded.rows_of([*split.train, *split.validation])
+    return checked_split(split, decoded.samples, decoded.fingerprints)
+
+
+def _evaluate(out: Path, config: TrainConfig, decoded: Decoded, split: Split, note: Callable[[str], None]) -> None:
+    if split.validation:
+        for line in table([(out.name, evaluate_run(out, config, decoded, split))]).splitlines():
+            note(line)
+
+
+def _asked_to_stop(out: Path, step: Step, accelerator) -> bool:
+    """Whether the `stop` file is there; several processes agree before any of them leaves."""
+    if accelerator.num_processes == 1:
+        return (out / "stop").exists()
+    if step.step % STOP_EVERY and step.step != step.steps:
+        return False
+    if accelerator.is_main_process and (out / "stop").exists():
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
+def _mend_events(out: Path) -> None:
+    """Make the epoch lines agree with the checkpoint that the run goes on from, after a kill between the two."""
+    path, progress = out / "events.jsonl", read_progress(out)
+    events = [e for e in read_events(path) if not (isinstance(e, Epoch) and e.epoch > progress.epoch)]
+    if progress.epoch and not any(isinstance(e, Epoch) and e.epoch == progress.epoch for e in events):
+        events.append(event_of(progress.event))
+    if path.exists():
+        write_whole(path, "".join(map(line_of, events)).encode())
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """Kind and advice of what ended a run."""
+    kinds = {
+        DatasetError: "data",
+        Diverged: "nan_loss",
+        ConfigError: "config",
+        NotTrained: "weights",
+        CheckpointError: "weights",
+    }
+    if isinstance(error, RcdnetError):
+        return kinds.get(type(error), "internal"), str(error)
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError) and error.errno in full:
+        return "disk_full", "The disk is full. Free some space and resume: the last whole epoch is kept."
+    # A GPU that is full already says so in words alone.
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words):
+        return "out_of_memory", "The memory is full. Begin again with a smaller batch_size or start_size."
+    return "internal", f"{type(error).__name__}: {error}. This is a defect; log.txt holds the traceback."
+
+
+def sentence(event: Event) -> str:
+    """An event as a line for the log."""
+    match event:
+        case Started():
+            what = f"{event.model} on {event.device}" + (
+                f", {event.processes} processes" if event.processes > 1 else ""
+            )
+            where = f", going on after epoch {event.epoch}" if event.epoch else ""
+            return (
+                f"Started {what}{where}: {event.training} training and {event.validation} validation images, "
+                f"{event.conflicts} left out for their label, {len(event.skipped)} skipped"
+            )
+        case Epoch():
+            aucs = "".join(f", AUC {source} {auc:.3f}" for source, auc in event.auc_by_source.items())
+            added = f", added {event.added_loss:.3f}" if event.added_loss else ""
+            return (
+                f"Epoch {event.epoch}, {event.size} px: loss {event.loss:.3f}{added}, accuracy {event.accuracy:.3f}; "
+                f"{event.images_per_second:.1f} images/s{aucs}{', kept' if event.best else ''}"
+            )
+        case Finished():
+            return f"Finished; the weights of epoch {event.best_epoch} are kept" + (
+                f", AUC {event.best_auc:.3f}" if event.best_auc else ""
+            )
+        case Stopped():
+            return f"Stopped after {event.epoch} whole epochs"
+        case Failed():
+            return f"Failed ({event.kind}): {event.message}"
