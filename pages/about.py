@@ -6,7 +6,7 @@ from rcdnet.card import MINIMUM_AUC
 from rcdnet.checkpoint import read_card
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
-from rcdnet.statements import CITATIONS, INTENDED_USE, LIMITS, NOT_THE_PAPERS, PRIVACY
+from rcdnet.statements import CITATIONS, DATA, INTENDED_USE, LIMITS, NOT_THE_PAPERS, PRIVACY
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "about"
@@ -22,11 +22,13 @@ st.markdown(NOT_THE_PAPERS)
 st.markdown(
     """
 #### How the figures below were measured
-The weights trained on every image, so their figures are those of runs of the same recipe that left images out, split by patient and near-copy. Calibration and threshold
-were chosen on these images, the threshold on BUS-BRA to find 95 % of its cancers; on BUSI it was only applied. The recipe was settled while watching folds 1, 2 and 4, so the
-figures lean to the good side; the weights themselves were not picked by them. The Results page has the curves, the references and the tests across sites.
+Each table says which images its figures are of and what was chosen on them. The images were split by patient and near-copy. Where weights trained on every image, their
+figures are those of runs of the same recipe that left images out. The recipe of the weights that come with the app was settled while watching BUS-BRA's folds 1, 2 and 4 and
+parts of BUSI, so these figures lean to the good side. The Results page has the curves, the references and the tests across sites.
 """
 )
+st.subheader("The data")
+st.markdown("\n".join(f"- {sentence}" for sentence in DATA))
 st.subheader("The models and their figures")
 st.caption(f"A model whose validation AUC stays below {MINIMUM_AUC:.2f} gives no answer in this app.")
 for spec in MODELS.values():

@@ -133,7 +133,7 @@ if alike.open:
     with alike:
         st.markdown(
             "Rank correlation of every two maps (1: same order of hot and cold, 0: unrelated), and below it the share of their "
-            "hottest fifths that they have in common, 20 % by chance."
+            "hottest fifths that they have in common, 20 % by chance, or less where the maps are mostly empty."
         )
         left, right_half = st.columns(2, gap="medium")
         with left:
@@ -182,7 +182,9 @@ if faithful.open:
             "correlation with the map of the same network with drawn weights: near 1, the map shows the scan and not what was learnt."
         )
         todo = [c for c in asked if keys[c.title] not in measured]
-        if todo and st.button(f"Measure {len(todo) * (len(methods) + 1)} maps of {names[0]}", type="primary"):
+        if not methods:
+            st.info("Choose a method above; the slow ones are not measured.")
+        elif todo and st.button(f"Measure {len(todo) * (len(methods) + 1)} maps of {names[0]}", type="primary"):
             tick = ticking(len(todo) * (len(methods) + 1) * PASSES, "Measuring")
             for c in todo:
                 pixels = held[chosen].scan.pixels

@@ -5,6 +5,7 @@ import re
 import streamlit as st
 
 from pages.shared.plain import plain
+from pages.shared.visitor import barred
 from train.results.bundle import bundled, own_results
 from train.results.sections import SECTIONS, Exhibit, operating_point
 from train.results.tables import roles
@@ -25,7 +26,7 @@ st.markdown(
 if bundle.missing:
     st.warning("\n\n".join(map(plain, bundle.missing.values())))
 
-own, refused = own_results()
+own, refused = ({}, {}) if barred() else own_results()
 chosen = []
 if own or refused:
     st.session_state["keep_own_results"] = [

@@ -6,13 +6,13 @@ from typing import Any
 import streamlit as st
 
 from pages.shared.plain import plain
+from pages.shared.visitor import barred
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
 from train.config import PRESETS
 from train.folders import RUNS_FOLDER
 from train.results.bundle import bundled
 from train.runs import form, jobs, outcome, watch
-from train.runs.access import refusal
 from train.runs.devices import devices
 from train.runs.pace import estimate
 from train.runs.places import data_root
@@ -137,9 +137,8 @@ def old_runs() -> None:
 
 
 st.title("Train")
-secrets = st.secrets if st.secrets.load_if_toml_exists() else {}
-if barred := refusal(dict(st.user) or None, secrets.get("training", {}), st.get_option("server.address")):
-    st.info(plain(barred))
+if reason := barred():
+    st.info(plain(reason))
     if st.user and not st.user.get("is_logged_in"):
         st.button("Sign in", on_click=st.login)
     st.stop()  # runs, logs and images are for those who may train

@@ -19,14 +19,17 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def hottest_overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of each map's hottest fifth that is also the other's; 0.2 is chance, nan where a map is empty."""
-    a, b = _brought(first), _brought(second)
-    if a.max() <= 0 or b.max() <= 0:
-        return float("nan")
-    count = round(HOTTEST * a.size)
-    # A stable order, so that ties at zero fall alike in every map.
-    hot = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (a, b)]
-    return len(hot[0] & hot[1]) / count
+    """Share of one map's hottest fifth that is also the other's; nan where a map is empty.
+
+    Of a map that is positive on less than a fifth, that much alone is hot, and the smaller of the two areas is shared or not
+    (the overlap coefficient). Chance is the larger area's share of the scan: 0.2, or less where both are small.
+    """
+    hot = []
+    for values in (_brought(first), _brought(second)):
+        count = min(round(HOTTEST * values.size), int((values > 0).sum()))
+        hot.append(set(np.argsort(-values, kind="stable")[:count].tolist()))
+    smaller = min(map(len, hot))
+    return len(hot[0] & hot[1]) / smaller if smaller else float("nan")
 
 
 def similarity_matrix(maps: Mapping[str, np.ndarray]) -> dict[tuple[str, str], tuple[float, float]]:

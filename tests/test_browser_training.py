@@ -196,4 +196,8 @@ def test_nobody_trains_on_a_server_that_others_can_reach(browser, tree):
         expect(page.get_by_test_id("stMain").get_by_role("combobox")).to_have_count(0)
         expect(page.get_by_test_id("stMain").get_by_role("button")).to_have_count(0)
         expect(page.get_by_test_id("stMain").locator("img")).to_have_count(0)
+        page.goto(f"{place}/results")
+        expect(page.get_by_role("heading", name="How good is it")).to_be_visible()
+        idle(page)
+        expect(page.get_by_text("Your own runs and external tests")).to_have_count(0)
     stop_server(process, tree)

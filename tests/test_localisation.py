@@ -74,6 +74,10 @@ def test_similarity_of_maps_on_different_grids():
     assert np.isnan(hottest_overlap(rows, np.zeros((7, 7))))
     noise = np.random.default_rng(0).random((2, 56, 56))
     assert hottest_overlap(*noise) == pytest.approx(0.2, abs=0.05)
+    left, right, inner = np.zeros((3, 56, 56))
+    left[20:36, 5:15], right[20:36, 40:50], inner[24:32, 7:12] = 1, 1, 1
+    assert hottest_overlap(left, right) == 0  # what both leave out is nothing that they share
+    assert hottest_overlap(left, inner) == 1
     matrix = similarity_matrix({"a": rows, "b": fine, "c": noise[0]})
     assert len(matrix) == 6
     assert matrix["a", "b"] == matrix["b", "a"]

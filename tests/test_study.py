@@ -17,6 +17,7 @@ from rcdnet.localisation import localise
 from rcdnet.registry import CLASSES
 from train.data.decode import read_lesion, read_pixels
 from train.data.splits import Split
+from train.evaluate.compare import cell
 from train.evaluate.maps import (
     CENTRE,
     FIGURES,
@@ -110,10 +111,25 @@ def test_other_settings_are_not_mixed_in(run, measured):
         study([replace(first, classifier=other)], measured, METHODS, 1)
 
 
+def test_other_images_are_not_mixed_in(run, measured):
+    weights = judged(str(run))
+    with pytest.raises(DatasetError, match="maps of other images"):
+        study([replace(weights, samples=weights.samples[1:], groups=weights.groups[1:])], measured, METHODS, 1)
+
+
+def test_images_that_the_starting_weights_may_know_count_as_seen(run, tmp_path):
+    later = copied(run, tmp_path / "later")
+    config = json.loads((later / "config.json").read_text())
+    (later / "config.json").write_text(json.dumps(config | {"init": "bundled"}))
+    assert not judged(str(run)).seen
+    assert judged(str(later)).seen
+
+
 def test_more_weights_join_a_study(run, measured, tmp_path):
     out = copied(measured, tmp_path / "joined")
     first = judged(str(run))
-    second = replace(first, name="second", samples=first.samples[:1], groups=first.groups[:1])
+    new = replace(first.samples[0], id="busi/new")
+    second = replace(first, name="second", samples=(new,), groups=first.groups[:1])
     rows = study([second], out, METHODS, 1)
     assert len(rows) == len(read_rows(measured / MAPS_FILE)) + len(METHODS) + 2
     assert set(measured_weights(out)) == {run.name, "second"}
@@ -137,8 +153,8 @@ def test_the_report_holds_tables_plots_and_galleries(run, measured):
     own = re.sub(r"<script.*?</script>", "", page, flags=re.S)  # Plotly's own text names addresses
     assert not re.search(r"""(src|href)=["']http""", own)
     for f in read_figures(measured):
-        e = f.figures["ratio"]
-        assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" in page
+        assert cell(f.figures["ratio"]) in page
+    assert "[nan" not in own
     best, worst = galleries(judged(str(run)), read_rows(measured / MAPS_FILE))
     overlap = [[float(re.search(r"IoU ([\d.]+)", p.caption)[1]) for p in end] for end in (best, worst)]
     assert min(overlap[0]) >= max(overlap[1])
@@ -164,6 +180,8 @@ def test_figures_are_means_over_images_with_intervals_over_groups(tmp_path):
         )
         for k in range(40)
     ]
+    with pytest.raises(DatasetError, match="Several weights of ViT"):
+        figures([*rows, replace(rows[3], weights="other")])
     rows[0] = replace(rows[0], road=0.5, insertion=0.75, deletion=0.25, alike=math.nan)
     for row in rows:
         add_rows(tmp_path / MAPS_FILE, [row])
@@ -179,6 +197,7 @@ def test_figures_are_means_over_images_with_intervals_over_groups(tmp_path):
     # By hand: 20 groups, of which 15 point; the binomial's 2.5 and 97.5 % points.
     assert found.figures["pointing"].low == pytest.approx(0.55, abs=0.051)
     assert found.figures["pointing"].high == pytest.approx(0.9, abs=0.051)
+    assert math.isnan(found.figures["road"].low)  # no interval from a single group
     assert str(read_figures(tmp_path)) == str([found]) == str(figures(rows))
 
 

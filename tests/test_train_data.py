@@ -107,7 +107,11 @@ def test_missing_and_wrong_data_are_named(tmp_path, busi):
     with pytest.raises(DatasetError, match="No data was named"):
         read_sources([])
     with pytest.raises(DatasetError, match="Two sources are named busi"):
-        read_sources([("busi", str(busi)), ("folder", str(busi))])
+        read_sources([("busi", str(busi)), ("busi", str(busi))])
+    with pytest.raises(
+        DatasetError, match="cannot be called busi, for BUSI is"
+    ):  # its images would be taken for public ones
+        read_folder(tmp_path / "busi")
     for name in ("benign", "malignant"):
         (tmp_path / "empty" / name).mkdir(parents=True)
     with pytest.raises(DatasetError, match="holds no labelled image"):

@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.shared.plain import plain
+from pages.shared.visitor import barred
 from rcdnet.charts import CALL_SIGNS
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.images import Scan, read_scan
@@ -48,7 +49,7 @@ def models_asked() -> tuple[list[Classifier], dict[str, RcdnetError]]:
     if "rcdnet" in silent:
         st.error(plain(str(silent["rcdnet"])))
         st.stop()
-    own = shared()
+    own = {} if barred() else shared()
     state["keep_own_models"] = [name for name in state.get("keep_own_models", []) if name in own]
     with st.sidebar:
         for name in st.multiselect("Your own models", list(own), key="keep_own_models") if own else []:

@@ -99,6 +99,10 @@ def read_folder(place: Path) -> list[Sample]:
     Paths in the CSV are relative to it. The source is named after the folder or file.
     """
     name = place.stem
+    if name in TITLES:
+        raise DatasetError(
+            f"A folder or table of your own cannot be called {name}, for {TITLES[name]} is. Rename {place}."
+        )
     if place.suffix.lower() == ".csv":
         return [
             Sample(

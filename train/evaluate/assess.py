@@ -64,8 +64,16 @@ def chosen_here(config: TrainConfig, *, threshold: bool) -> str:
     """What a run's validation images were used for beside measuring, as the end of a sentence."""
     chosen = "calibration was" if config.keep == "last" else "epoch and calibration were"
     point = "and the threshold too" if threshold else "the threshold was only applied"
-    seen = "" if config.init in ("random", "imagenet") else "; the weights it started from may have seen these images"
-    return f"{chosen} chosen here, {point}{seen}"
+    return f"{chosen} chosen here, {point}{_of_the_start(config)}"
+
+
+def knows_more(config: TrainConfig) -> bool:
+    """Whether a run started from weights that trained on images which the run itself does not list."""
+    return config.init not in ("random", "imagenet")
+
+
+def _of_the_start(config: TrainConfig) -> str:
+    return "; the weights it started from may have seen these images" if knows_more(config) else ""
 
 
 def evaluate_again(out: Path) -> Evaluation:
@@ -111,7 +119,8 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
             raise DatasetError(
                 f"The evaluation in {run} is of other weights. Make it anew: python -m train evaluate {run}"
             )
-        model, epoch, role = own.model, before.epoch, "external: nothing was chosen here"
+        model, epoch = own.model, before.epoch
+        role = f"external: nothing was chosen here{_of_the_start(own)}"
         point = OperatingPoint(before.calibration, before.threshold, before.threshold_rule, before.chosen_on)
     decoded = decode(read_sources(data), spec_of(model).input_size)
     reasons = _known(decoded, own, run) if own else {}

@@ -61,8 +61,8 @@ def precision_recall(rows: Sequence[Row]) -> Curve:
 def calibration(rows: Sequence[Row]) -> Bins:
     """The bins of the expected calibration error: 15 of equal width."""
     labels, scores = arrays(rows)
-    # As `train.evaluate.metrics.calibration_error` has them: an upper edge belongs to the bin below it.
-    number = np.clip(np.ceil(scores * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    # As `train.evaluate.metrics.calibration_error` has them: a lower edge belongs to its bin.
+    number = np.clip((scores * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
     used = np.unique(number)
     return Bins(
         np.array([scores[number == k].mean() for k in used]),

@@ -15,6 +15,7 @@ import numpy as np
 
 from rcdnet.card import nan_as_null, null_as_nan
 from rcdnet.errors import DatasetError
+from rcdnet.registry import MODELS
 from train.data.sources import TITLES
 from train.evaluate import metrics
 from train.evaluate.evaluation import Estimate
@@ -72,7 +73,8 @@ class MapRow:
 
 @dataclass(frozen=True)
 class MapFigures:
-    """Means over a set, with 95 % intervals by bootstrap over patients or near-duplicate groups, by the keys of `FIGURES`.
+    """Means over a set, with 95 % intervals by bootstrap over patients or near-duplicate groups, by the keys of `FIGURES`; nan as
+    interval where there are fewer than `MINIMUM_GROUPS`.
 
     images: maps on lesions. examined: of these, those with figures of `rcdnet.faithfulness`.
     """
@@ -86,6 +88,7 @@ class MapFigures:
     figures: dict[str, Estimate]
 
 
+MINIMUM_GROUPS = 10  # of patients or near-copies; a bootstrap of fewer gives intervals that are too narrow
 MAPS_FILE, FIGURES_FILE, SETTINGS_FILE = "maps.csv", "figures.json", "study.json"
 PUBLISHED = "heatmaps"  # below the results that come with the app
 AGAIN = "Make them with: python -m train heatmaps --models RUN"
@@ -116,10 +119,19 @@ def read_rows(path: Path) -> list[MapRow]:
 
 
 def figures(rows: Iterable[MapRow]) -> list[MapFigures]:
-    """Figures of each model, set and method, in the order of the rows."""
+    """Figures of each model, set and method, in the order of the rows; the runs of a cross-validation are taken together.
+
+    Raises:
+        DatasetError: two weights of one model were measured on the same image.
+    """
     parts: dict[tuple[str, str, str], list[MapRow]] = {}
     for row in rows:
         parts.setdefault((row.model, row.source, row.method), []).append(row)
+    for (model, _, _), members in parts.items():
+        if len({row.id for row in members}) < len(members):
+            raise DatasetError(
+                f"Several weights of {MODELS[model].title} were measured on the same images. Give each a folder of its own as --out."
+            )
     return [_figures(*key, members) for key, members in parts.items()]
 
 
@@ -182,9 +194,10 @@ def _figures(model: str, source: str, method: str, rows: Sequence[MapRow]) -> Ma
     with np.errstate(invalid="ignore"):
         means = sums.sum(axis=0) / counts.sum(axis=0)
         again = drawn @ sums / (drawn @ counts)
+    enough = (counts > 0).sum(axis=0) >= MINIMUM_GROUPS
     found = {
-        key: Estimate(float(mean), *metrics.bounds(column))
-        for key, mean, column in zip(FIGURES, means, again.T, strict=True)
+        key: Estimate(float(mean), *(metrics.bounds(column) if known else (math.nan, math.nan)))
+        for key, mean, column, known in zip(FIGURES, means, again.T, enough, strict=True)
     }
     examined = sum(not math.isnan(row.road) for row in rows)
     return MapFigures(model, source, method, any(row.seen for row in rows), len(rows), examined, found)

@@ -24,6 +24,7 @@ from train.data.decode import iterate_pixels, read_lesion, read_pixels
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.sources import Sample, read_sources
 from train.data.splits import Split, grouped
+from train.evaluate.assess import knows_more
 from train.evaluate.maps import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows
 from train.evaluate.ship import ship
 from train.files import write_whole
@@ -57,11 +58,12 @@ def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
     """
     run = Path(weights)
     if (run / "config.json").exists():
-        samples = read_sources(data or TrainConfig.read(run / "config.json").data)
+        config = TrainConfig.read(run / "config.json")
+        samples = read_sources(data or config.data)
         split = Split.read(run / "split.json")
         held_out = set(split.validation)
         kept = [s for s in samples if s.id in held_out and (s.masks or s.box)]
-        found = Judged(run.name, _of_run(run), tuple(kept), tuple(split.groups[s.id] for s in kept), seen=False)
+        found = Judged(run.name, _of_run(run), tuple(kept), tuple(split.groups[s.id] for s in kept), knows_more(config))
     else:
         classifier = load_classifier(weights)
         if not data:
@@ -103,6 +105,10 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
     out.mkdir(parents=True, exist_ok=True)
     _settle(out / SETTINGS_FILE, weights, methods, examined)
     rows = _whole_images(out / MAPS_FILE, len(methods) + 2)
+    groups = {(w.name, s.id): group for w in weights for s, group in zip(w.samples, w.groups, strict=True)}
+    names_here = {w.name for w in weights}
+    if any(groups.get((row.weights, row.id)) != row.group for row in rows if row.weights in names_here):
+        raise DatasetError(f"{out} holds maps of other images than these. Give another folder as --out.")
     done = {(row.weights, row.id) for row in rows}
     with tqdm(total=sum(len(w.samples) for w in weights), unit=" images", initial=len(done), smoothing=0.1) as bar:
         for w in weights:

@@ -1,7 +1,7 @@
 """Evaluations as the Results page and the report show them: which there are, what is behind them, and which are out of date."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -158,23 +158,30 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
         cross_site += own[2]
     heatmaps: tuple[MapFigures, ...] = ()
     try:
-        heatmaps = _heatmaps(results_folder)
+        heatmaps = _heatmaps(results_folder, cards)
     except DatasetError as reason:
         missing["heatmaps"] = str(reason)
     return Bundle(cards, tuple(validation), tuple(folds), tuple(cross_site), runs, missing, heatmaps)
 
 
-def _heatmaps(results_folder: Path) -> tuple[MapFigures, ...]:
-    """The published study of heatmaps; `DatasetError` if it is of other weights than the runs beside it. None where there is none."""
+def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[MapFigures, ...]:
+    """The published study of heatmaps, of the models in `cards`; none where there is none.
+
+    Raises:
+        DatasetError: it is of other runs than those that the cards rest on, or of other weights of these.
+    """
     folder = results_folder / PUBLISHED
     if not folder.exists():
         return ()
     for run, digest in measured_weights(folder).items():
-        if read_evaluation(results_folder / run / "evaluation.json").weights_sha256 != (digest,):
+        evaluation = read_evaluation(results_folder / run / "evaluation.json")
+        if (card := cards.get(evaluation.model)) is None:
+            continue
+        if run not in {f.results for f in (*card.validation, *card.folds)} or evaluation.weights_sha256 != (digest,):
             raise DatasetError(
                 f"The figures of heatmaps are of other weights of {run} than those evaluated. {AGAIN} --publish"
             )
-    return tuple(read_figures(folder))
+    return tuple(f for f in read_figures(folder) if f.model in cards)
 
 
 def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Path) -> list[Result]:

@@ -15,10 +15,11 @@ from train.results.tables import Table
 WHERE = (
     "Every map is the one for the true class of its image, set against the lesion that was drawn by hand. Two floors stand beside the "
     "methods: RandomCAM weighs the network's channels by chance, and image centre is a spot in the middle of every scan. A method that "
-    "is no better than these shows nothing of what the network learnt."
+    "is no better than these is not shown to be right."
 )
 TRUST = (
-    "Insertion, deletion, ROAD and likeness cost seconds a map, so they are of images drawn by chance: those examined."
+    "Insertion, deletion, ROAD and likeness cost seconds a map, so they are of images drawn by chance: those examined. Of fewer than ten "
+    "patients or groups no interval is given."
 )
 MEANING = {
     "pointing": "Share of maps whose highest point lies in the lesion. High is good; a random point's share is in the table.",
@@ -67,7 +68,10 @@ def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
         for e in [f.figures[key]]
     ]
     pairs = {(f.method, MODELS[f.model].title): f.figures[key] for f in known}
-    words = {pair: f"{e.value:.2f}<br>{e.low:.2f} to {e.high:.2f}" for pair, e in pairs.items()}
+    words = {
+        pair: f"{e.value:.2f}" if math.isnan(e.low) else f"{e.value:.2f}<br>{e.low:.2f} to {e.high:.2f}"
+        for pair, e in pairs.items()
+    }
     values = {pair: e.value for pair, e in pairs.items()}
     methods, models = (list(dict.fromkeys(pair[k] for pair in pairs)) for k in (0, 1))
     reach = min(values.values()), max(values.values())
