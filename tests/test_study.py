@@ -135,6 +135,20 @@ def test_more_weights_join_a_study(run, measured, tmp_path):
     assert set(measured_weights(out)) == {run.name, "second"}
 
 
+def test_more_images_of_a_study_are_examined(run, measured, tmp_path):
+    out = copied(measured, tmp_path / "more")
+    rows = study([judged(str(run))], out, METHODS, 2)
+    assert sorted((row.id, row.method) for row in rows) == sorted(
+        (r.id, r.method) for r in read_rows(measured / MAPS_FILE)
+    )
+    before, after = (
+        {r.id: r.road for r in every if r.road == r.road and r.method == "Grad-CAM"}
+        for every in (read_rows(measured / MAPS_FILE), rows)
+    )
+    assert (len(before), len(after)) == (2, 4)
+    assert before.items() <= after.items()  # not measured again
+
+
 def test_runs_of_one_name_are_not_mixed(run, tmp_path):
     weights = judged(str(run))
     with pytest.raises(DatasetError, match=f"Several weights are called {run.name}"):

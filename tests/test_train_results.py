@@ -166,7 +166,9 @@ def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(
     stale = bundled(tree / "assets" / "weights", tree / "assets" / "results")
     assert stale.heatmaps == ()
     assert "of other weights of vit-fold4" in stale.missing["heatmaps"]
-    study.write_text(json.dumps({"weights": {"rcdnet-busbra/external/busi": "abroad"}}))  # on this no card's heatmaps rest
+    study.write_text(
+        json.dumps({"weights": {"rcdnet-busbra/external/busi": "abroad"}})
+    )  # on this no card's heatmaps rest
     assert (
         "of other weights of" in bundled(tree / "assets" / "weights", tree / "assets" / "results").missing["heatmaps"]
     )

@@ -1,9 +1,10 @@
 """Every heatmap of a whole set of images, measured; one image after another, so that a kill loses none that was done."""
 
 import json
+import math
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zlib import crc32
@@ -89,7 +90,7 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
 
     Args:
         methods: names in `rcdnet.heatmaps`. examined: how many images of each weights and source, drawn once, also get the figures
-            of `rcdnet.faithfulness`, which cost seconds a map.
+            of `rcdnet.faithfulness`, which cost seconds a map. Those of before stay; where more are asked for, these are added.
 
     Raises:
         DatasetError: an image or mask is damaged, or `out` holds maps of other methods, or of other weights by one of these names.
@@ -103,8 +104,9 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
             f"Several weights are called {', '.join(sorted(twice))}, so their maps could not be told apart. Rename their folders."
         )
     out.mkdir(parents=True, exist_ok=True)
-    _settle(out / SETTINGS_FILE, weights, methods, examined)
-    rows = _whole_images(out / MAPS_FILE, len(methods) + 2)
+    _settle(out / SETTINGS_FILE, weights, methods)
+    drawn = {(w.name, i) for w in weights for i in _drawn(w.samples, examined)}
+    rows = _whole_images(out / MAPS_FILE, len(methods) + 2, drawn)
     groups = {(w.name, s.id): group for w in weights for s, group in zip(w.samples, w.groups, strict=True)}
     names_here = {w.name for w in weights}
     if any(groups.get((row.weights, row.id)) != row.group for row in rows if row.weights in names_here):
@@ -112,12 +114,11 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
     done = {(row.weights, row.id) for row in rows}
     with tqdm(total=sum(len(w.samples) for w in weights), unit=" images", initial=len(done), smoothing=0.1) as bar:
         for w in weights:
-            drawn = _drawn(w.samples, examined)
             for sample, group in zip(w.samples, w.groups, strict=True):
                 if (w.name, sample.id) in done:
                     continue
                 bar.set_description(w.name)
-                measured = _measured(w, sample, group, methods, sample.id in drawn)
+                measured = _measured(w, sample, group, methods, (w.name, sample.id) in drawn)
                 add_rows(out / MAPS_FILE, measured)
                 rows += measured
                 bar.update()
@@ -181,26 +182,25 @@ def _of_run(run: Path) -> Classifier:
     return Classifier(spec_of(card.model), card, network, decoder, own=run.name)
 
 
-def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str], examined: int) -> None:
+def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str]) -> None:
     """Write what is measured, beside the weights of before; `DatasetError` if the two do not go together."""
     digests = {w.name: w.classifier.card.sha256 for w in weights}
-    settings = {"methods": list(methods), "examined": examined}
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        together = digests | before.pop("weights")
-        if before != settings or not digests.items() <= together.items():
-            raise DatasetError(
-                f"{path.parent} holds maps of other weights, methods or settings. Give another folder as --out."
-            )
+        together = digests | before["weights"]
+        if before["methods"] != list(methods) or not digests.items() <= together.items():
+            raise DatasetError(f"{path.parent} holds maps of other weights or methods. Give another folder as --out.")
         digests = together
-    write_whole(path, (json.dumps({"weights": digests} | settings, indent=1) + "\n").encode())
+    write_whole(path, (json.dumps({"weights": digests, "methods": list(methods)}, indent=1) + "\n").encode())
 
 
-def _whole_images(path: Path, maps: int) -> list[MapRow]:
-    """The rows of images that have all their maps; the file is left with these alone."""
+def _whole_images(path: Path, maps: int, drawn: Set[tuple[str, str]]) -> list[MapRow]:
+    """The rows of images that have all their maps, and all their figures where they are `drawn`; the file is left with these alone."""
     rows = read_rows(path)
     count = Counter((row.weights, row.id) for row in rows)
-    whole = [row for row in rows if count[row.weights, row.id] == maps]
+    known = {(row.weights, row.id) for row in rows if not math.isnan(row.insertion)}
+    lacking = drawn - known
+    whole = [row for row in rows if count[row.weights, row.id] == maps and (row.weights, row.id) not in lacking]
     if len(whole) < len(rows):
         path.unlink()
         add_rows(path, whole)
