@@ -58,17 +58,17 @@ for key, value in {
     state.setdefault(key, value)
 state["keep_models"] = [title for title in state["keep_models"] if title in titles]
 
-row = st.columns([2.2, 2.2, 1.2, 1.2], vertical_alignment="bottom")
+row = st.columns([1.25, 1], vertical_alignment="bottom")  # six models fit on 1440 pixels
 asked = [titles[title] for title in row[0].multiselect("Models", list(titles), key="keep_models")]
 methods = row[1].multiselect("Methods", list(METHODS), key="keep_methods")
-classes = CLASSES_SHOWN[row[2].selectbox("Heatmap of", list(CLASSES_SHOWN), key="keep_class")]
+row = st.columns([1.1, 1.1, 1.1, 1.1, 1.1, 1], vertical_alignment="bottom")
+classes = CLASSES_SHOWN[row[0].selectbox("Heatmap of", list(CLASSES_SHOWN), key="keep_class")]
 others = {f"{k + 1}: {one.name}": one for k, one in enumerate(held) if k != chosen}
-second = row[3].selectbox("Second scan", [NO_SECOND, *others], key=f"second {held[chosen].scan.sha256}")
-row = st.columns([2.2, 1.4, 1.4, 1.2], vertical_alignment="bottom")
-scale = row[0].selectbox("Colour scale", list(SCALES), key="keep_scale")
-opacity = row[1].slider("Opacity", 0, 100, format="%d %%", key="keep_grid_opacity") / 100
-colour_map = row[2].selectbox("Colours", SAFE_COLOUR_MAPS, key="keep_safe_colours")
-contour_lines = row[3].toggle("Contours", key="keep_contours", help="Lines at 25, 50 and 75 % of the scale")
+second = row[1].selectbox("Second scan", [NO_SECOND, *others], key=f"second {held[chosen].scan.sha256}")
+scale = row[2].selectbox("Colour scale", list(SCALES), key="keep_scale")
+opacity = row[3].slider("Opacity", 0, 100, format="%d %%", key="keep_grid_opacity") / 100
+colour_map = row[4].selectbox("Colours", SAFE_COLOUR_MAPS, key="keep_safe_colours")
+contour_lines = row[5].toggle("Contours", key="keep_contours", help="Lines at 25, 50 and 75 % of the scale")
 
 scans: list[Held] = [held[chosen], *([others[second]] if second in others else [])]
 slow = [m for m in SLOW_METHODS if all((c.card.sha256, m) in one.explained for c in asked for one in scans)]
