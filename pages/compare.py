@@ -26,6 +26,8 @@ from rcdnet.images import read_mask
 from rcdnet.inference import classify
 from rcdnet.overlay import SAFE_COLOUR_MAPS
 from rcdnet.report import agreement
+from train.results.bundle import bundled
+from train.results.map_exhibits import beside_the_lesion
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "compare"
@@ -121,7 +123,8 @@ said = [
     agreement(ps) if len(scans) == 1 else f"{name}: {agreement(ps)}" for name, ps in zip(names, first_of, strict=True)
 ]
 look = Look(opacity, colour_map, contour_lines)
-viewer(data=viewer_data(grid, look, [*said, SCALES[scale]]), key=place, on_box_change=lambda: None)
+doubts = beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if not c.own], methods)
+viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts]), key=place, on_box_change=lambda: None)
 
 layers = {c.name: c.spec.target_layer for c in asked}
 alike, right, faithful, slower, away = st.tabs(

@@ -18,11 +18,12 @@ from rcdnet.registry import MODELS
 from train.evaluate.compare import COLUMNS, cell, compare_rows
 from train.evaluate.curves import arrays, point
 from train.evaluate.delong import compare_auc
-from train.evaluate.evaluation import set_figures
+from train.evaluate.evaluation import Estimate, set_figures
 from train.evaluate.metrics import confusion, group_means, rates
 from train.evaluate.predictions import read_predictions
 from train.results.bundle import Bundle, Result, bundled, chosen_results, grouped, own_results
 from train.results.exhibit import Exhibit
+from train.results.map_exhibits import beside_the_lesion
 from train.results.report import write_report
 from train.results.sections import SECTIONS, at_thresholds, operating_point
 from train.results.tables import figures_table, in_a_sentence, roles
@@ -172,6 +173,26 @@ def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(
     assert (
         "of other weights of" in bundled(tree / "assets" / "weights", tree / "assets" / "results").missing["heatmaps"]
     )
+
+
+def test_maps_that_point_beside_the_lesion_are_named(bundle):
+    def pointing(f, low, high):
+        return replace(
+            f, figures=f.figures | {"pointing": Estimate(high, low, high), "chance": Estimate(0.1, 0.09, 0.11)}
+        )
+
+    methods = ["Grad-CAM", "EigenCAM"]
+    high = [pointing(f, 0.3, 0.5) for f in bundle.heatmaps]
+    assert beside_the_lesion(high, list(MODELS), methods) == []
+    low = [
+        pointing(f, 0.01, 0.09)
+        if (f.model, f.source, f.method) in {("vit", "busi", "EigenCAM"), ("regnet", "busbra", "EigenCAM")}
+        else f
+        for f in high
+    ]
+    (sentence,) = beside_the_lesion(low, list(MODELS), methods)
+    assert "EigenCAM of RegNet and ViT pointed at the lesion less often than chance" in sentence
+    assert beside_the_lesion(low, ["rcdnet"], methods) == beside_the_lesion(low, list(MODELS), ["Grad-CAM"]) == []
 
 
 def test_what_the_paper_reports_is_never_in_one_table_with_ours(bundle):

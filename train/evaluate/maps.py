@@ -119,7 +119,7 @@ def read_rows(path: Path) -> list[MapRow]:
 
 
 def figures(rows: Iterable[MapRow]) -> list[MapFigures]:
-    """Figures of each model, set and method, in the order of the rows; the runs of a cross-validation are taken together.
+    """Figures of each model, set and method, models as in `MODELS`; the runs of a cross-validation are taken together.
 
     Raises:
         DatasetError: two weights of one model were measured on the same image.
@@ -132,7 +132,8 @@ def figures(rows: Iterable[MapRow]) -> list[MapFigures]:
             raise DatasetError(
                 f"Several weights of {MODELS[model].title} were measured on the same images. Give each a folder of its own as --out."
             )
-    return [_figures(*key, members) for key, members in parts.items()]
+    order = list(MODELS)
+    return [_figures(*key, parts[key]) for key in sorted(parts, key=lambda key: order.index(key[0]))]
 
 
 def write_figures(path: Path) -> list[MapFigures]:

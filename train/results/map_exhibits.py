@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rcdnet.charts import matrix_chart
 from rcdnet.registry import MODELS
+from rcdnet.report import listed
 from train.data.sources import TITLES
 from train.evaluate.compare import cell
 from train.evaluate.maps import FIGURES, MapFigures
@@ -40,6 +41,22 @@ def heatmaps(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         found = [f for f in bundle.heatmaps if f.source == source]
         exhibits += map_exhibits(found, TITLES.get(source, source))
     return exhibits
+
+
+def beside_the_lesion(found: Sequence[MapFigures], models: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """A sentence for each of these methods whose maps, of any of these models and on any set, point at lesions surely less often
+    than a random point would.
+    """
+    sentences = []
+    for method in methods:
+        wrong = {
+            f.model for f in found if f.method == method and f.figures["pointing"].high < f.figures["chance"].value
+        }
+        if titles := [MODELS[model].title for model in models if model in wrong]:
+            sentences.append(
+                f"Beware: on validation images {method} of {listed(titles)} pointed at the lesion less often than chance would."
+            )
+    return sentences
 
 
 def map_exhibits(found: Sequence[MapFigures], title: str) -> list[list[Exhibit]]:
