@@ -112,9 +112,10 @@ def test_other_settings_are_not_mixed_in(run, measured):
 
 
 def test_other_images_are_not_mixed_in(run, measured):
-    weights = judged(str(run))
+    weights, before = judged(str(run)), (measured / MAPS_FILE).read_bytes()
     with pytest.raises(DatasetError, match="maps of other images"):
         study([replace(weights, samples=weights.samples[1:], groups=weights.groups[1:])], measured, METHODS, 1)
+    assert (measured / MAPS_FILE).read_bytes() == before  # a refusal leaves what was measured
 
 
 def test_images_that_the_starting_weights_may_know_count_as_seen(run, tmp_path):

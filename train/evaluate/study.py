@@ -105,13 +105,13 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
         )
     out.mkdir(parents=True, exist_ok=True)
     _settle(out / SETTINGS_FILE, weights, methods)
-    drawn = {(w.name, i) for w in weights for i in _drawn(w.samples, examined)}
-    rows = _whole_images(out / MAPS_FILE, len(methods) + 2, drawn)
     groups = {(w.name, s.id): group for w in weights for s, group in zip(w.samples, w.groups, strict=True)}
-    names_here = {w.name for w in weights}
-    if any(groups.get((row.weights, row.id)) != row.group for row in rows if row.weights in names_here):
+    rows = read_rows(out / MAPS_FILE)
+    if any(groups.get((row.weights, row.id)) != row.group for row in rows if row.weights in names):
         raise DatasetError(f"{out} holds maps of other images than these. Give another folder as --out.")
-    done = {(row.weights, row.id) for row in rows}
+    drawn = {(w.name, i) for w in weights for i in _drawn(w.samples, examined)}
+    rows = _whole_images(out / MAPS_FILE, rows, len(methods) + 2, drawn)
+    done = {(row.weights, row.id) for row in rows if row.weights in names}
     with tqdm(total=sum(len(w.samples) for w in weights), unit=" images", initial=len(done), smoothing=0.1) as bar:
         for w in weights:
             for sample, group in zip(w.samples, w.groups, strict=True):
@@ -194,9 +194,8 @@ def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str]) -> No
     write_whole(path, (json.dumps({"weights": digests, "methods": list(methods)}, indent=1) + "\n").encode())
 
 
-def _whole_images(path: Path, maps: int, drawn: Set[tuple[str, str]]) -> list[MapRow]:
+def _whole_images(path: Path, rows: list[MapRow], maps: int, drawn: Set[tuple[str, str]]) -> list[MapRow]:
     """The rows of images that have all their maps, and all their figures where they are `drawn`; the file is left with these alone."""
-    rows = read_rows(path)
     count = Counter((row.weights, row.id) for row in rows)
     known = {(row.weights, row.id) for row in rows if not math.isnan(row.insertion)}
     lacking = drawn - known
