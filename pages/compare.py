@@ -19,6 +19,7 @@ from rcdnet.grid import (
     method_similarity,
     model_similarity,
     shown,
+    unlike_classes,
     viewer_data,
 )
 from rcdnet.heatmaps import FLOOR, METHODS, SLOW_METHODS, passes
@@ -107,6 +108,9 @@ place = "box " + " ".join(one.scan.sha256[:8] for one in scans)
 box = (state.get(place) or {}).get("box")
 
 
+given = {name: mask for name, one in zip(names, scans, strict=True) if (mask := f"mask {one.scan.sha256}") in state}
+
+
 def lesion_of(number: int) -> dict:
     drawn = box["places"] if box and box["scan"] == number else None
     return {"mask": state.get(f"mask {scans[number].scan.sha256}"), "box": drawn}
@@ -145,6 +149,11 @@ if alike.open:
             }
             which = st.selectbox("Between models", list(columns))
             st.plotly_chart(similarity_chart(*model_similarity(grid, columns[which])), key="between models")
+            if unlike_classes(grid, columns[which]):
+                st.caption(
+                    "The models call different classes, and each map is that of its model's own call. Choose one class above to "
+                    "compare like with like."
+                )
         with right_half:
             rows = {f"{c.title}, {name}": (r, k) for r, c in enumerate(asked) for k, name in enumerate(names)}
             model = st.selectbox("Between methods", list(rows))
@@ -165,6 +174,12 @@ if right.open:
             st.rerun()
         if wrong := state.pop("mask_error", ""):
             st.error(plain(wrong))
+        for name, mask in given.items():
+            told, button = st.columns([4, 1], vertical_alignment="center")
+            told.caption(f"The mask that was given is used for {name}, before any box.")
+            if button.button(f"Forget the mask of {name}", width="stretch"):
+                del state[mask]
+                st.rerun()
         table = localisation_rows(grid)
         if not table:
             st.info("Give a mask here, or press “Draw a box” above and draw one around the lesion on any panel.")

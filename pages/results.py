@@ -7,8 +7,8 @@ import streamlit as st
 from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from train.results.bundle import bundled, own_results
-from train.results.sections import SECTIONS, Exhibit, operating_point
-from train.results.tables import roles
+from train.results.sections import SECTIONS, Exhibit, operating_point, scored
+from train.results.tables import measured_how, roles
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "results"
@@ -20,8 +20,9 @@ TOOLBAR = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions":
 st.title("How good is it, and how do we know?")
 bundle = bundled()
 st.markdown(
-    "Measured on images that the models were not trained on, kept apart by patient and near-copy; BUSI names no patients. Intervals are "
-    "95 %, by bootstrap over patients or groups of near-copies. What the paper reports stands by itself, for its data is not ours."
+    f"Measured on images that were kept out of training, by patient and near-copy; BUSI names no patients. {measured_how(bundle.cards)} "
+    "Intervals are 95 %, by bootstrap over patients or groups of near-copies. What the paper reports stands by itself, for its data is "
+    "not ours."
 )
 if bundle.missing:
     st.warning("\n\n".join(map(plain, bundle.missing.values())))
@@ -43,11 +44,15 @@ def show(exhibit: Exhibit, key: str) -> None:
     st.markdown(plain(exhibit.text))
     if exhibit.figure is not None:
         st.plotly_chart(exhibit.figure, config=TOOLBAR, key=f"figure {key}")
-    if exhibit.table and not exhibit.points:
-        st.dataframe(exhibit.table, hide_index=True, height="content")
     if exhibit.table:
-        name = re.sub(r"\W+", "-", exhibit.title).strip("-").lower()
-        st.download_button("Data as CSV", exhibit.csv, f"{name}.csv", "text/csv", key=f"csv {key}", on_click="ignore")
+        st.dataframe(exhibit.table, hide_index=True, height="content")
+    if exhibit.table or exhibit.data:
+        offer(exhibit, key)
+
+
+def offer(exhibit: Exhibit, key: str) -> None:
+    name = re.sub(r"\W+", "-", exhibit.title).strip("-").lower()
+    st.download_button("Data as CSV", exhibit.csv, f"{name}.csv", "text/csv", key=f"csv {key}", on_click="ignore")
 
 
 @st.fragment
@@ -68,7 +73,7 @@ def operating_points() -> None:
             "Threshold", 0.0, 1.0, result.figures.threshold, 0.001, format="%.3f", key=f"threshold of {which}"
         )
         prevalence = st.slider("Share of malignant lesions, %", 1, 60, 10, key="keep_prevalence") / 100
-        whose = "The app's own threshold" if result in bundle.validation else "The threshold of this model"
+        whose = "The app's own threshold" if result in bundle.validation else "The threshold of this run"
         st.caption(plain(f"{whose} is {result.figures.threshold:.3f}, {result.rule}. {roles([result])}"))
     at, confusion, scores = operating_point(result, threshold, prevalence)
     with right:
@@ -81,6 +86,7 @@ def operating_points() -> None:
             column.metric(title, f"{value:.3f}" if value == value else "undefined")
         st.plotly_chart(confusion, config=TOOLBAR, key="confusion")
     st.plotly_chart(scores, config=TOOLBAR, key="scores")
+    offer(scored(result), "scores")
 
 
 names = list(SECTIONS)

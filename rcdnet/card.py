@@ -100,6 +100,11 @@ class ModelCard:
     citations: tuple[str, ...] = ()
 
     @property
+    def measured_itself(self) -> bool:
+        """Whether `validation` is of these very weights, not of runs of their recipe that left those images out."""
+        return all(f.results == self.run for f in self.validation)
+
+    @property
     def answers(self) -> bool:
         """Whether the model is good enough on validation to be shown."""
         return self.validation[0].auc >= MINIMUM_AUC

@@ -183,6 +183,12 @@ def model_similarity(grid: Grid, column: int) -> tuple[list[str], dict[tuple[str
     return list(maps), similarity_matrix(maps)
 
 
+def unlike_classes(grid: Grid, column: int) -> bool:
+    """Whether the maps in one column are of different classes, so that likeness between models says little."""
+    blind = grid.columns[column].method in CLASS_BLIND
+    return not blind and len({cells[column].class_name for cells in grid.cells}) > 1
+
+
 def method_similarity(grid: Grid, row: int, scan: int) -> tuple[list[str], dict[tuple[str, str], tuple[float, float]]]:
     """Methods, and how alike one model's maps of one scan are; where there are two classes, the first one's."""
     maps: dict[str, np.ndarray] = {}

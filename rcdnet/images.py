@@ -48,9 +48,9 @@ _DECODER_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one answer to ==
 class Scan:
-    """One grey image as uploaded.
+    """One grey image as uploaded; equal to itself alone.
 
     pixels: uint8 (H, W), 0 black to 255 white, upright, the upload's own size.
     sha256: hex digest of the uploaded bytes, the only name a scan has inside the library.
@@ -196,5 +196,5 @@ def _grey_of_rgb(rgb: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         return grey, ()
     return grey, (
         "This image carries colour, as a Doppler or elastography overlay does. The models saw it without colour, "
-        "and the few images of this kind that they were trained on were all benign: do not trust this call.",
+        "and none that comes with this app was trained on such images: do not trust this call.",
     )

@@ -66,6 +66,10 @@ def trust_sentence(card: ModelCard) -> str:
         "benign lesions called malignant."
         for f in applied
     ]
+    if not card.measured_itself:
+        sentences.append(
+            "These are figures of the same training without those images; the weights that answer here learnt from them as well."
+        )
     calibrated = "is calibrated on those images alone" if card.calibration != Calibration() else "is not calibrated"
     return " ".join([*sentences, f"The probability {calibrated}: it is no risk for a patient."])
 
@@ -93,7 +97,7 @@ def agreement(predictions: Sequence[Prediction]) -> str:
     """One plain sentence on how the other models' calls relate to the first one's."""
     first, others = predictions[0], predictions[1:]
     if not others:
-        return f"{first.title} calls {first.call}; no other model is trained to compare with."
+        return f"{first.title} calls this scan {first.call}; no other model was asked."
     same = [p.title for p in others if p.call == first.call]
     differing = [p.title for p in others if p.call != first.call]
     if not differing:

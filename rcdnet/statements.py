@@ -13,8 +13,8 @@ LIMITS = (
     "Colour images (Doppler, elastography) are read without their colour, and the page says so. No model was trained on any.",
     "The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is no risk for a "
     "patient.",
-    "The heatmaps are Grad-CAM on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised a "
-    "class, not the lesion's outline, and each is scaled to its own maximum.",
+    "The heatmaps lie on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised a class, not the "
+    "lesion's outline. On Analyse they are Grad-CAM, each scaled to its own maximum; Compare has other methods and says its scale.",
     "Thresholds were chosen on the scanners of the validation images; another scanner shifts them.",
 )
 DATA = (

@@ -128,7 +128,7 @@ def draw_results(assets: Path) -> None:
             threshold_rule=evaluation.threshold_rule, validation=validation, trained_on="drawn numbers",
             training_command=f"python -m train fit --model {model}", split_sha256="0" * 64, date="2026-01-01",
             known_failures=("It never saw a scan.",), sha256=digest, calibration=Calibration(network=0.9), folds=per_fold, cross_site=cross,
-            recipe={"model": model, "epochs": 20 if number else 30}, run=model,
+            recipe={"model": model, "epochs": 20 if number else 30, "start_size": 128, "end_size": 192}, run=model,
         )  # fmt: skip
         (assets / "weights" / f"{model}.json").write_text(card.to_json())
     draw_study(assets / "results")

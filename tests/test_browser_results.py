@@ -56,9 +56,11 @@ def test_every_plot_of_a_section_is_drawn(page, bundle, section):
     expect(drawn).to_have_count(sum(exhibit.figure is not None for exhibit in exhibits))
     for exhibit in exhibits:
         expect(page.get_by_role("heading", name=exhibit.title, exact=True)).to_be_visible()
-    first = next(exhibit for exhibit in exhibits if exhibit.table)
+    first = next(exhibit for exhibit in exhibits if exhibit.table or exhibit.data)
     buttons = page.locator("[role=tabpanel]:visible").get_by_role("button", name="Data as CSV")
-    expect(buttons).to_have_count(sum(bool(exhibit.table) for exhibit in exhibits))  # or the first may not be there yet
+    expect(buttons).to_have_count(
+        sum(bool(exhibit.table or exhibit.data) for exhibit in exhibits)
+    )  # or the first may not be there yet
     with page.expect_download() as download:
         buttons.first.click()
     assert download.value.path().read_text() == first.csv

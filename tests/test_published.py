@@ -1,9 +1,8 @@
 """Every figure that comes with the app, computed again from the predictions it is said to be of."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-import numpy as np
 import pytest
 from conftest import ROOT
 from test_architecture import figures_row
@@ -12,27 +11,20 @@ from rcdnet.checkpoint import read_card
 from rcdnet.heatmaps import FLOOR
 from rcdnet.registry import MODELS
 from train.data.sources import TITLES
-from train.evaluate.compare import cell, compare_rows, own_predictions, shipped
-from train.evaluate.curves import arrays
-from train.evaluate.evaluation import read_evaluation, set_figures
+from train.evaluate.compare import COLUMNS, cell, compare_rows, own_predictions, shipped
+from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation, set_figures
 from train.evaluate.maps import CENTRE, MAPS_FILE, read_figures, read_rows
 from train.evaluate.maps import PUBLISHED as MAPS
 from train.evaluate.maps import figures as map_figures
-from train.evaluate.metrics import area_under_roc, confusion, figures_of, group_means, rates
-from train.results.bundle import bundled
+from train.evaluate.pool import pool
+from train.evaluate.predictions import Row, read_predictions
+from train.results.bundle import Result, bundled, grouped
+from train.results.exhibit import Exhibit
 from train.results.sections import SECTIONS
 
 PUBLISHED = shipped()
 TRAINED = [name for name in MODELS if (ROOT / "assets" / "weights" / f"{name}.json").exists()]
-
-
-READERS = {"box geometry": "box_score", "BI-RADS category": "birads", "the network without its outline": "logit"}
-
-
-def known(rows, name: str) -> list[tuple[int, float]]:
-    """Label and value of the rows in which a column has one."""
-    values = [(row.label, getattr(row, name)) for row in rows]
-    return [(label, float(value)) for label, value in values if value is not None and not math.isnan(value)]
+AGAIN: dict[tuple, SetFigures] = {}  # what `recomputed` made, by predictions
 
 
 def test_something_is_published():
@@ -40,48 +32,46 @@ def test_something_is_published():
     assert PUBLISHED
 
 
+def recomputed(evaluation: Evaluation, s: SetFigures, rows: list[Row]) -> SetFigures:
+    """Everything again, intervals too; once where a run is also its own pool."""
+    key = (evaluation.predictions_sha256, s.name, s.threshold)
+    if key not in AGAIN:
+        AGAIN[key] = set_figures(s.name, s.role, [row for row in rows if row.source == s.name], s.threshold)
+    return replace(AGAIN[key], role=s.role, held_out=s.held_out)
+
+
+def rounded(value: object) -> object:
+    """With eleven decimals, which the order of sums cannot touch; nan, which equals nothing, in words."""
+    if isinstance(value, dict):
+        return {key: rounded(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    return ("nan" if math.isnan(value) else round(value, 11)) if isinstance(value, float) else value
+
+
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda f: f.relative_to(ROOT / "assets" / "results").as_posix())
 def test_an_evaluation_says_what_its_predictions_give(folder):
+    """Every figure with its interval, every subgroup, every reference."""
     evaluation = read_evaluation(folder / "evaluation.json")
     rows = own_predictions(folder, evaluation)
     for row in rows:
         again = evaluation.calibration.probability(row.logit, row.vote, row.score)
         assert row.probability == pytest.approx(float(again), abs=1e-12)
+    assert {row.source for row in rows} == {s.name for s in evaluation.sets}
     for s in evaluation.sets:
-        own = [row for row in rows if row.source == s.name]
-        labels, scores = arrays(own)
-        assert (len(own), int(labels.sum()), s.threshold) == (s.images, s.malignant, evaluation.threshold)
-        for name, value in figures_of(labels, scores, s.threshold).items():
-            assert s.figures[name].value == pytest.approx(value, abs=1e-12), name
-        assert s.confusion == confusion(labels, scores, s.threshold)
-        groups = np.array([row.group for row in own])
-        assert s.auc_by_group.value == pytest.approx(area_under_roc(*group_means(labels, scores, groups)), abs=1e-12)
-        for name in ("pointing", "dice"):
-            if values := known(own, name):
-                assert s.figures[name].value == pytest.approx(np.mean([value for _, value in values]), abs=1e-12)
-        for name, reference in s.references.items():
-            labels, scores = map(np.array, zip(*known(own, READERS[name]), strict=True))
-            assert reference.auc.value == pytest.approx(area_under_roc(labels, scores), abs=1e-12)
-        scanners = {row.device for row in own if row.device}
-        for g in s.subgroups:
-            if g.name.removeprefix("scanner ") in scanners:
-                part = [row for row in own if row.device == g.name.removeprefix("scanner ")]
-                at = rates(confusion(*arrays(part), s.threshold))
-                assert (g.images, g.malignant) == (len(part), sum(row.label for row in part))
-                assert (g.sensitivity.value, g.specificity.value) == pytest.approx(
-                    (at["sensitivity"], at["specificity"]), nan_ok=True
-                )
+        assert s.threshold == evaluation.threshold
+        assert rounded(asdict(recomputed(evaluation, s, rows))) == rounded(asdict(s))
 
 
-def test_one_evaluation_is_the_same_again_with_its_intervals():
-    folder = next(f for f in PUBLISHED if f.name == "rcdnet-folds")
-    evaluation = read_evaluation(folder / "evaluation.json")
-    rows = own_predictions(folder, evaluation)
-    s = evaluation.sets[-1]
-    again = set_figures(s.name, s.role, [row for row in rows if row.source == s.name], s.threshold)
-    assert {k: cell(e) for k, e in again.figures.items()} == {k: cell(e) for k, e in s.figures.items()}
-    assert repr(again.subgroups) == repr(s.subgroups)
-    assert repr(again.references) == repr(s.references)
+def test_what_four_runs_come_to_is_pooled_from_their_predictions(tmp_path):
+    """Calibration, threshold and probabilities, and what they would be worth if the other runs had chosen them."""
+    place = ROOT / "assets" / "results"
+    again = pool([place / f"rcdnet-fold{k}" for k in (1, 2, 3, 4)], tmp_path)
+    rows, before = (read_predictions(folder / "predictions.csv") for folder in (tmp_path, place / "rcdnet-folds"))
+    assert rounded([row.probability for row in rows]) == rounded([row.probability for row in before])
+    said = read_evaluation(place / "rcdnet-folds" / "evaluation.json")
+    assert rounded([s.held_out for s in again.sets]) == rounded([s.held_out for s in said.sets])
+    assert rounded([again.threshold, asdict(again.calibration)]) == rounded([said.threshold, asdict(said.calibration)])
 
 
 def test_every_card_is_that_of_its_evaluation_and_the_readme_says_the_same():
@@ -96,27 +86,103 @@ def test_every_card_is_that_of_its_evaluation_and_the_readme_says_the_same():
         assert card.training_command in text
 
 
+def shown(section: str, title: str) -> Exhibit:
+    return next(e for row in SECTIONS[section](bundled(), ()) for e in row if e.title == title)
+
+
 def test_the_page_shows_these_figures():
+    """Every line of every table of figures, by the evaluations that the tests above recompute."""
     bundle = bundled()
-    by_name = {(r.name, r.images): r for r in [*bundle.validation, *bundle.folds, *bundle.cross_site]}
-    shown = [e for section in ("Overview", "Other sites") for row in SECTIONS[section](bundle, ()) for e in row]
-    for exhibit in shown:
-        for line in exhibit.table:
-            if line[""] != "AUC":
-                continue
-            for column, said in line.items():
-                results = [r for (name, images), r in by_name.items() if column in (name, f"{name}, {images}")]
-                if column and results:
-                    assert said in {cell(r.figures.figures["auc"]) for r in results}
-    for exhibit in (e for row in SECTIONS["Differences"](bundle, ()) for e in row):
-        results = [r for r in by_name.values() if r.images == exhibit.title]
+    tables = [("Overview", title, results) for title, results in grouped(bundle, ())]
+    for section, title, results in [*tables, ("Other sites", "Across sites", bundle.cross_site)]:
+        lines = {line[""]: line for line in shown(section, title).table}
+        for r in results:
+            column = r.name if r.name in lines["AUC"] else f"{r.name}, {r.images}"
+            said = {name: line[column] for name, line in lines.items() if line[column]}
+            f = r.figures
+            figures = {
+                COLUMNS[key]: cell(e)
+                for key, e in (f.figures | {"auc_by_group": f.auc_by_group}).items()
+                if key in COLUMNS
+            }
+            readers = {f"AUC of {name}": f"{cell(x.auc)} on {x.images}" for name, x in f.references.items()}
+            counts = {"images": f"{f.images}", "malignant": f"{f.malignant}", "threshold": f"{f.threshold:.3f}"}
+            assert said == {key: text for key, text in (counts | figures | readers).items() if text}
+    for r in bundle.validation:
+        lines = {line["images"]: line for line in shown("Subgroups", f"{r.name}. {r.images}").table}
+        assert set(lines) == {g.name for g in r.figures.subgroups}
+        for g in r.figures.subgroups:
+            assert list(lines[g.name].values()) == [
+                g.name, f"{g.images} ({g.malignant})", cell(g.auc) if g.auc else "", cell(g.sensitivity), cell(g.specificity),
+            ]  # fmt: skip
+
+
+def test_the_page_shows_delongs_differences():
+    for title, results in grouped(bundled(), ()):
+        if len(results) < 2:
+            continue
         rows = {r.name: r.rows for r in results}
-        for line in exhibit.table:
-            compared = compare_rows(rows[line["first"]], rows[line["second"]])
-            assert (line["difference"], line["AUC of the first"]) == (
-                round(compared.difference, 4),
-                round(compared.first, 4),
-            )
+        table = shown("Differences", title).table
+        assert len(table) == len(results) * (len(results) - 1) // 2
+        for line in table:
+            c = compare_rows(rows[line["first"]], rows[line["second"]])
+            assert [line[k] for k in ("AUC of the first", "AUC of the second", "difference", "95 % from", "to")] == [
+                round(v, 4) for v in (c.first, c.second, c.difference, *c.interval)
+            ]
+            assert line["p"] == ("< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}")
+
+
+def against_the_box(rows: list[Row]) -> str:
+    return compare_rows(rows, [replace(row, probability=row.box_score) for row in rows]).p_value
+
+
+def test_the_readmes_sentences_say_what_the_records_say():
+    """The tables have tests of their own."""
+    bundle = bundled()
+    busbra, busi = (r for r in bundle.validation if r.model == "rcdnet")
+    birads = compare_rows(busbra.rows, [replace(row, probability=float(row.birads)) for row in busbra.rows]).p_value
+    to_busi, to_busbra = bundle.cross_site
+    maps = {(f.source, f.method): f.figures for f in bundle.heatmaps if f.model == "rcdnet"}
+
+    def reader(r: Result, name: str) -> str:
+        return f"{r.figures.references[name].auc.value:.3f}"
+
+    def both(key: str, digits: int, method: str = "Grad-CAM", by: int = 1) -> str:
+        return " and ".join(f"{by * maps[source, method][key].value:.{digits}f}" for source in ("busbra", "busi"))
+
+    box, alone = "box geometry", "the network without its outline"
+    held = [r.figures.held_out for r in (busbra, busi)]
+    hit = [round(100 * r.figures.figures["pointing"].value) for r in (busbra, busi)]
+    point = both("pointing", 0, by=100).split(" and ")
+    text = " ".join((ROOT / "README.md").read_text().split())
+    for r in bundle.cross_site:
+        f = r.figures
+        assert (
+            f"| {r.images} | {f.images} ({f.malignant}) | {cell(f.figures['auc'])} | {f.auc_by_group.value:.3f} | "
+            f"{f.figures['sensitivity'].value:.3f} | {f.figures['specificity'].value:.3f} |"
+        ) in text
+    for said in (
+        f"has an AUC of {reader(busbra, box)} (BUS-BRA) and {reader(busi, box)} (BUSI), and the radiologist's BI-RADS category alone "
+        f"{reader(busbra, 'BI-RADS category')}.",
+        f"better than the first (by DeLong {against_the_box(busbra.rows)} and {against_the_box(busi.rows)}) and no better than the "
+        f"second ({birads})",
+        f"the same box has {reader(to_busi, box)} on BUSI and {reader(to_busbra, box)} on BUS-BRA",
+        f"not proven better than it on BUSI ({against_the_box(to_busi.rows)})",
+        f"The network by itself has {reader(busbra, alone)} and {reader(busi, alone)}.",
+        f"RcdNet finds {100 * held[0]['sensitivity']:.1f} % of the cancers on BUS-BRA at a specificity of {held[0]['specificity']:.3f}, "
+        f"and {100 * held[1]['sensitivity']:.1f} % on BUSI at {held[1]['specificity']:.3f}.",
+        f"the calibration error is {busbra.figures.figures['ece'].value:.3f} on BUS-BRA and {busi.figures.figures['ece'].value:.3f} on "
+        f"BUSI, and {held[0]['ece']:.3f} and {held[1]['ece']:.3f} if the other folds calibrate.",
+        f"for {hit[0]} of 100 images of BUS-BRA and {hit[1]} of BUSI (the hottest point after interpolation for {point[0]} and {point[1]}",
+        f"with a Dice of {busbra.figures.figures['dice'].value:.2f} and {busi.figures.figures['dice'].value:.2f}.",
+        f"in the lesion on {point[0]} of 100 images of BUS-BRA and {point[1]} of BUSI. A random point would on "
+        f"{both('chance', 0, by=100)}, a map of the same network with its channels weighed by chance on "
+        f"{both('pointing', 0, FLOOR, by=100)}, the middle of the scan on {both('pointing', 0, CENTRE, by=100)}.",
+        f"an IoU of {both('iou', 2)}.",
+        f"leaves a mean probability of {both('deletion', 2)} (small is good), against {both('deletion', 2, FLOOR)} for the map by chance, "
+        f"but {both('deletion', 2, CENTRE)} for the middle of the scan",
+    ):  # fmt: skip
+        assert said in text, said
 
 
 def heatmaps_row(f) -> str:

@@ -56,7 +56,7 @@ def test_agreement(predictions):
     assert calls(0.9, 0.1, 0.1, 0.2) == "RcdNet stands alone: it calls malignant, the other 3 call benign."
     assert calls(0.1, 0.9, 0.1, 0.2) == "3 of 4 models call this scan benign, as RcdNet does; MobileNetV2 differs."
     assert calls(0.1, 0.9, 0.1, 0.8).endswith("MobileNetV2 and ViT differ.")
-    assert "no other model" in agreement(predictions[:1])
+    assert agreement([with_p(predictions[0], 0.9)]) == "RcdNet calls this scan malignant; no other model was asked."
     two = [with_p(predictions[0], 0.9), with_p(predictions[3], 0.1)]
     assert agreement(two) == "RcdNet calls this scan malignant, ViT benign."
 
@@ -79,6 +79,7 @@ def test_trust_names_both_sets_and_what_the_threshold_costs():
         "On set B: 79 % of 28 cancers found, 47 % of the benign lesions called malignant. "
         "The probability is not calibrated: it is no risk for a patient."
     )
+    assert "learnt from them as well" in trust_sentence(replace(card, run="all of it"))
     assert "is calibrated on those images alone" in trust_sentence(replace(card, calibration=Calibration(network=0.8)))
 
 

@@ -27,6 +27,7 @@ from train.evaluate.evaluation import (
 )
 from train.evaluate.metrics import (
     Confusion,
+    area_under_roc,
     auc_interval,
     calibration_error,
     confusion,
@@ -126,7 +127,7 @@ def test_intervals_resample_whole_groups():
     labels, scores, _ = drawn(300)
 
     def auc(rows):
-        return {"auc": roc_auc_score(labels[rows], scores[rows])}
+        return {"auc": area_under_roc(labels[rows], scores[rows])}  # faster, and equal: see below
 
     low, high = intervals(np.arange(300), labels, auc)["auc"]
     assert low < roc_auc_score(labels, scores) < high
@@ -209,7 +210,9 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
     for name, value in figures_of(labels, scores, 0.4).items():
         estimate = a.figures[name]
         assert estimate.value == value
-        assert estimate.low <= value <= estimate.high or (name == "ece" and math.isnan(estimate.low))
+        assert estimate.low <= value <= estimate.high
+    assert a.figures["ece"].value == calibration_error(labels, scores)
+    assert math.isnan(a.figures["ece"].low)
     assert a.auc_by_group.value == pytest.approx(roc_auc_score(*group_means(labels, scores, groups)))
     assert a.figures["pointing"].value == pytest.approx(2 / 3)
     assert a.figures["dice"].value == pytest.approx((0.5 + 0.6 + 0.8) / 3)
@@ -246,6 +249,7 @@ def test_the_interval_of_an_auc_is_the_bootstraps():
     def auc(rows):
         return {"auc": roc_auc_score(labels[rows], scores[rows])}
 
+    assert area_under_roc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     slow, fast = intervals(groups, labels, auc)["auc"], auc_interval(groups, labels, scores)
     assert fast == pytest.approx(slow, abs=0.006)  # a thousand other draws
     weights = np.random.default_rng(0).multinomial(150, np.full(150, 1 / 150), 1000)[:, groups]

@@ -26,7 +26,7 @@ from train.results.exhibit import Exhibit
 from train.results.map_exhibits import beside_the_lesion
 from train.results.report import write_report
 from train.results.sections import SECTIONS, at_thresholds, operating_point
-from train.results.tables import figures_table, in_a_sentence, roles
+from train.results.tables import figures_table, in_a_sentence, measured_how, roles
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,14 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
     found = rates(confusion(labels, scores, 0.31))["sensitivity"]
     assert f"finds {found * 100:.0f} of 100 cancers" in sentences.text
     assert "malignant at a threshold chosen to find 95 of 100 of these (AUC" in sentences.text
-    assert (
-        "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt trained otherwise than RcdNet: epochs 20 instead of 30."
-        in sentences.text
-    )
+    trained = "RcdNet was trained for 30 epochs on images of 128 to 192 pixels a side; it reads scans at 224."
+    others = "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt were trained otherwise: epochs 20 instead of 30."
+    for text in (sentences.text, table.text, exhibits_of("Differences", bundle)[0].text):
+        assert trained in text
+        assert others in text
+    assert "that the app uses learnt from all of these images" in measured_how(bundle.cards)
+    itself = replace(bundle.cards["vit"], run=bundle.cards["vit"].validation[0].results)
+    assert measured_how({"vit": itself}) == ""
     shown = {row[""]: row for row in table.table}
     for r in six:
         assert shown["AUC"][r.name].startswith(f"{roc_auc_score(*arrays(r.rows)):.3f} [")
@@ -113,7 +117,8 @@ def test_every_section_shows_tables_that_its_figures_draw(bundle):
         assert shown, section
         assert len({exhibit.title for exhibit in shown}) == len(shown)
         for exhibit in shown:
-            assert exhibit.csv.count("\n") == len(exhibit.table) + 1
+            assert exhibit.csv.count("\n") == len(exhibit.data or exhibit.table) + 1
+            assert not any(isinstance(v, str) and "[" in v for row in exhibit.data for v in row.values())  # numbers
             if exhibit.figure is not None:
                 assert len(exhibit.figure.data) > 0
                 plotly.io.from_json(exhibit.figure.to_json())
@@ -261,6 +266,17 @@ def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run,
     best = runs / "mine" / "best.json"
     best.write_text(best.read_text().replace('"sha256": "', '"sha256": "0'))
     assert own_results(runs)[1]["mine"].startswith("mine is not shown.")
+
+
+def test_tests_of_several_models_on_one_folder_stand_together_and_never_beside_validation(bundle):
+    six = grouped(bundle, ())[0][1]
+    clinic = [replace(r, name=f"{r.name} on clinic", images="clinic, external test", external=True) for r in six[:2]]
+    assert [r.rows for r in clinic] == [r.rows for r in six[:2]]  # the very images of validation
+    groups = grouped(bundle, clinic)
+    assert groups[:-1] == grouped(bundle, ())
+    assert groups[-1] == ("clinic, external test", clinic)
+    assert "clinic, external test" in {e.title for e in exhibits_of("Differences", bundle, clinic)}
+    assert grouped(bundle, clinic[:1])[-1][0] == "RcdNet on clinic: clinic, external test"
 
 
 def test_a_card_that_says_otherwise_than_its_evaluation_is_refused(drawn_tree, tmp_path):

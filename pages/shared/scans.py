@@ -26,7 +26,7 @@ SCREEN, THUMBNAIL = 800, (128, 96)  # pixels
 state = st.session_state
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a list is searched for one: the very same, whatever another is called
 class Held:
     """A scan in the session. view: its pixels at a screen's size. said: predictions by the hash of the weights that made them.
 

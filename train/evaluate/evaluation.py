@@ -15,6 +15,7 @@ from train.evaluate.metrics import (
     Confusion,
     area_under_roc,
     auc_interval,
+    calibration_error,
     confusion,
     figures_of,
     group_means,
@@ -66,9 +67,9 @@ class Reference:
 class SetFigures:
     """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
 
-    figures: `train.evaluate.metrics.figures_of`, and `pointing`, the share of lesions that the true class's map points at,
-    and `dice`, the mean overlap of the predicted outline; nan without masks. references: other readers of the same images, as
-    far as the data has them.
+    figures: `train.evaluate.metrics.figures_of`; `ece`, the calibration error; `pointing`, the share of lesions that the true
+    class's map points at, and `dice`, the mean overlap of the predicted outline, nan without masks. references: other readers of
+    the same images, as far as the data has them.
     held_out: of pooled runs, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.
     """
 
@@ -133,7 +134,7 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         return figures_of(labels[chosen], scores[chosen], threshold) | {k: _mean(v[chosen]) for k, v in where.items()}
 
     values = figures(np.arange(len(rows)))
-    ranges = intervals(groups, labels, figures) | {"ece": (math.nan, math.nan)}
+    ranges = intervals(groups, labels, figures)
     for key, label in (("sensitivity", 1), ("specificity", 0)):
         if values[key] in (0, 1):  # no resample can differ
             ranges[key] = share_interval(values[key], len(np.unique(groups[labels == label])))
@@ -145,7 +146,10 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         malignant=int(labels.sum()),
         groups=len(np.unique(groups)),
         threshold=threshold,
-        figures={key: Estimate(value, *ranges[key]) for key, value in values.items()},
+        figures={key: Estimate(value, *ranges[key]) for key, value in values.items()}
+        | {
+            "ece": Estimate(calibration_error(labels, scores), math.nan, math.nan)
+        },  # a resample's is larger: no interval
         auc_by_group=_auc(*by_group, np.arange(len(by_group[0]))),
         confusion=confusion(labels, scores, threshold),
         subgroups=_subgroups(rows, threshold),

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binomtest
-from sklearn.metrics import auc, average_precision_score, roc_curve
+from sklearn.metrics import auc, roc_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
 BOOTSTRAP_SAMPLES = 1000
@@ -61,17 +61,17 @@ def rates(c: Confusion) -> dict[str, float]:
 
 
 def figures_of(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    """Every figure of a set that has both classes: `rates`, and those that need no threshold.
+    """Figures of a set that has both classes: `rates`, and those that need no threshold.
 
     `specificity_at_S` is that of the highest threshold that finds at least S % of these positives.
     """
     # One curve for all: a bootstrap asks for these figures a thousand times.
     false_alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
+    positives, negatives = found[1:] * labels.sum(), false_alarms[1:] * (labels == 0).sum()
     return rates(confusion(labels, scores, threshold)) | {
         "auc": float(auc(false_alarms, found)),
-        "average_precision": float(average_precision_score(labels, scores)),
+        "average_precision": float(np.diff(found) @ (positives / (positives + negatives))),
         "brier": float(np.mean((scores - labels) ** 2)),
-        "ece": calibration_error(labels, scores),
         **{f"specificity_at_{s * 100:.0f}": float(1 - false_alarms[np.argmax(found >= s)]) for s in SENSITIVITIES},
     }
 

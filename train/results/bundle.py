@@ -92,18 +92,24 @@ def chosen_results(names: Sequence[str], runs_folder: Path = RUNS_FOLDER) -> lis
 
 
 def grouped(bundle: Bundle, own: Sequence[Result]) -> list[tuple[str, list[Result]]]:
-    """Results that may stand in one figure, with a title: models on exactly the same images; then those that stand alone."""
+    """Results that may stand in one figure, with a title: models on exactly the same images; then those that stand alone.
+
+    External tests stand beside external tests alone: the app's own weights were trained on everything, so a test of them on the
+    public sets is no validation.
+    """
     groups = [(members[-1].images, members) for members in _same_images([*bundle.validation, *bundle.folds])]
     shown = {id(r) for _, members in groups for r in members}
     groups += [(r.images, [r]) for r in bundle.validation if id(r) not in shown]
+    alone = len(groups)
     for r in own:
-        # The app's own weights were trained on everything, so a test of them on the public sets is no validation.
-        beside = next((m for _, m in groups if not r.external and not m[0].external and _ids(m[0]) == _ids(r)), None)
+        beside = next((m for _, m in groups if m[0].external == r.external and _ids(m[0]) == _ids(r)), None)
         if beside is None:
-            groups.append((f"{r.name}: {r.images}", [r]))
+            groups.append((r.images, [r]))
         else:
             beside.append(r)
-    return groups
+    return groups[:alone] + [
+        (f"{members[0].name}: {images}" if len(members) == 1 else images, members) for images, members in groups[alone:]
+    ]
 
 
 def _same_images(results: Iterable[Result]) -> list[list[Result]]:

@@ -1,7 +1,7 @@
 """What the Results page and the report are made of."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 
 import plotly.graph_objects as go
@@ -12,23 +12,24 @@ from train.results.tables import Table
 
 @dataclass(frozen=True)
 class Exhibit:
-    """title: a phrase. text: paragraphs without markup, a blank line between. table: rows by column; what the figure draws.
+    """title: a phrase. text: paragraphs without markup, a blank line between. table: rows by column, for a reader.
 
-    points: the table is for a program, not for a reader.
+    data: what the figure draws, as numbers, where the table does not hold them.
     """
 
     title: str
     text: str
-    table: Table
+    table: Table = field(default_factory=list)
     figure: go.Figure | None = None
-    points: bool = False
+    data: Table = field(default_factory=list)
 
     @property
     def csv(self) -> str:
-        """The table; a cell that a spreadsheet would run as a formula gets an apostrophe in front."""
+        """The data, or else the table; a cell that a spreadsheet would run as a formula gets an apostrophe in front."""
         text = StringIO()
-        columns = list(dict.fromkeys(column for row in self.table for column in row))
+        rows = self.data or self.table
+        columns = list(dict.fromkeys(column for row in rows for column in row))
         writer = csv.writer(text, lineterminator="\n")
-        for row in [dict(zip(columns, columns, strict=True)), *self.table]:
+        for row in [dict(zip(columns, columns, strict=True)), *rows]:
             writer.writerow(harmless(v) if isinstance(v, str) else v for v in (row.get(k, "") for k in columns))
         return text.getvalue()

@@ -93,4 +93,4 @@ def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
     methods, models = (list(dict.fromkeys(pair[k] for pair in pairs)) for k in (0, 1))
     reach = min(values.values()), max(values.values())
     chart = matrix_chart(methods, models, values, words, reach, "")
-    return Exhibit(f"{name[:1].upper()}{name[1:]}. {title}", MEANING[key], rows, chart, points=True)
+    return Exhibit(f"{name[:1].upper()}{name[1:]}. {title}", MEANING[key], figure=chart, data=rows)

@@ -10,7 +10,7 @@ from rcdnet.registry import MODELS
 from train.results.bundle import Bundle, Result
 from train.results.document import write_document
 from train.results.sections import SECTIONS, at_thresholds
-from train.results.tables import in_a_sentence
+from train.results.tables import in_a_sentence, measured_how
 
 
 def write_report(bundle: Bundle, own: Sequence[Result], out: Path) -> Path:
@@ -24,5 +24,8 @@ def write_report(bundle: Bundle, own: Sequence[Result], out: Path) -> Path:
         sections={
             name: section(bundle, own) for name, section in (SECTIONS | {"At the threshold": at_thresholds}).items()
         },
-        sentences=[in_a_sentence([r for r in bundle.validation if r.model == model]) for model in bundle.cards],
+        sentences=[
+            *(in_a_sentence([r for r in bundle.validation if r.model == model]) for model in bundle.cards),
+            *filter(None, [measured_how(bundle.cards)]),
+        ],
     )

@@ -12,12 +12,14 @@ import plotly.graph_objects as go
 from rcdnet.registry import CLASSES, MODELS
 from train.evaluate.compare import cell, compare_rows
 from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
+from train.evaluate.evaluation import Estimate
 from train.evaluate.predictions import Row
-from train.results import charts, paper
+from train.results import charts
 from train.results.bundle import Bundle, Result, grouped
 from train.results.exhibit import Exhibit
 from train.results.map_exhibits import heatmaps
-from train.results.tables import Table, figures_table, in_a_sentence, paper_table, roles, trained_otherwise
+from train.results.paper_exhibits import beside_the_paper
+from train.results.tables import Table, figures_table, in_a_sentence, roles, told, training_told
 
 AUC = "AUC [95 % interval]"
 WORST = 12  # cases of each model
@@ -28,18 +30,20 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
     """A sentence a model; then figures side by side, on the same images where several models have them."""
     sentences = [in_a_sentence([r for r in bundle.validation if r.model == m]) for m in bundle.cards]
     exhibits = (
-        [[Exhibit("In a sentence each", "\n\n".join([*sentences, *trained_otherwise(bundle.cards)]), [])]]
-        if sentences
-        else []
+        [[Exhibit("In a sentence each", "\n\n".join([*sentences, *training_told(bundle.cards)]))]] if sentences else []
     )
     for title, results in grouped(bundle, own):
         points = [(r.name, r.name, r.figures.figures["auc"]) for r in results]
         points += [
-            (reader if "network" in reader else f"{reader}, no network", "reference", reference.auc)
+            (
+                f"{results[0].name}: {reader}" if "network" in reader else f"{reader}, no network",
+                "reference",
+                reference.auc,
+            )
             for reader, reference in results[0].figures.references.items()
             if reference.images == results[0].figures.images
         ]
-        exhibits.append([Exhibit(title, roles(results), figures_table(results), charts.interval_chart(points, AUC))])
+        exhibits.append([interval_exhibit(title, told(bundle, results), figures_table(results), points)])
     return exhibits
 
 
@@ -54,23 +58,22 @@ def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         errors = "; ".join(f"{r.name} {cell(r.figures.figures['ece'])}" for r in results)
         exhibits.append([
             Exhibit(
-                f"ROC curve. {title}", "The sign on each curve is the model's threshold.",
-                _points(rocs, "false alarms", "found"), charts.roc_chart(rocs, at), points=True,
+                f"ROC curve. {title}", f"The sign on each curve is the model's threshold. {told(bundle, results)}",
+                figure=charts.roc_chart(rocs, at), data=_points(rocs, "false alarms", "found"),
             ),
             Exhibit(
                 f"Precision and recall. {title}",
                 "Precision depends on how many of these images are malignant; a clinic's share differs.",
-                _points(precisions, "recall", "precision"),
-                charts.precision_recall_chart(precisions, at, _malignant_share(results[0])),
-                points=True,
+                figure=charts.precision_recall_chart(precisions, at, _malignant_share(results[0])),
+                data=_points(precisions, "recall", "precision"),
             ),
             Exhibit(
                 f"Calibration. {title}", f"Expected calibration error: {errors}. Click a name below to draw it.",
-                [
+                figure=charts.calibration_chart(bins),
+                data=[
                     {"model": n, "probability": float(p), "share malignant": float(m), "images": int(k)}
                     for n, b in bins.items() for p, m, k in zip(b.probability, b.malignant, b.images, strict=True)
                 ],
-                charts.calibration_chart(bins), points=True,
             ),
         ])  # fmt: skip
     return exhibits
@@ -94,7 +97,7 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         ]  # fmt: skip
         text = (
             f"DeLong's test by patient or near-duplicate group. {len(compared)} pairs are tested and no p-value is corrected for "
-            "that: expect one in twenty below 0.05 by chance."
+            f"that: expect one in twenty below 0.05 by chance. {told(bundle, results)}"
         )
         exhibits.append([Exhibit(title, text, table, charts.delong_chart([r.name for r in results], compared))])
     return exhibits
@@ -111,8 +114,7 @@ def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         "the app uses. Neither set is the paper's external one."
     )
     points = [(f"{r.name}, {r.images}", r.name, r.figures.figures["auc"]) for r in bundle.cross_site]
-    table = figures_table(bundle.cross_site)
-    return [[Exhibit("Across sites", text, table, charts.interval_chart(points, AUC))]]
+    return [[interval_exhibit("Across sites", text, figures_table(bundle.cross_site), points)]]
 
 
 def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
@@ -133,8 +135,7 @@ def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             "At the model's threshold, intervals by Wilson's method as if each image were another patient. Without an AUC: fewer than ten "
             "images of one class. Groups overlap."
         )
-        chart = charts.interval_chart(points, AUC) if points else None
-        exhibits.append([Exhibit(f"{r.name}. {r.images}", text, table, chart)])
+        exhibits.append([interval_exhibit(f"{r.name}. {r.images}", text, table, points)])
     return exhibits
 
 
@@ -148,7 +149,7 @@ def training(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
     for model, runs in bundle.runs.items():
         if not runs:
             continue
-        table: Table = [
+        data: Table = [
             {
                 "run": name, "epoch": e.epoch, "image size": e.size, "loss": e.loss, "accuracy": e.accuracy,
                 "validation loss": e.validation_loss, "validation accuracy": e.validation_accuracy,
@@ -156,7 +157,7 @@ def training(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             }
             for name, epochs in runs.items() for e in epochs
         ]  # fmt: skip
-        exhibits.append([Exhibit(MODELS[model].title, text, table, charts.learning_chart(runs), points=True)])
+        exhibits.append([Exhibit(MODELS[model].title, text, figure=charts.learning_chart(runs), data=data)])
         text = ""
     return exhibits
 
@@ -188,49 +189,6 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
     return exhibits
 
 
-def _starts(bundle: Bundle) -> str:
-    """What the bundled weights started from, in words."""
-    words = {"random": "random numbers", "imagenet": "ImageNet weights"}
-    inits = dict.fromkeys(str(card.recipe.get("init")) for card in bundle.cards.values())
-    return ", ".join(words.get(init, "other weights") for init in inits) or "what their cards say"
-
-
-def beside_the_paper(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
-    """The paper's tables, and ours with the same columns, each under its own heading."""
-    names = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
-
-    def reported(rows, aucs=()) -> Table:
-        return [
-            {"model": MODELS[r.model].title, **{title: f"{getattr(r, key):.4f}" for key, title in names.items()},
-             "AUC": f"{dict(aucs)[r.model]:.4f}" if r.model in dict(aucs) else "not given"}
-            for r in rows
-        ]  # fmt: skip
-
-    started = (
-        f"Its models start from ImageNet weights, ours from {_starts(bundle)}. It divides the images 7 to 3 and says that duplicates were "
-        "screened, not how; ours are divided by patient and near-copy, of which BUSI has many. Figures of the two cannot be set against "
-        "each other."
-    )
-    internal = Exhibit(
-        "Reported by the paper: internal validation, its table 1",
-        f"Three tenths of BUSI. {started}",
-        reported(paper.INTERNAL),
-    )
-    external = Exhibit(
-        "Reported by the paper: external test, its table 2", f"{paper.NOT_REPRODUCIBLE} None of our data is that set.",
-        reported(paper.EXTERNAL, paper.EXTERNAL_AUC.items()),
-    )  # fmt: skip
-    ours = [
-        [Exhibit(f"Measured here, on validation. {title}", roles(results), paper_table(results))]
-        for title, results in grouped(bundle, ())
-    ]
-    text = "Trained on one data set, tested on the other."
-    sites = (
-        [[Exhibit("Measured here, across sites", text, paper_table(bundle.cross_site))]] if bundle.cross_site else []
-    )
-    return [[internal, external], *ours, *sites]
-
-
 SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[Exhibit]]]] = {
     "Overview": overview,
     "Curves": curves,
@@ -255,6 +213,14 @@ def operating_point(result: Result, threshold: float, prevalence: float) -> tupl
     )
 
 
+def scored(result: Result) -> Exhibit:
+    """What the figures of `operating_point` are drawn from."""
+    rows: Table = [
+        {"image": r.id, "truth": CLASSES[r.label], "probability of malignancy": r.probability} for r in result.rows
+    ]
+    return Exhibit(f"Probabilities of {result.name}. {result.images}", "", data=rows)
+
+
 def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
     """What the chosen thresholds are worth: confusion, and the meaning of a call where more or fewer lesions are malignant.
 
@@ -273,6 +239,12 @@ def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         text = f"At {r.figures.threshold:.3f}, {r.rule}. {roles([r])}"
         exhibits.append(Exhibit(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
     return [exhibits[k : k + 2] for k in range(0, len(exhibits), 2)]
+
+
+def interval_exhibit(title: str, text: str, table: Table, points: Sequence[tuple[str, str, Estimate]]) -> Exhibit:
+    """A table beside a figure of areas under the curve; points as `charts.interval_chart` takes them, none for no figure."""
+    data: Table = [{"": row, "of": who, "AUC": e.value, "from": e.low, "to": e.high} for row, who, e in points]
+    return Exhibit(title, text, table, charts.interval_chart(points, AUC) if points else None, data)
 
 
 def _number(value: float) -> str:

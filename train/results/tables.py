@@ -9,7 +9,7 @@ from rcdnet.registry import MODELS
 from rcdnet.report import listed
 from train.evaluate.compare import COLUMNS, cell
 from train.evaluate.evaluation import Estimate
-from train.results.bundle import Result
+from train.results.bundle import Bundle, Result
 
 Table = list[dict[str, Any]]
 PAPER = ("precision_macro", "recall_macro", "f1_macro", "accuracy", "auc")
@@ -81,18 +81,39 @@ def roles(results: Sequence[Result]) -> str:
     return " ".join(sentences)
 
 
-def trained_otherwise(cards: Mapping[str, ModelCard]) -> list[str]:
-    """Where models' recipes differ from that of the first; a comparison that hides it would not be fair."""
-    if not cards:
+def measured_how(cards: Mapping[str, ModelCard]) -> str:
+    """Which weights the figures are of, where they are not the ones that answer; empty where they are."""
+    others = [MODELS[card.model].title for card in cards.values() if not card.measured_itself]
+    if not others:
+        return ""
+    return (
+        f"The weights of {listed(others)} that the app uses learnt from all of these images, so nothing here could measure them. "
+        "Their figures are those of runs of the same recipe that left the images out."
+    )
+
+
+def training_told(cards: Mapping[str, ModelCard]) -> list[str]:
+    """How the first model was trained, and where the recipes of others differ; a comparison that hides it would not be fair."""
+    if not cards or not all(card.recipe for card in cards.values()):
         return []
     first, *others = cards.values()
+    sizes = f"{first.recipe['start_size']} to {first.recipe['end_size']}"
+    sentences = [
+        f"{MODELS[first.model].title} was trained for {first.recipe['epochs']} epochs on images of {sizes} pixels a side; it reads scans "
+        f"at {first.input_size}."
+    ]
     differing: dict[str, list[str]] = {}
     for card in others:
         names = [k for k in card.recipe if k != "model" and card.recipe[k] != first.recipe.get(k)]
         told = ", ".join(f"{n.replace('_', ' ')} {card.recipe[n]} instead of {first.recipe.get(n)}" for n in names)
         differing.setdefault(told, []).append(MODELS[card.model].title)
-    return [
-        f"{listed(models)} trained otherwise than {MODELS[first.model].title}: {told}."
+    return sentences + [
+        f"{listed(models)} {'was' if len(models) == 1 else 'were'} trained {f'otherwise: {told}' if told else 'alike'}."
         for told, models in differing.items()
-        if told
     ]
+
+
+def told(bundle: Bundle, results: Sequence[Result]) -> str:
+    """`roles`, and `training_told` of those results that came with the app, where there are several."""
+    cards = {m: card for m, card in bundle.cards.items() if any(r.name == MODELS[m].title for r in results)}
+    return " ".join([roles(results), *(training_told(cards) if len(cards) > 1 else [])])

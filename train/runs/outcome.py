@@ -107,7 +107,7 @@ def exhibits(names: Sequence[str], views: Sequence[View], runs: Path) -> list[Ex
         if view.name in names and (table := figures_by_epoch(view))
     ]
     own, missing = own_results(runs)
-    shown += [Exhibit(f"{name}, evaluated", missing[name], []) for name in names if name in missing]
+    shown += [Exhibit(f"{name}, evaluated", missing[name]) for name in names if name in missing]
     for first in own.get(names[0], ()):
         beside = [r for name in names[1:] for r in own.get(name, ()) if r.figures.name == first.figures.name]
         chart = charts.confusion_chart(first.figures.confusion)
