@@ -88,7 +88,7 @@ def test_bench_prints_its_ratios(capsys, monkeypatch):
     from rcdnet import __main__ as command_line
     from rcdnet.bench import benchmark
 
-    monkeypatch.setattr(command_line, "benchmark", lambda: benchmark(rounds=1, side=200))
+    monkeypatch.setattr(command_line, "benchmark", lambda: benchmark(rounds=1, side=200, models=["rcdnet", "vit"]))
     assert main(["bench"]) == 0
     assert "x bare" in capsys.readouterr().out
 

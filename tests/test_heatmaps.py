@@ -17,7 +17,7 @@ from rcdnet.inference import classify
 from rcdnet.registry import MODELS, create_model
 from train.data.phantoms import RECIPES, draw
 
-THREADS, REQUESTS = 4, 12
+THREADS, REQUESTS = 4, len(METHODS)
 
 
 @pytest.fixture(scope="module")
@@ -128,25 +128,29 @@ def test_nothing_stays_on_the_model(name, classifiers, x):
 
 
 def test_threads_do_not_mix_results(classifiers):
-    """Hooks on a shared model gave wrong maps and crashes; one streamlit user with a slider is enough for it."""
-    chosen = list(classifiers.values())
+    """Hooks on a shared model gave wrong maps and crashes; one streamlit user with a slider is enough for it.
+
+    At every moment the threads work on different scans by different methods.
+    """
+    chosen, methods = list(classifiers.values()), list(METHODS)
     scans = [draw(recipe, seed).image for recipe, seed in zip(RECIPES.values(), (3, 4, 5), strict=True)]
-    expected = [classify(scan, chosen) for scan in scans]
+    expected = [{(p.model, p.method): p for p in classify(scan, chosen, methods)} for scan in scans]
 
     def differ(one, other) -> bool:
         strongest = max(one.maps.max(), other.maps.max())
         maps = np.abs(one.maps - other.maps).max() > 1e-3 * strongest
         return bool(maps or not np.allclose(one.probabilities, other.probabilities, atol=1e-4))
 
-    for model in range(len(chosen)):  # otherwise the comparison below would prove nothing
-        assert all(differ(expected[a][model], expected[b][model]) for a, b in ((0, 1), (1, 2), (0, 2)))
+    for key in expected[0]:  # otherwise the comparison below would prove nothing
+        assert all(differ(expected[a][key], expected[b][key]) for a, b in ((0, 1), (1, 2), (0, 2)))
 
     def requests(thread: int) -> int:
         wrong = 0
         for request in range(REQUESTS):
-            k = (thread + request) % len(scans)
-            for got, want in zip(classify(scans[k], chosen), expected[k], strict=True):
-                wrong += differ(got, want)
+            k, method = (thread + request) % len(scans), methods[(thread + request) % len(methods)]
+            made = classify(scans[k], chosen, [method])
+            assert len(made) == len(chosen)
+            wrong += sum(differ(p, expected[k][p.model, p.method]) for p in made)
         return wrong
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -131,7 +131,7 @@ def test_more_weights_join_a_study(run, measured, tmp_path):
     first = judged(str(run))
     new = replace(first.samples[0], id="busi/new")
     second = replace(first, name="second", samples=(new,), groups=first.groups[:1])
-    rows = study([second], out, METHODS, 1)
+    rows = study([second], out, METHODS, 0)
     assert len(rows) == len(read_rows(measured / MAPS_FILE)) + len(METHODS) + 2
     assert set(measured_weights(out)) == {run.name, "second"}
 

@@ -198,7 +198,7 @@ def test_a_full_disk_fails_and_leaves_nothing_half_written(data, tmp_path):
 
     out = tmp_path / "full"
     done = subprocess.run(
-        command(*TINY, *data, "--out", out),
+        command(*TINY, *data, "--epochs", 1, "--out", out),
         cwd=ROOT,
         preexec_fn=small_files,
         capture_output=True,

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binomtest
-from sklearn.metrics import auc, roc_curve
+from sklearn.metrics import roc_curve
 from torchmetrics.functional.classification import binary_calibration_error
 
 BOOTSTRAP_SAMPLES = 1000
@@ -69,7 +69,7 @@ def figures_of(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict
     false_alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
     positives, negatives = found[1:] * labels.sum(), false_alarms[1:] * (labels == 0).sum()
     return rates(confusion(labels, scores, threshold)) | {
-        "auc": float(auc(false_alarms, found)),
+        "auc": float(np.trapezoid(found, false_alarms)),
         "average_precision": float(np.diff(found) @ (positives / (positives + negatives))),
         "brier": float(np.mean((scores - labels) ** 2)),
         **{f"specificity_at_{s * 100:.0f}": float(1 - false_alarms[np.argmax(found >= s)]) for s in SENSITIVITIES},
@@ -92,7 +92,8 @@ def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity
 
 def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:
     """The AUC, for both classes present; what scikit-learn's `roc_auc_score` gives, at a third of its time."""
-    return float(auc(*roc_curve(labels, scores)[:2]))
+    false_alarms, found, _ = roc_curve(labels, scores)
+    return float(np.trapezoid(found, false_alarms))
 
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
