@@ -52,6 +52,20 @@ def test_one_scan_under_two_names_stands_under_both_and_runs_once(calls):
     assert len(calls) == 1
 
 
+def test_two_scans_of_one_name_stand_side_by_side():
+    """Many devices call every export image.png; to tell the two apart by their pixels once crashed the page."""
+    app = opened()
+    other = (ROOT / "assets" / "samples" / "phantom-oval-mass.png").read_bytes()
+    app.file_uploader[0].set_value([("image.png", SAMPLE, "image/png"), ("image.png", other, "image/png")]).run()
+    app.session_state["keep_models"], app.session_state["keep_methods"] = ["RcdNet"], ["Grad-CAM"]
+    app.switch_page("pages/compare.py").run()
+    second = next(box for box in app.selectbox if box.label == "Second scan")
+    second.set_value("2: image.png").run()
+    assert not app.exception
+    rows = next(box for box in app.selectbox if box.label == "Between methods")
+    assert rows.options == ["RcdNet, Scan 1", "RcdNet, Scan 2"]
+
+
 def test_a_refused_file_is_named_once_and_gone_with_the_next_upload(calls):
     app = opened()
     app.file_uploader[0].upload("bad.png", SAMPLE[:3000], "image/png").run()

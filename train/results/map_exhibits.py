@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 
 from rcdnet.charts import matrix_chart
+from rcdnet.heatmaps import FLOOR
 from rcdnet.registry import MODELS
 from rcdnet.report import listed
 from train.data.sources import TITLES
 from train.evaluate.compare import cell
-from train.evaluate.maps import FIGURES, MapFigures
+from train.evaluate.maps import CENTRE, FIGURES, MapFigures
 from train.results.bundle import Bundle, Result
 from train.results.exhibit import Exhibit
 from train.results.tables import Table
@@ -44,17 +45,29 @@ def heatmaps(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
 
 
 def beside_the_lesion(found: Sequence[MapFigures], models: Sequence[str], methods: Sequence[str]) -> list[str]:
-    """A sentence for each of these methods whose maps, of any of these models and on any set, point at lesions surely less often
-    than a random point would.
+    """Sentences on those of these methods and models whose maps, on any set, point at lesions surely less often than a random point
+    would, or not surely more often than the two floors do.
     """
+    point = {(f.source, f.model, f.method): f.figures["pointing"] for f in found}
+    chance = {(f.source, f.model): f.figures["chance"].value for f in found}
     sentences = []
     for method in methods:
-        wrong = {
-            f.model for f in found if f.method == method and f.figures["pointing"].high < f.figures["chance"].value
-        }
-        if titles := [MODELS[model].title for model in models if model in wrong]:
+        below, level = [], []
+        for model in models:
+            own = {source: e for (source, m, of), e in point.items() if (m, of) == (model, method)}
+            floors = {s: [point[s, model, f].value for f in (FLOOR, CENTRE) if (s, model, f) in point] for s in own}
+            if any(e.high < chance[s, model] for s, e in own.items()):
+                below.append(MODELS[model].title)
+            elif any(e.low <= max(floors[s], default=0) for s, e in own.items()):
+                level.append(MODELS[model].title)
+        if below:
             sentences.append(
-                f"Beware: on validation images {method} of {listed(titles)} pointed at the lesion less often than chance would."
+                f"Beware: on validation images {method} of {listed(below)} pointed at the lesion less often than chance would."
+            )
+        if level:
+            sentences.append(
+                f"On validation images {method} of {listed(level)} did not surely find the lesion more often than the middle of the "
+                "scan, or a map by chance, does."
             )
     return sentences
 
