@@ -12,10 +12,10 @@ from rcdnet.registry import MODELS
 from train.config import PRESETS
 from train.folders import RUNS_FOLDER
 from train.results.bundle import bundled
-from train.runs import form, jobs, outcome, watch
+from train.runs import elsewhere, form, jobs, outcome, watch
 from train.runs.devices import devices
 from train.runs.pace import estimate
-from train.runs.places import data_root
+from train.runs.places import PHANTOMS, data_root
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "training"
@@ -134,6 +134,26 @@ def old_runs() -> None:
             right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
     for column, image in zip(cycle(st.columns(outcome.WORST)), outcome.worst_images(RUNS / name), strict=False):
         column.image(image.url, alt=image.id, caption=plain(image.caption))
+    if elsewhere.testable(RUNS / name):
+        external_test(name)
+
+
+def external_test(name: str) -> None:
+    titles = [title for title in form.data_titles(ROOT) if title != PHANTOMS]
+    with st.expander("Test it on other data"):
+        st.caption(
+            f"On a data set in the folder for data. Images that {name} learnt from, and near-copies of them, are left out."
+        )
+        which = st.selectbox(
+            "Test data", titles, key=f"test data of {name}", placeholder="There is no data set there yet"
+        )
+        if st.button("Test", disabled=which is None) and which:
+            try:
+                with st.spinner(f"Testing {name} on {which}"):
+                    tested = elsewhere.test_elsewhere(RUNS / name, which, ROOT)
+                st.success(plain(f"Done. Choose {tested} on the Results page."))
+            except RcdnetError as error:
+                st.error(plain(str(error)))
 
 
 st.title("Train")

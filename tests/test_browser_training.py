@@ -13,6 +13,7 @@ from conftest import ROOT
 from processes import process_of, wait_for, worker_of
 
 from train.config import TrainConfig
+from train.data.phantoms import write_dataset
 from train.runs import watch
 from train.runs.jobs import State
 
@@ -160,6 +161,17 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         expect(page.get_by_role("heading", name=re.compile("^short. phantoms"))).to_be_visible()
         wait_for(lambda: {"short, training", "mobilenetv2-1, training"} <= set(traces(page)), 30)
         expect(page.locator("img[alt^='phantoms/']")).to_have_count(8)
+        write_dataset(tree / "data" / "clinic", 4, seed=8)
+        page.reload()
+        choose(page, "Run", "short")
+        page.get_by_text("Test it on other data").click()
+        page.get_by_role("button", name="Test", exact=True).click()
+        expect(page.get_by_text("Done. Choose short on clinic on the Results page.")).to_be_visible(timeout=120_000)
+        page.get_by_role("link", name="Results").click()
+        choose(page, "Your own runs and external tests", "short on clinic")
+        expect(page.get_by_role("heading", name="short on clinic: BUSI, external test")).to_be_visible()
+        page.get_by_role("link", name="Train").click()
+        choose(page, "Run", "short")
         page.get_by_role("button", name="Use on the Analyse page").click()
         idle(page)
         weights, refused = runs / "short" / "app" / "mobilenetv2.json", page.get_by_text("gives no answer")

@@ -16,12 +16,13 @@ from conftest import SMALL, copied
 from filelock import FileLock
 from processes import process_of, wait_for, worker_of
 
-from rcdnet.errors import ConfigError, NotTrained
+from rcdnet.errors import ConfigError, DatasetError, NotTrained
 from rcdnet.inference import load_own
 from train.config import TrainConfig
+from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events
 from train.results.bundle import own_results
-from train.runs import jobs, outcome, watch
+from train.runs import elsewhere, jobs, outcome, watch
 from train.runs.form import shown_values, starts
 from train.runs.jobs import State, state_of
 from train.runs.run import failure_of
@@ -275,3 +276,18 @@ def test_a_run_is_cloned_shown_and_offered_to_the_analyse_page(run, tmp_path):
         assert list(shared(runs)) == ["mine"]
         withdraw(runs / "mine")
     assert shared(runs) == {}  # refused weights are not offered, and offered ones can be taken back
+
+
+def test_a_finished_run_is_tested_on_a_data_set_below_the_root(run, runs, tmp_path):
+    mine, root = copied(run, runs / "mine"), tmp_path / "data"
+    write_dataset(root / "our clinic", 3, seed=8)
+    assert elsewhere.testable(mine)
+    assert elsewhere.test_elsewhere(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
+    (result,) = own_results(runs)[0]["mine on our-clinic"]
+    assert (result.figures.images, result.external) == (6, True)
+    with pytest.raises(DatasetError, match="is not there any more"):
+        elsewhere.test_elsewhere(mine, "../elsewhere (BUSI)", root)
+    (mine / "evaluation.json").unlink()
+    assert not elsewhere.testable(mine)
+    with pytest.raises(DatasetError, match="Make one with: python -m train evaluate"):
+        elsewhere.test_elsewhere(mine, "our clinic (BUSI)", root)

@@ -27,7 +27,9 @@ FIGURES = {
     "chance": "pointing by chance",
     "ratio": "energy inside over chance",
     "iou": "IoU at half",
+    "dice": "Dice at half",
     "best_iou": "IoU at best",
+    "best_dice": "Dice at best",
     # whether the model uses what it shows
     "insertion": "insertion",
     "deletion": "deletion",

@@ -190,15 +190,14 @@ def new_folder(name: str, runs: Path = RUNS_FOLDER) -> Path:
 
 
 def device_of(run: Path) -> str:
-    """The device that a run was queued for; of one that was started by hand, the one that it said it trains on."""
+    """The device that a run was queued for; of one that was started by hand, the first of the kind that it said it trains on."""
     if device := _job(run).get("device"):
         return str(device)
     try:
         started = [event for event in read_events(run / "events.jsonl") if isinstance(event, Started)]
     except RcdnetError:
         started = []
-    name = started[-1].device if started else "cpu"
-    return f"{name}:0" if name == "cuda" else name
+    return "cpu" if not started or started[-1].device.startswith("CPU") else "cuda:0"  # it says the device's name
 
 
 def roots_of(run: Path) -> list[Path]:

@@ -1,0 +1,45 @@
+"""External tests started from the page: a finished run's weights on data that it did not learn from."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rcdnet.errors import DatasetError
+from train.folders import HOME
+from train.runs.jobs import State, device_of, environment_for, state_of
+from train.runs.places import data_of, places, samples_of
+
+LIMIT_S = 3600
+
+
+def testable(run: Path) -> bool:
+    """Whether a run has weights and a threshold that could be tested."""
+    return state_of(run) is State.FINISHED and (run / "evaluation.json").exists()
+
+
+def test_elsewhere(run: Path, title: str, root: Path) -> str:
+    """Test a run on a data set below `root`, in a process of its own; returns the name that the Results page has it under.
+
+    Args:
+        title: as `train.runs.places.Place.title`.
+
+    Raises:
+        ConfigError: a file leaves the root. DatasetError: the data is gone or damaged, or every image of it is known to the run.
+    """
+    place = next((place for place in places(root) if place.title == title), None)
+    if place is None:
+        raise DatasetError(f"{title} is not there any more. Look at the folder for data, {root}.")
+    ((source, path),) = data = data_of([place], root)
+    samples_of(data, root)
+    name = re.sub(r"\W+", "-", place.path).strip("-") or source
+    arguments = ["evaluate", str(run), "--data", f"{source}={path}", "--out", str(run / "external" / name)]
+    done = subprocess.run(  # noqa: S603, no shell; the run's folder and a place below the root
+        [sys.executable, "-m", "train", *arguments],
+        cwd=HOME, env=environment_for(device_of(run)), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise DatasetError(lines[-1] if lines else "The test ended without a word; memory may be full. Use less data.")
+    return f"{run.name} on {name}"
