@@ -87,7 +87,8 @@ def map_note(prediction) -> str:
     return f"Map for {class_name}, strength {prediction.strength(class_name):.2g}"
 
 
-original, explained, verdict = st.columns([1.25, 1.25, 1], gap="medium")
+pictures, verdict = st.columns([2.5, 1], gap="medium")
+original, explained = pictures.columns(2, gap="medium")
 with original:
     st.image(png_url(staged(view, *LARGE)), width="stretch", alt="The scan as uploaded")
     st.text(held[chosen].name)
@@ -108,6 +109,7 @@ with explained:
     st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points, it does not outline.")
     if with_outline and not rcdnet.outlines(view.shape):
         st.caption("No outline: RcdNet finds no lesion in this scan, so its call means little.")
+pictures.caption(f"**How far to trust RcdNet.** {trust_sentence(cards['rcdnet'])}")
 with verdict:
     st.html(
         f'<div class="call {rcdnet.call}"><div class="plain">RcdNet calls</div>'
@@ -119,7 +121,6 @@ with verdict:
     st.markdown(agreement(predictions))
     if resting := rests_on(rcdnet):
         st.caption(resting)
-    st.caption(trust_sentence(cards["rcdnet"]))
 others = [*list(MODELS)[1:], *(name for name in cards if name not in MODELS)]  # the five baselines, then one's own
 for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False):
     with column, st.container(border=True, key=f"card_{name}"):

@@ -19,7 +19,7 @@ from train.results.bundle import Bundle, Result, grouped
 from train.results.exhibit import Exhibit
 from train.results.map_exhibits import heatmaps
 from train.results.paper_exhibits import beside_the_paper
-from train.results.tables import Table, figures_table, in_a_sentence, roles, told, training_told
+from train.results.tables import Table, figures_table, in_a_sentence, roles, told, trained_otherwise, training_told
 
 AUC = "AUC [95 % interval]"
 WORST = 12  # cases of each model
@@ -58,7 +58,7 @@ def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         errors = "; ".join(f"{r.name} {cell(r.figures.figures['ece'])}" for r in results)
         exhibits.append([
             Exhibit(
-                f"ROC curve. {title}", f"The sign on each curve is the model's threshold. {told(bundle, results)}",
+                f"ROC curve. {title}", f"The sign on each curve is the model's threshold. {trained_otherwise(bundle, results)}",
                 figure=charts.roc_chart(rocs, at), data=_points(rocs, "false alarms", "found"),
             ),
             Exhibit(

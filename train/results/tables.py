@@ -86,8 +86,9 @@ def measured_how(cards: Mapping[str, ModelCard]) -> str:
     others = [MODELS[card.model].title for card in cards.values() if not card.measured_itself]
     if not others:
         return ""
+    whose = "The weights" if len(others) == len(cards) else f"The weights of {listed(others)}"
     return (
-        f"The weights of {listed(others)} that the app uses learnt from all of these images, so nothing here could measure them. "
+        f"{whose} that the app uses learnt from all of these images, so nothing here could measure them. "
         "Their figures are those of runs of the same recipe that left the images out."
     )
 
@@ -96,24 +97,45 @@ def training_told(cards: Mapping[str, ModelCard]) -> list[str]:
     """How the first model was trained, and where the recipes of others differ; a comparison that hides it would not be fair."""
     if not cards or not all(card.recipe for card in cards.values()):
         return []
-    first, *others = cards.values()
+    first = next(iter(cards.values()))
     sizes = f"{first.recipe['start_size']} to {first.recipe['end_size']}"
     sentences = [
         f"{MODELS[first.model].title} was trained for {first.recipe['epochs']} epochs on images of {sizes} pixels a side; it reads scans "
         f"at {first.input_size}."
     ]
-    differing: dict[str, list[str]] = {}
-    for card in others:
-        names = [k for k in card.recipe if k != "model" and card.recipe[k] != first.recipe.get(k)]
-        told = ", ".join(f"{n.replace('_', ' ')} {card.recipe[n]} instead of {first.recipe.get(n)}" for n in names)
-        differing.setdefault(told, []).append(MODELS[card.model].title)
     return sentences + [
-        f"{listed(models)} {'was' if len(models) == 1 else 'were'} trained {f'otherwise: {told}' if told else 'alike'}."
-        for told, models in differing.items()
+        f"{_were(models)} trained {f'otherwise: {told}' if told else 'alike'}."
+        for told, models in _differing(cards).items()
     ]
 
 
 def told(bundle: Bundle, results: Sequence[Result]) -> str:
     """`roles`, and `training_told` of those results that came with the app, where there are several."""
-    cards = {m: card for m, card in bundle.cards.items() if any(r.name == MODELS[m].title for r in results)}
+    cards = _cards(bundle, results)
     return " ".join([roles(results), *(training_told(cards) if len(cards) > 1 else [])])
+
+
+def trained_otherwise(bundle: Bundle, results: Sequence[Result]) -> str:
+    """Which of the results that came with the app are of another recipe than the first, in a few words."""
+    cards = _cards(bundle, results)
+    models = [model for told, models in _differing(cards).items() if told for model in models]
+    return f"{_were(models)} trained otherwise than {results[0].name}; Overview says how." if models else ""
+
+
+def _cards(bundle: Bundle, results: Sequence[Result]) -> dict[str, ModelCard]:
+    return {m: card for m, card in bundle.cards.items() if any(r.name == MODELS[m].title for r in results)}
+
+
+def _were(models: Sequence[str]) -> str:
+    return f"{listed(models)} {'was' if len(models) == 1 else 'were'}"
+
+
+def _differing(cards: Mapping[str, ModelCard]) -> dict[str, list[str]]:
+    """Titles of the models after the first by what their recipes have otherwise, in words; empty words where nothing."""
+    differing: dict[str, list[str]] = {}
+    for card in list(cards.values())[1:]:
+        first = next(iter(cards.values()))
+        names = [k for k in card.recipe if k != "model" and card.recipe[k] != first.recipe.get(k)]
+        told = ", ".join(f"{n.replace('_', ' ')} {card.recipe[n]} instead of {first.recipe.get(n)}" for n in names)
+        differing.setdefault(told, []).append(MODELS[card.model].title)
+    return differing
