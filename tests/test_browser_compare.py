@@ -129,6 +129,11 @@ def test_a_box_and_then_a_mask_give_localisation_figures(page):
     idle(page)
     upload.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": right})
     expect(page.get_by_text("Energy over chance is 1").first).to_be_visible()
+    page.get_by_role("button", name="Forget the mask of Scan 1").click()
+    expect(page.get_by_text("Give a mask here")).to_be_visible()
+    idle(page)
+    upload.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": right})
+    expect(page.get_by_text("The mask that was given is used for Scan 1, before any box.")).to_be_visible()
 
 
 def test_maps_are_compared_and_a_slow_method_can_be_cancelled(page):
