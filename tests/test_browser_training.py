@@ -169,7 +169,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         expect(page.get_by_text("Done. Choose short on clinic on the Results page.")).to_be_visible(timeout=120_000)
         page.get_by_role("link", name="Results").click()
         choose(page, "Your own runs and external tests", "short on clinic")
-        expect(page.get_by_role("heading", name="short on clinic: BUSI, external test")).to_be_visible()
+        expect(page.get_by_role("heading", name="short on clinic: clinic, external test")).to_be_visible()
         page.get_by_role("link", name="Train").click()
         choose(page, "Run", "short")
         page.get_by_role("button", name="Use on the Analyse page").click()

@@ -284,7 +284,7 @@ def test_a_finished_run_is_tested_on_a_data_set_below_the_root(run, runs, tmp_pa
     assert elsewhere.testable(mine)
     assert elsewhere.test_elsewhere(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
     (result,) = own_results(runs)[0]["mine on our-clinic"]
-    assert (result.figures.images, result.external) == (6, True)
+    assert (result.figures.images, result.images, result.external) == (6, "our-clinic, external test", True)
     with pytest.raises(DatasetError, match="is not there any more"):
         elsewhere.test_elsewhere(mine, "../elsewhere (BUSI)", root)
     (mine / "evaluation.json").unlink()

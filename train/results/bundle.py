@@ -258,13 +258,11 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
             try:
                 evaluation = _evaluation_of_now(run, place)
                 rows = own_predictions(place, evaluation)
-                held = "its own validation images" if place == run else "external test"
-                alone = len(evaluation.sets) == 1  # then the folder's name says more than its source does
                 results[name] = tuple(
                     _result(
                         shown,
                         evaluation.model,
-                        f"{TITLES.get(s.name) or (place.name if place != run and alone else s.name)}, {held}",
+                        _validation(s) if place == run else _elsewhere(s, place, evaluation),
                         s,
                         rows,
                         evaluation,
@@ -275,6 +273,15 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
             except RcdnetError as reason:
                 missing[name] = f"{name} is not shown. {reason}"
     return results, missing
+
+
+def _validation(s: SetFigures) -> str:
+    return f"{TITLES.get(s.name, s.name)}, its own validation images"
+
+
+def _elsewhere(s: SetFigures, place: Path, evaluation: Evaluation) -> str:
+    """By the folder's name: whose images lie in one that is laid out as BUSI is, nobody but the user knows."""
+    return f"{place.name if len(evaluation.sets) == 1 else s.name}, external test"
 
 
 def _evaluation_of_now(run: Path, place: Path) -> Evaluation:
