@@ -29,12 +29,14 @@ from train.evaluate.metrics import (
     Confusion,
     area_under_roc,
     auc_interval,
+    bootstrap,
+    bounds,
     calibration_error,
     confusion,
     figures_of,
+    figures_of_samples,
     fit_weights,
     group_means,
-    intervals,
     rates,
     share_interval,
     threshold_at_sensitivity,
@@ -126,17 +128,34 @@ def test_group_means():
 def test_intervals_resample_whole_groups():
     labels, scores, _ = drawn(300)
 
-    def auc(rows):
-        return {"auc": area_under_roc(labels[rows], scores[rows])}  # faster, and equal: see below
+    def width(groups):
+        copies = len(groups) // 300  # of every image
+        again = np.tile(labels, copies), np.tile(scores, copies)
+        low, high = bounds(figures_of_samples(*again, 0.5, bootstrap(groups, again[0]))["auc"])
+        assert low < roc_auc_score(labels, scores) < high
+        return high - low
 
-    low, high = intervals(np.arange(300), labels, auc)["auc"]
-    assert low < roc_auc_score(labels, scores) < high
     # Every image four times over tells nothing new: with the copies in groups the interval stays, without it would halve.
-    labels, scores = np.tile(labels, 4), np.tile(scores, 4)
-    grouped = intervals(np.tile(np.arange(300), 4), labels, auc)["auc"]
-    alone = intervals(np.arange(1200), labels, auc)["auc"]
-    assert grouped[1] - grouped[0] == pytest.approx(high - low, rel=0.1)
-    assert alone[1] - alone[0] < 0.7 * (high - low)
+    once = width(np.arange(300))
+    assert width(np.tile(np.arange(300), 4)) == pytest.approx(once, rel=0.1)
+    assert width(np.arange(1200)) < 0.7 * once
+
+
+def test_figures_of_many_samples_are_those_of_each():
+    labels, scores, groups = drawn(200)
+    scores = scores.round(1)  # with ties
+    samples = bootstrap(groups, labels)
+    assert samples.shape == (1000, 200)
+    assert all(len(set(samples[0][groups == group])) == 1 for group in groups)  # a group is drawn whole
+    at_once = figures_of_samples(labels, scores, 0.4, samples)
+    for k in range(0, 1000, 50):
+        rows = np.repeat(np.arange(200), samples[k])
+        alone = figures_of(labels[rows], scores[rows], 0.4)
+        assert {name: value[k] for name, value in at_once.items()} == pytest.approx(alone, abs=1e-12)
+        assert alone["auc"] == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-12)
+        assert alone["average_precision"] == pytest.approx(
+            average_precision_score(labels[rows], scores[rows]), abs=1e-12
+        )
 
 
 # Three tests before surgery for ovarian cancer, of the 43 patients who had all three: albumin, total protein, K-G score and
@@ -246,11 +265,9 @@ def test_the_interval_of_an_auc_is_the_bootstraps():
     labels, scores, groups = drawn(300)
     scores = scores.round(1)  # with ties
 
-    def auc(rows):
-        return {"auc": roc_auc_score(labels[rows], scores[rows])}
-
     assert area_under_roc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    slow, fast = intervals(groups, labels, auc)["auc"], auc_interval(groups, labels, scores)
+    slow = bounds(figures_of_samples(labels, scores, 0.5, bootstrap(groups, labels))["auc"])
+    fast = auc_interval(groups, labels, scores)
     assert fast == pytest.approx(slow, abs=0.006)  # a thousand other draws
     weights = np.random.default_rng(0).multinomial(150, np.full(150, 1 / 150), 1000)[:, groups]
     by_hand = [roc_auc_score(labels, scores, sample_weight=w) for w in weights]

@@ -15,11 +15,13 @@ from train.evaluate.metrics import (
     Confusion,
     area_under_roc,
     auc_interval,
+    bootstrap,
+    bounds,
     calibration_error,
     confusion,
     figures_of,
+    figures_of_samples,
     group_means,
-    intervals,
     rates,
     share_interval,
 )
@@ -130,11 +132,11 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         "dice": np.array([r.dice for r in rows]),
     }
 
-    def figures(chosen: np.ndarray) -> dict[str, float]:
-        return figures_of(labels[chosen], scores[chosen], threshold) | {k: _mean(v[chosen]) for k, v in where.items()}
-
-    values = figures(np.arange(len(rows)))
-    ranges = intervals(groups, labels, figures)
+    samples = bootstrap(groups, labels)
+    values = figures_of(labels, scores, threshold) | {key: _mean(v) for key, v in where.items()}
+    drawn = figures_of_samples(labels, scores, threshold, samples)
+    drawn |= {key: _means(v, samples) for key, v in where.items()}
+    ranges = {key: bounds(v) for key, v in drawn.items()}
     for key, label in (("sensitivity", 1), ("specificity", 0)):
         if values[key] in (0, 1):  # no resample can differ
             ranges[key] = share_interval(values[key], len(np.unique(groups[labels == label])))
@@ -155,6 +157,14 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         subgroups=_subgroups(rows, threshold),
         references=_references(rows),
     )
+
+
+def _means(values: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """The mean of what is known in each sample, nan where nothing is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        means: np.ndarray = samples[:, known] @ values[known] / samples[:, known].sum(axis=1)
+    return means
 
 
 def _mean(values: np.ndarray) -> float:

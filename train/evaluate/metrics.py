@@ -1,6 +1,5 @@
 """Arrays in, figures out: labels int (N,) of 0 and 1, scores float (N,) in 0..1, groups (N,) of patients or near-duplicates."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,22 +41,8 @@ def rates(c: Confusion) -> dict[str, float]:
 
     Plain names are of the malignant class, `_benign` of the other, `_macro` the mean of both, as tables of papers often give.
     """
-    figures = {
-        "accuracy": _ratio(
-            c.true_positive + c.true_negative, c.true_positive + c.true_negative + c.false_positive + c.false_negative
-        ),
-        "sensitivity": _ratio(c.true_positive, c.true_positive + c.false_negative),
-        "specificity": _ratio(c.true_negative, c.true_negative + c.false_positive),
-        "precision": _ratio(c.true_positive, c.true_positive + c.false_positive),
-        "precision_benign": _ratio(c.true_negative, c.true_negative + c.false_negative),
-        "f1": _ratio(2 * c.true_positive, 2 * c.true_positive + c.false_positive + c.false_negative),
-        "f1_benign": _ratio(2 * c.true_negative, 2 * c.true_negative + c.false_positive + c.false_negative),
-    }
-    return figures | {
-        "precision_macro": (figures["precision"] + figures["precision_benign"]) / 2,
-        "recall_macro": (figures["sensitivity"] + figures["specificity"]) / 2,
-        "f1_macro": (figures["f1"] + figures["f1_benign"]) / 2,
-    }
+    counts = (c.true_positive, c.false_negative, c.false_positive, c.true_negative)
+    return {name: float(value) for name, value in _rates(*(np.array(n, float) for n in counts)).items()}
 
 
 def figures_of(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
@@ -65,14 +50,41 @@ def figures_of(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict
 
     `specificity_at_S` is that of the highest threshold that finds at least S % of these positives.
     """
-    # One curve for all: a bootstrap asks for these figures a thousand times.
-    false_alarms, found, _ = roc_curve(labels, scores, drop_intermediate=False)
-    positives, negatives = found[1:] * labels.sum(), false_alarms[1:] * (labels == 0).sum()
-    return rates(confusion(labels, scores, threshold)) | {
-        "auc": float(np.trapezoid(found, false_alarms)),
-        "average_precision": float(np.diff(found) @ (positives / (positives + negatives))),
-        "brier": float(np.mean((scores - labels) ** 2)),
-        **{f"specificity_at_{s * 100:.0f}": float(1 - false_alarms[np.argmax(found >= s)]) for s in SENSITIVITIES},
+    once = np.ones((1, len(labels)))
+    return {name: float(value[0]) for name, value in figures_of_samples(labels, scores, threshold, once).items()}
+
+
+def figures_of_samples(
+    labels: np.ndarray, scores: np.ndarray, threshold: float, samples: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`figures_of` for each of many bootstrap samples at once, float (B,) by name.
+
+    Args:
+        samples: (B, N), how often each image is in each sample, as `bootstrap` draws them; both classes in each.
+    """
+    sick, called = labels == 1, scores >= threshold
+    counts = [
+        samples @ (c & s).astype(float) for c, s in ((called, sick), (~called, sick), (called, ~sick), (~called, ~sick))
+    ]
+    # One curve for all figures: what has a score at or above each one that occurs, the highest first.
+    order = np.argsort(-scores, kind="stable")
+    first = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
+    positives, negatives = (
+        np.add.reduceat(samples[:, order] * side[order], first, axis=1).cumsum(axis=1) for side in (sick, ~sick)
+    )
+    found, false_alarms = positives / positives[:, -1:], negatives / negatives[:, -1:]
+    steps = np.diff(found, axis=1, prepend=0.0)
+    alarms = positives + negatives
+    precision = np.divide(positives, alarms, out=np.zeros_like(alarms, float), where=alarms > 0)
+    return _rates(*counts) | {
+        # Of every positive the negatives below it; those with the same score count by half.
+        "auc": 1 - (steps * (false_alarms - np.diff(false_alarms, axis=1, prepend=0.0) / 2)).sum(axis=1),
+        "average_precision": (steps * precision).sum(axis=1),
+        "brier": samples @ (scores - labels) ** 2 / samples.sum(axis=1),
+        **{
+            f"specificity_at_{s * 100:.0f}": 1 - false_alarms[np.arange(len(samples)), np.argmax(found >= s, axis=1)]
+            for s in SENSITIVITIES
+        },
     }
 
 
@@ -131,22 +143,20 @@ def fit_weights(labels: np.ndarray, evidence: np.ndarray) -> tuple[np.ndarray, f
     return weights, float(found[-1])
 
 
-def intervals(
-    groups: np.ndarray, labels: np.ndarray, figures: Callable[[np.ndarray], dict[str, float]], *, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """95 % intervals by bootstrap over groups, whose members are not independent.
+def bootstrap(groups: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """How often each image is in each bootstrap sample of whole groups, whose members are not independent.
 
-    Args:
-        figures: from rows int (M,) to named values. Resamples without both classes are drawn again.
+    Returns:
+        int (BOOTSTRAP_SAMPLES, N). Samples without both classes are drawn again.
     """
     rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    drawn: list[dict[str, float]] = []
+    unique, group = np.unique(groups, return_inverse=True)
+    drawn: list[np.ndarray] = []
     while len(drawn) < BOOTSTRAP_SAMPLES:
-        rows = np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])
-        if 0 < labels[rows].sum() < len(rows):
-            drawn.append(figures(rows))
-    return {name: bounds(np.array([d[name] for d in drawn])) for name in drawn[0]}
+        counts = np.bincount(rng.integers(len(unique), size=len(unique)), minlength=len(unique))[group]
+        if 0 < counts[labels == 1].sum() < counts.sum():
+            drawn.append(counts)
+    return np.array(drawn)
 
 
 def auc_interval(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
@@ -201,5 +211,23 @@ def bounds(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+def _rates(hit: np.ndarray, missed: np.ndarray, alarm: np.ndarray, cleared: np.ndarray) -> dict[str, np.ndarray]:
+    """`rates` of true positives, false negatives, false positives and true negatives, of any one shape."""
+    figures = {
+        "accuracy": _ratio(hit + cleared, hit + cleared + alarm + missed),
+        "sensitivity": _ratio(hit, hit + missed),
+        "specificity": _ratio(cleared, cleared + alarm),
+        "precision": _ratio(hit, hit + alarm),
+        "precision_benign": _ratio(cleared, cleared + missed),
+        "f1": _ratio(2 * hit, 2 * hit + alarm + missed),
+        "f1_benign": _ratio(2 * cleared, 2 * cleared + alarm + missed),
+    }
+    return figures | {
+        "precision_macro": (figures["precision"] + figures["precision_benign"]) / 2,
+        "recall_macro": (figures["sensitivity"] + figures["specificity"]) / 2,
+        "f1_macro": (figures["f1"] + figures["f1_benign"]) / 2,
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full_like(whole, np.nan, dtype=float), where=whole != 0)

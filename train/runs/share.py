@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 from rcdnet.card import ModelCard
-from rcdnet.errors import RcdnetError
 from rcdnet.inference import load_own
 from train.evaluate.ship import ship
 from train.folders import RUNS_FOLDER
@@ -20,12 +19,15 @@ def share(run: Path) -> ModelCard:
         DatasetError: the run is not finished, or nothing validated it. NotTrained: its validation AUC is too low to answer.
         CheckpointError: its weights are damaged.
     """
-    card = ship(run, weights_folder=run / FOLDER, results_folder=run / FOLDER / "results")
+    new = run / f"{FOLDER}.new"  # nobody is offered what turns out to answer nothing
+    shutil.rmtree(new, ignore_errors=True)
     try:
-        load_own(run.name, run / FOLDER)
-    except RcdnetError:
+        card = ship(run, weights_folder=new, results_folder=new / "results")
+        load_own(run.name, new)
         withdraw(run)
-        raise
+        new.rename(run / FOLDER)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     return card
 
 
