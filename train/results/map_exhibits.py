@@ -50,7 +50,7 @@ def beside_the_lesion(found: Sequence[MapFigures], models: Sequence[str], method
     """
     point = {(f.source, f.model, f.method): f.figures["pointing"] for f in found}
     chance = {(f.source, f.model): f.figures["chance"].value for f in found}
-    sentences = []
+    worse, no_better = [], []
     for method in methods:
         below, level = [], []
         for model in models:
@@ -61,15 +61,15 @@ def beside_the_lesion(found: Sequence[MapFigures], models: Sequence[str], method
             elif any(e.low <= max(floors[s], default=0) for s, e in own.items()):
                 level.append(MODELS[model].title)
         if below:
-            sentences.append(
+            worse.append(
                 f"Beware: on validation images {method} of {listed(below)} pointed at the lesion less often than chance would."
             )
         if level:
-            sentences.append(
+            no_better.append(
                 f"On validation images {method} of {listed(level)} did not surely find the lesion more often than the middle of the "
                 "scan, or a map by chance, does."
             )
-    return sentences
+    return worse + no_better
 
 
 def map_exhibits(found: Sequence[MapFigures], title: str) -> list[list[Exhibit]]:
