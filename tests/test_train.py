@@ -105,7 +105,7 @@ def kill_and_resume(out: Path, data: list[str], ready: Callable[[], bool]) -> No
     process.kill()
     process.wait()
     assert not any(isinstance(e, Finished) for e in read_events(out / "events.jsonl"))
-    assert main(["fit", "--resume", str(out)]) == 0
+    subprocess.run(command("--resume", out), cwd=ROOT, check=True, capture_output=True, timeout=300)
 
 
 def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_if_never_killed(run, data, tmp_path):

@@ -19,7 +19,6 @@ from train.evaluate.metrics import (
     bounds,
     calibration_error,
     confusion,
-    figures_of,
     figures_of_samples,
     group_means,
     rates,
@@ -132,11 +131,12 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         "dice": np.array([r.dice for r in rows]),
     }
 
-    samples = bootstrap(groups, labels)
-    values = figures_of(labels, scores, threshold) | {key: _mean(v) for key, v in where.items()}
-    drawn = figures_of_samples(labels, scores, threshold, samples)
-    drawn |= {key: _means(v, samples) for key, v in where.items()}
-    ranges = {key: bounds(v) for key, v in drawn.items()}
+    def figures(samples: np.ndarray) -> dict[str, np.ndarray]:
+        known = {key: _means(v, samples) for key, v in where.items()}
+        return figures_of_samples(labels, scores, threshold, samples) | known
+
+    values = {key: float(v[0]) for key, v in figures(np.ones((1, len(rows)))).items()}
+    ranges = {key: bounds(v) for key, v in figures(bootstrap(groups, labels)).items()}
     for key, label in (("sensitivity", 1), ("specificity", 0)):
         if values[key] in (0, 1):  # no resample can differ
             ranges[key] = share_interval(values[key], len(np.unique(groups[labels == label])))
@@ -149,9 +149,8 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         groups=len(np.unique(groups)),
         threshold=threshold,
         figures={key: Estimate(value, *ranges[key]) for key, value in values.items()}
-        | {
-            "ece": Estimate(calibration_error(labels, scores), math.nan, math.nan)
-        },  # a resample's is larger: no interval
+        # Without an interval: the error of a resample is larger than that of what it is drawn from.
+        | {"ece": Estimate(calibration_error(labels, scores), math.nan, math.nan)},
         auc_by_group=_auc(*by_group, np.arange(len(by_group[0]))),
         confusion=confusion(labels, scores, threshold),
         subgroups=_subgroups(rows, threshold),
@@ -165,11 +164,6 @@ def _means(values: np.ndarray, samples: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         means: np.ndarray = samples[:, known] @ values[known] / samples[:, known].sum(axis=1)
     return means
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
 
 
 def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:

@@ -66,19 +66,13 @@ def figures_of_samples(
     counts = [
         samples @ (c & s).astype(float) for c, s in ((called, sick), (~called, sick), (called, ~sick), (~called, ~sick))
     ]
-    # One curve for all figures: what has a score at or above each one that occurs, the highest first.
-    order = np.argsort(-scores, kind="stable")
-    first = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-    positives, negatives = (
-        np.add.reduceat(samples[:, order] * side[order], first, axis=1).cumsum(axis=1) for side in (sick, ~sick)
-    )
+    positives, negatives = _at_or_above(labels, scores, samples)  # one curve for all figures
     found, false_alarms = positives / positives[:, -1:], negatives / negatives[:, -1:]
     steps = np.diff(found, axis=1, prepend=0.0)
     alarms = positives + negatives
     precision = np.divide(positives, alarms, out=np.zeros_like(alarms, float), where=alarms > 0)
     return _rates(*counts) | {
-        # Of every positive the negatives below it; those with the same score count by half.
-        "auc": 1 - (steps * (false_alarms - np.diff(false_alarms, axis=1, prepend=0.0) / 2)).sum(axis=1),
+        "auc": _areas(positives, negatives),
         "average_precision": (steps * precision).sum(axis=1),
         "brier": samples @ (scores - labels) ** 2 / samples.sum(axis=1),
         **{
@@ -160,20 +154,10 @@ def bootstrap(groups: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> np.nd
 
 
 def auc_interval(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """As `intervals`, of the AUC alone and some hundred times as fast: a resample is a weight for each image.
-
-    The AUC is the share of pairs of a positive and a negative that the scores order right, ties counting by half.
-    """
+    """The 95 % interval of the AUC alone, by bootstrap over groups; a sample without both classes counts for nothing."""
     _, group = np.unique(groups, return_inverse=True)
-    count = int(group.max()) + 1
-    drawn = resamples(count, seed=seed)
-    order = np.argsort(scores, kind="stable")
-    weights, sick = drawn[:, group[order]], labels[order] == 1
-    first = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # where each score begins
-    positive, negative = (np.add.reduceat(weights * side, first, axis=1) for side in (sick, ~sick))
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    right = (positive * (negative.cumsum(axis=1) - negative / 2)).sum(axis=1)
-    return bounds(right[pairs > 0] / pairs[pairs > 0])
+    samples = resamples(int(group.max()) + 1, seed=seed)[:, group]
+    return bounds(_areas(*_at_or_above(labels, scores, samples)))
 
 
 def share_interval(share: float, count: int) -> tuple[float, float]:
@@ -209,6 +193,26 @@ def bounds(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _at_or_above(labels: np.ndarray, scores: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many positives and negatives of each sample have each score that occurs or a higher one, the highest first."""
+    order = np.argsort(-scores, kind="stable")
+    first = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
+    sick = labels[order] == 1
+    positives, negatives = (
+        np.add.reduceat(samples[:, order] * side, first, axis=1).cumsum(axis=1) for side in (sick, ~sick)
+    )
+    return positives, negatives
+
+
+def _areas(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """AUC of each sample from `_at_or_above`: the share of pairs of a positive and a negative that the scores order right, ties
+    counting by half; nan where a class is missing."""
+    pairs = positives[:, -1] * negatives[:, -1]
+    above = negatives - np.diff(negatives, axis=1, prepend=0) / 2
+    wrong = (np.diff(positives, axis=1, prepend=0) * above).sum(axis=1)
+    return 1 - _ratio(wrong, pairs)
 
 
 def _rates(hit: np.ndarray, missed: np.ndarray, alarm: np.ndarray, cleared: np.ndarray) -> dict[str, np.ndarray]:

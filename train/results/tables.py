@@ -132,9 +132,11 @@ def _were(models: Sequence[str]) -> str:
 
 def _differing(cards: Mapping[str, ModelCard]) -> dict[str, list[str]]:
     """Titles of the models after the first by what their recipes have otherwise, in words; empty words where nothing."""
+    if not cards:
+        return {}
+    first, *others = cards.values()
     differing: dict[str, list[str]] = {}
-    for card in list(cards.values())[1:]:
-        first = next(iter(cards.values()))
+    for card in others:
         names = [k for k in card.recipe if k != "model" and card.recipe[k] != first.recipe.get(k)]
         told = ", ".join(f"{n.replace('_', ' ')} {card.recipe[n]} instead of {first.recipe.get(n)}" for n in names)
         differing.setdefault(told, []).append(MODELS[card.model].title)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from rcdnet.card import ModelCard
-from rcdnet.inference import load_own
+from rcdnet.checkpoint import load_checkpoint
 from train.evaluate.ship import ship
 from train.folders import RUNS_FOLDER
 from train.runs.jobs import runs_in
@@ -23,7 +23,7 @@ def share(run: Path) -> ModelCard:
     shutil.rmtree(new, ignore_errors=True)
     try:
         card = ship(run, weights_folder=new, results_folder=new / "results")
-        load_own(run.name, new)
+        load_checkpoint(card.model, new)
         withdraw(run)
         new.rename(run / FOLDER)
     finally:
