@@ -1,16 +1,13 @@
 """External tests started from the page: a finished run's weights on data that it did not learn from."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from rcdnet.errors import DatasetError
-from train.folders import HOME
-from train.runs.jobs import State, device_of, environment_for, state_of
+from rcdnet.errors import DatasetError, RunFailed
+from train.runs.jobs import State, answer_of, device_of, state_of
 from train.runs.places import data_of, places, samples_of
 
-LIMIT_S = 3600
+PATIENCE_S = 3600
 
 
 def testable(run: Path) -> bool:
@@ -33,13 +30,11 @@ def test_elsewhere(run: Path, title: str, root: Path) -> str:
     ((source, path),) = data = data_of([place], root)
     samples_of(data, root)
     name = re.sub(r"\W+", "-", place.path).strip("-") or source
-    arguments = ["evaluate", str(run), "--data", f"{source}={path}", "--out", str(run / "external" / name)]
-    done = subprocess.run(  # noqa: S603, no shell; the run's folder and a place below the root
-        [sys.executable, "-m", "train", *arguments],
-        cwd=HOME, env=environment_for(device_of(run)), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=LIMIT_S, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise DatasetError(lines[-1] if lines else "The test ended without a word; memory may be full. Use less data.")
+    arguments = ["train", "evaluate", str(run), "--data", f"{source}={path}", "--out", str(run / "external" / name)]
+    try:
+        answer_of(arguments, device_of(run), PATIENCE_S)
+    except TimeoutError:
+        raise DatasetError(f"The test took more than {PATIENCE_S // 60} minutes. Use less data or a GPU.") from None
+    except RunFailed as reason:
+        raise DatasetError(str(reason)) from None
     return f"{run.name} on {name}"

@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rcdnet.errors import ConfigError, RcdnetError
+from rcdnet.errors import ConfigError, RcdnetError, RunFailed
 from train.files import append_line, write_whole
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, line_of, read_events
 from train.folders import BUNDLED, HOME, RUNS_FOLDER
@@ -246,6 +246,24 @@ def environment_for(device: str) -> dict[str, str]:
         return kept | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     # nvidia-smi, which named the devices, counts them by their place on the bus.
     return kept | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device.removeprefix("cuda:")}
+
+
+def answer_of(arguments: Sequence[str], device: str, patience_s: float, given: str = "") -> str:
+    """What `python -m ARGUMENTS` prints, run to its end in a process of its own that sees one device.
+
+    Raises:
+        RunFailed: it failed; the message is the last line it said. TimeoutError: it took longer than the patience.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603, no shell; callers give modules, numbers, and places that they have checked
+            [sys.executable, "-m", *arguments],
+            cwd=HOME, env=environment_for(device), input=given, capture_output=True, text=True, timeout=patience_s, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    if done.returncode:
+        raise RunFailed((done.stderr.strip().splitlines() or ["It ended without a word; memory may be full."])[-1])
+    return done.stdout
 
 
 def _enqueue(run: Path) -> None:

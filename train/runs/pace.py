@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ from rcdnet.errors import RunFailed
 from rcdnet.registry import create_model, spec_of
 from train.config import TrainConfig
 from train.fit.engine import Engine, Images, accelerator_for
-from train.folders import HOME, RUNS_FOLDER
-from train.runs.jobs import device_of, environment_for, held, runs_in
+from train.folders import RUNS_FOLDER
+from train.runs.jobs import answer_of, device_of, held, runs_in
 from train.runs.watch import in_words
 
 STEPS = 3  # of each size, the first of which warms up
@@ -30,19 +29,14 @@ def seconds_of(config: TrainConfig, images: int, device: str) -> float:
         RunFailed: the steps failed, as they would in the run; or took minutes.
     """
     try:
-        done = subprocess.run(  # noqa: S603, no shell, and nothing in it but a number and a device
-            [sys.executable, "-m", "train.runs.pace", str(images), device],
-            cwd=HOME, env=environment_for(device), input=config.to_json(), capture_output=True, text=True,
-            timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+        said = answer_of(["train.runs.pace", str(images), device], device, PATIENCE_S, config.to_json())
+    except TimeoutError:
         raise RunFailed(
             f"{STEPS} steps took more than {PATIENCE_S} seconds. Choose smaller batches or a GPU."
         ) from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise RunFailed(f"A few steps were tried and failed: {last}")
-    return float(json.loads(done.stdout))
+    except RunFailed as reason:
+        raise RunFailed(f"A few steps were tried and failed: {reason}") from None
+    return float(json.loads(said))
 
 
 def estimate(configs: Mapping[str, TrainConfig], images: int, device: str, runs: Path = RUNS_FOLDER) -> str:
