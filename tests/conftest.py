@@ -5,18 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from rcdnet.bench import untrained_classifier
 from rcdnet.inference import Classifier
 from rcdnet.registry import CLASSES, MODELS
 from train.data.phantoms import RECIPES, draw, random_recipe, write_dataset
+from train.results.bundle import Bundle, bundled
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores
     torch.set_num_threads(1)
@@ -103,18 +106,29 @@ def write_busbra(folder: Path, patients: int) -> Path:
     return folder
 
 
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder that `make` fills, made by the first test process that asks and read by all."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    folder = place / name
+    with FileLock(place / f"{name}.lock"):
+        if not (place / f"{name}.whole").exists():
+            make(folder)
+            (place / f"{name}.whole").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def busi(tmp_path_factory) -> Path:
     """Twelve benign and twelve malignant phantoms in BUSI's layout; tests that change files copy them first."""
-    folder = tmp_path_factory.mktemp("data") / "busi"
-    write_dataset(folder, 12)
-    return folder
+    return made_once(tmp_path_factory, "busi", lambda folder: write_dataset(folder, 12))
 
 
 @pytest.fixture(scope="session")
 def busbra(tmp_path_factory) -> Path:
     """Sixteen patients with two views each in BUS-BRA's layout."""
-    return write_busbra(tmp_path_factory.mktemp("data") / "busbra", 16)
+    return made_once(tmp_path_factory, "busbra", lambda folder: write_busbra(folder, 16))
 
 
 @pytest.fixture(scope="session")
@@ -131,9 +145,11 @@ def command(*arguments: object) -> list[str]:
 @pytest.fixture(scope="session")
 def run(data, tmp_path_factory) -> Path:
     """A finished run, made by the command itself; tests that change it copy it first."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    subprocess.run(command(*TINY, *data, "--out", out), cwd=ROOT, check=True, timeout=300, capture_output=True)
-    return out
+
+    def train(out: Path) -> None:
+        subprocess.run(command(*TINY, *data, "--out", out), cwd=ROOT, check=True, timeout=300, capture_output=True)
+
+    return made_once(tmp_path_factory, "whole", train)
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +157,18 @@ def drawn_tree(tmp_path_factory) -> Path:
     """The app with drawn results of six models and of a user's own test; tests that change it copy it first."""
     from drawn import app_tree, draw_own_test
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("train.evaluate.metrics.BOOTSTRAP_SAMPLES", 20)
-        tree = app_tree(tmp_path_factory.mktemp("app") / "tree")
-        draw_own_test(tree)
-    return tree
+    def draw_tree(tree: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("train.evaluate.metrics.BOOTSTRAP_SAMPLES", 20)
+            draw_own_test(app_tree(tree))
+
+    return made_once(tmp_path_factory, "tree", draw_tree)
+
+
+@pytest.fixture(scope="session")
+def bundle(drawn_tree) -> Bundle:
+    """What the app reads of the drawn tree's results."""
+    return bundled(drawn_tree / "assets" / "weights", drawn_tree / "assets" / "results")
 
 
 def copied(run: Path, place: Path) -> Path:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from sklearn.metrics import auc, roc_auc_score
-from test_train_metrics import drawn, rows_of
+from test_train_evaluation import rows_of
+from test_train_metrics import drawn
 
 from train.evaluate.curves import arrays, calibration, point, precision_recall, roc
 from train.evaluate.metrics import calibration_error, confusion

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, command, copied
+from conftest import ROOT, TINY, copied
 from sklearn.metrics import roc_auc_score
 
 from rcdnet.calibration import Calibration
@@ -184,8 +183,8 @@ def folds(run, data, tmp_path_factory) -> list[Path]:
     place, runs = tmp_path_factory.mktemp("folds"), []
     for fold in (1, 2):
         out = place / f"fold{fold}"
-        changes = ["--epochs", "1", "--split", "k-fold", "--folds", "2", "--fold", fold, "--keep", "last"]
-        subprocess.run(command(*TINY, *data, *changes, "--out", out), cwd=ROOT, check=True, timeout=300)
+        changes = ["--epochs", "1", "--split", "k-fold", "--folds", "2", "--fold", str(fold), "--keep", "last"]
+        assert main(["fit", *TINY, *data, *changes, "--out", str(out)]) == 0
         runs.append(out)
     return runs
 
@@ -224,7 +223,7 @@ def test_pooled_folds_score_every_image_once_and_choose_one_point_for_all(folds,
 def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, run, data, tmp_path, capsys):
     final = tmp_path / "final"
     changes = ["--epochs", "1", "--split", "all", "--folds", "2", "--keep", "last"]
-    subprocess.run(command(*TINY, *data, *changes, "--out", final), cwd=ROOT, check=True, timeout=300)
+    assert main(["fit", *TINY, *data, *changes, "--out", str(final)]) == 0
     places = {"weights_folder": tmp_path / "weights", "results_folder": tmp_path / "results"}
     card = ship(final, folds, **places)
     pooled = read_evaluation(tmp_path / "results" / "final-folds" / "evaluation.json")

@@ -1,39 +1,26 @@
 """What the Results page and the report show, from drawn records of six models; every number against the predictions."""
 
 import json
-import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import plotly.io
 import pytest
-from browsing import chromium
 from conftest import copied
 from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
-from rcdnet.heatmaps import FLOOR
 from rcdnet.registry import MODELS
 from train.evaluate.compare import COLUMNS, cell, compare_rows
 from train.evaluate.curves import arrays, point
 from train.evaluate.delong import compare_auc
-from train.evaluate.evaluation import Estimate, set_figures
-from train.evaluate.maps import CENTRE
+from train.evaluate.evaluation import set_figures
 from train.evaluate.metrics import confusion, group_means, rates
 from train.evaluate.predictions import read_predictions
-from train.results.bundle import Bundle, Result, bundled, chosen_results, grouped, own_results
+from train.results.bundle import Bundle, bundled, chosen_results, grouped, own_results
 from train.results.exhibit import Exhibit
-from train.results.map_exhibits import beside_the_lesion
-from train.results.report import write_report
 from train.results.sections import SECTIONS, at_thresholds, operating_point
 from train.results.tables import figures_table, in_a_sentence, measured_how, roles
-
-
-@pytest.fixture(scope="module")
-def bundle(drawn_tree) -> Bundle:
-    return bundled(drawn_tree / "assets" / "weights", drawn_tree / "assets" / "results")
 
 
 def exhibits_of(section: str, bundle: Bundle, own=()) -> list[Exhibit]:
@@ -157,59 +144,6 @@ def test_the_worst_cases_are_the_most_wrong(bundle):
     )
 
 
-def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(bundle, drawn_tree, tmp_path):
-    shown = exhibits_of("Heatmaps", bundle)
-    assert {e.title for e in shown if e.figure is None} == {
-        "All figures of the heatmaps. BUS-BRA", "All figures of the heatmaps. BUSI",
-    }  # fmt: skip
-    row = next(e for e in shown if e.figure is None).table[0]
-    found = bundle.heatmaps[0]
-    assert (row["model"], row["method"], row["pointing game"]) == (
-        "RcdNet",
-        "Grad-CAM",
-        cell(found.figures["pointing"]),
-    )
-    assert "image centre" in {name for e in shown if e.figure for name in e.figure.data[0].y}  # drawn among the methods
-    tree = copied(drawn_tree, tmp_path / "tree")
-    study = tree / "assets" / "results" / "heatmaps" / "study.json"
-    study.write_text(study.read_text().replace('"vit-fold4": "4"', '"vit-fold4": "5"'))
-    stale = bundled(tree / "assets" / "weights", tree / "assets" / "results")
-    assert stale.heatmaps == ()
-    assert "of other weights of vit-fold4" in stale.missing["heatmaps"]
-    study.write_text(
-        json.dumps({"weights": {"rcdnet-busbra/external/busi": "abroad"}})
-    )  # on this no card's heatmaps rest
-    assert (
-        "of other weights of" in bundled(tree / "assets" / "weights", tree / "assets" / "results").missing["heatmaps"]
-    )
-
-
-def test_maps_that_point_beside_the_lesion_are_named(bundle):
-    def pointing(f, low, high):
-        return replace(
-            f, figures=f.figures | {"pointing": Estimate(high, low, high), "chance": Estimate(0.1, 0.09, 0.11)}
-        )
-
-    methods = ["Grad-CAM", "EigenCAM"]
-    high = [pointing(f, 0.2, 0.2) if f.method in (FLOOR, CENTRE) else pointing(f, 0.3, 0.5) for f in bundle.heatmaps]
-    assert beside_the_lesion(high, list(MODELS), methods) == []
-    low = [
-        pointing(f, 0.01, 0.09)
-        if (f.model, f.source, f.method) in {("vit", "busi", "EigenCAM"), ("regnet", "busbra", "EigenCAM")}
-        else f
-        for f in high
-    ]
-    (sentence,) = beside_the_lesion(low, list(MODELS), methods)
-    assert "EigenCAM of RegNet and ViT pointed at the lesion less often than chance" in sentence
-    level = [pointing(f, 0.19, 0.5) if (f.model, f.method) == ("rcdnet", "EigenCAM") else f for f in low]
-    assert beside_the_lesion(level, ["rcdnet", "vit"], methods) == [
-        "Beware: on validation images EigenCAM of ViT pointed at the lesion less often than chance would.",
-        "On validation images EigenCAM of RcdNet did not surely find the lesion more often than the middle of the scan, or a map by "
-        "chance, does.",
-    ]
-    assert beside_the_lesion(low, ["rcdnet"], methods) == beside_the_lesion(low, list(MODELS), ["Grad-CAM"]) == []
-
-
 def test_what_the_paper_reports_is_never_in_one_table_with_ours(bundle):
     shown = exhibits_of("Beside the paper", bundle)
     reported = [e for e in shown if e.title.startswith("Reported by the paper")]
@@ -299,59 +233,6 @@ def test_a_card_that_says_otherwise_than_its_evaluation_is_refused(drawn_tree, t
     found = bundled(assets / "weights", assets / "results")
     assert set(found.missing) == {"rcdnet", "vit"}
     assert all("do not say the same" in reason for reason in found.missing.values())
-
-
-@pytest.fixture(scope="module")
-def report(drawn_tree, tmp_path_factory):
-    """Written by the command, in a tree whose code and records are its own."""
-    out = tmp_path_factory.mktemp("report")
-    command = [sys.executable, "-m", "train", "report", "--out", str(out), "--own", "bundled-rcdnet on our-clinic"]
-    subprocess.run(command, cwd=drawn_tree, check=True, timeout=120, capture_output=True)
-    return out / "report.html"
-
-
-def test_the_report_holds_all_and_asks_nobody(report, bundle):
-    text = report.read_text()
-    for heading in (
-        "Summary",
-        "Introduction",
-        "Methods",
-        "Data partitions",
-        "Results",
-        "Discussion",
-        "Model cards",
-        *SECTIONS,
-    ):
-        assert re.search(rf"<h[23]>{heading}", text), heading
-    with chromium() as browser:
-        page = browser.new_page()
-        requests: list[str] = []
-        errors: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(report.as_uri())
-        plots = sum(e.figure is not None for section in SECTIONS for e in exhibits_of(section, bundle))
-        page.wait_for_function(f"document.querySelectorAll('.js-plotly-plot .main-svg').length >= {plots}")
-        assert page.get_by_text("our-clinic, external test").count()
-        page.close()
-    assert requests == [report.as_uri()]
-    assert errors == []
-
-
-def test_a_report_escapes_what_others_wrote(bundle, tmp_path):
-    row = bundle.validation[0]
-    hostile = Result("<script>alert(1)</script>", "rcdnet", "=SUM(A1)<b>", row.figures, row.rows[:50], row.rule)
-    text = write_report(bundle, [hostile], tmp_path).read_text()
-    assert "<script>alert(1)" not in text
-    assert "=SUM(A1)&lt;b&gt;" in text
-
-
-def test_a_report_of_nothing_says_why(tmp_path):
-    empty = bundled(tmp_path / "weights", tmp_path / "results")
-    assert set(empty.missing) == set(MODELS)
-    text = write_report(empty, [], tmp_path / "out").read_text()
-    assert text.count("is not trained yet") == len(MODELS)
-    assert "Reported by the paper" in text
 
 
 def test_a_test_of_weights_that_may_have_seen_the_images_stands_alone(bundle):

@@ -8,7 +8,6 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
-from torchmetrics.functional.classification import binary_calibration_error
 
 BOOTSTRAP_SAMPLES = 1000
 SENSITIVITIES = (0.90, 0.95, 0.98)
@@ -104,6 +103,9 @@ def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
     """Expected calibration error of the malignant probability over 15 bins of equal width (Guo et al. 2017, equation 3)."""
+    # Here, for it takes most of a second, which every command and every training process would wait for.
+    from torchmetrics.functional.classification import binary_calibration_error
+
     error = binary_calibration_error(
         torch.from_numpy(scores).float(), torch.from_numpy(labels).long(), n_bins=CALIBRATION_BINS
     )
