@@ -100,10 +100,10 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         choose(page, "split", "7:3")
         fill(page, "batch size", 7)
         expect(page.get_by_text("batch_size is 7; expected an even number.")).to_be_visible()
-        for setting, value in {"batch size": 16, "epochs": 40, "end size": 128, "warmup epochs": 1}.items():
+        for setting, value in {"batch size": 16, "epochs": 100, "end size": 128, "warmup epochs": 1}.items():
             fill(page, setting, value)
         page.get_by_role("button", name="Start", exact=True).click()
-        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible(timeout=90_000)
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 100"))).to_be_visible(timeout=90_000)
         run = runs / "mobilenetv2-1"
         wait_for(lambda: points(page) >= 1)
 
@@ -114,9 +114,9 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         page.get_by_role("link", name="Train").click()
         wait_for(lambda: points(page) > before)
         page.reload()
-        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible()
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 100"))).to_be_visible()
         with opened(browser, server, "/training") as second:
-            expect(second.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible()
+            expect(second.get_by_text(re.compile(r"Epoch \d+ of 100"))).to_be_visible()
             second.get_by_role("button", name="Clone settings").click()
             idle(second)
             choose(second, "Data", "phantoms")
@@ -139,18 +139,18 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         servers[0] = start_server(tree)
     with opened(browser, servers[0][1], "/training") as page:
         choose(page, "Run", "mobilenetv2-1")
-        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible()
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 100"))).to_be_visible()
         assert process_of(run) == [pid]
 
         # Killed: lost within ten seconds, and resumed. It waits behind the other, which had its turn.
         os.kill(pid, signal.SIGKILL)
-        expect(page.get_by_text(re.compile(r"Lost, \d+ of 40 epochs"))).to_be_visible(timeout=10_000)
+        expect(page.get_by_text(re.compile(r"Lost, \d+ of 100 epochs"))).to_be_visible(timeout=10_000)
         done = len(watch.view_of(run).epochs)
         page.get_by_role("button", name="Resume").click()
-        expect(page.get_by_text(re.compile(r"Epoch \d+ of 40"))).to_be_visible(timeout=180_000)
+        expect(page.get_by_text(re.compile(r"Epoch \d+ of 100"))).to_be_visible(timeout=180_000)
         wait_for(lambda: points(page) > done)
         page.get_by_role("button", name="Stop", exact=True).click()
-        expect(page.get_by_text(re.compile(r"Stopped, \d+ of 40 epochs"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile(r"Stopped, \d+ of 100 epochs"))).to_be_visible(timeout=60_000)
 
         # The short one is finished: compared, and used.
         wait_for(lambda: watch.view_of(runs / "short").state is State.FINISHED)
