@@ -154,6 +154,7 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
             if _asked_to_stop(out, event, accelerator):
                 running.close()
                 accelerator.wait_for_everyone()
+                accelerator.end_training()
                 (out / "stop").unlink(missing_ok=True)
                 last = Stopped(time.time(), epoch)
                 record(last)
@@ -162,8 +163,11 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
         last = event
         if isinstance(event, Started | Epoch):
             epoch = event.epoch
-        if isinstance(event, Finished) and accelerator.is_main_process:
-            _evaluate(out, config, decoded, split, note)
+        if isinstance(event, Finished):
+            # A process that ends with its group still open may abort, and its launcher then kills the one that evaluates.
+            accelerator.end_training()
+            if accelerator.is_main_process:
+                _evaluate(out, config, decoded, split, note)
         record(event)
     return last
 
