@@ -39,11 +39,11 @@ def browser() -> Iterator:
 @pytest.fixture(scope="module")
 def servers(tree) -> Iterator[list]:
     """The running server, which a test may replace."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # for whatever else this machine does
-    running = [start_server(tree)]
-    yield running
-    stop_server(running[0][0], tree)
-    del os.environ["OMP_NUM_THREADS"]
+    with pytest.MonkeyPatch.context() as patch:  # which leaves the setting of the test process as it was
+        patch.setenv("OMP_NUM_THREADS", "1")  # for whatever else this machine does
+        running = [start_server(tree)]
+        yield running
+        stop_server(running[0][0], tree)
 
 
 def choose(page, box: str, option: str) -> None:
