@@ -19,6 +19,7 @@ if CHROMIUM is None and not os.environ.get("CI"):
 playwright_api = pytest.importorskip("playwright.sync_api")
 expect = playwright_api.expect
 expect.set_options(timeout=30_000)
+FIELDS = "Array.from(document.querySelectorAll('input')).map(i => `${i.ariaLabel}: ${i.value}`).join('\\n')"
 
 
 @contextmanager
@@ -62,12 +63,16 @@ def stop_server(server: subprocess.Popen, tree: Path) -> str:
 
 @contextmanager
 def opened(browser, server: str, path: str = "") -> Iterator:
-    """A page that fails the test when it asks another host for anything or shows an exception."""
+    """A page that fails the test when it asks another host for anything or shows an exception; what failed tells what it showed."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     requested = []
     page.on("request", lambda request: requested.append(request.url))
     page.goto(server + path)
-    yield page
+    try:
+        yield page
+    except BaseException as error:
+        error.add_note(f"The page showed:\n{page.inner_text('body')}\nIts fields:\n{page.evaluate(FIELDS)}")
+        raise
     local = (server, server.replace("http", "ws"), "data:", "blob:")
     assert [url for url in requested if not url.startswith(local)] == []
     expect(page.get_by_test_id("stException")).to_have_count(0)
@@ -76,3 +81,16 @@ def opened(browser, server: str, path: str = "") -> Iterator:
 
 def idle(page) -> None:
     expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_attached()
+
+
+def enter(page, field, value: str) -> None:
+    """Type into a field as a person would: again, where a script still at work put the old value back."""
+    for _ in range(5):
+        idle(page)
+        field.fill(value)
+        field.press("Enter")
+        page.wait_for_timeout(500)  # a script that this starts begins within it
+        idle(page)
+        if field.input_value() == value:
+            return
+    raise AssertionError(f"the field shows {field.input_value()!r} after {value!r} was typed")

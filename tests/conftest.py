@@ -38,11 +38,6 @@ TINY = [
 SMALL = {"model": "mobilenetv2", "init": "random", "batch_size": 8, "start_size": 64, "end_size": 64}
 
 
-def pytest_xdist_auto_num_workers(config) -> int:
-    """One process more than there are cores, for the tests of a browser and of real runs wait a third of their time."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The real data sets, which are never part of the repository."""

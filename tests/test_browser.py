@@ -10,6 +10,7 @@ import pytest
 from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import ROOT, encoded, ramp
 from PIL import Image
+from processes import wait_for
 
 from rcdnet.inference import load_trained
 from rcdnet.registry import MODELS
@@ -126,8 +127,7 @@ def test_controls_change_the_picture_and_run_no_model(page):
     outlined = pixels_of(page, "RcdNet. Heatmap off")
     assert 0 < (outlined != original).any(axis=2).mean() < 0.05
     page.get_by_text("Outline", exact=True).click()
-    idle(page)
-    np.testing.assert_array_equal(pixels_of(page, "RcdNet. Heatmap off"), original)
+    wait_for(lambda: np.array_equal(pixels_of(page, "RcdNet. Heatmap off"), original), 30)
     page.get_by_role("radio", name="benign").or_(page.get_by_role("button", name="benign", exact=True)).first.click()
     expect(page.locator("img[alt^='RcdNet.'][alt*='benign']")).to_be_visible()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import chromium, expect, idle, opened, start_server, stop_server
+from browsing import chromium, enter, expect, idle, opened, start_server, stop_server
 from conftest import ROOT
 from processes import process_of, wait_for, worker_of
 
@@ -54,17 +54,11 @@ def choose(page, box: str, option: str) -> None:
 
 
 def fill(page, setting: str, value: float) -> None:
-    field = page.get_by_role("spinbutton", name=setting, exact=True)
-    field.fill(str(value))
-    field.press("Enter")
-    idle(page)
+    enter(page, page.get_by_role("spinbutton", name=setting, exact=True), str(value))
 
 
 def call_it(page, name: str) -> None:
-    idle(page)  # a script still at work would put its own suggestion into the field
-    page.get_by_role("textbox", name="Name").fill(name)
-    page.get_by_role("textbox", name="Name").press("Enter")
-    idle(page)
+    enter(page, page.get_by_role("textbox", name="Name"), name)
 
 
 def view(page, name: str) -> None:
