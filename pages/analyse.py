@@ -4,6 +4,7 @@ from itertools import cycle
 
 import streamlit as st
 
+from pages.shared.kept import KEPT
 from pages.shared.scans import Held, models_asked, scan_panel
 from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import NotTrained
@@ -21,7 +22,7 @@ LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
 
 state = st.session_state
 for key, value in {"keep_shown": CALLED, "keep_opacity": 50, "keep_outline": True}.items():
-    state.setdefault(key, value)  # here and not in the widgets, because app.py assigns what is kept
+    state.setdefault(key, value)
 
 classifiers, silent = models_asked()  # silent: why a model gives no answer, by name
 cards = {c.name: c.card for c in classifiers}
@@ -49,12 +50,15 @@ rcdnet = predictions[0]
 
 controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
-    shown = str(st.segmented_control("Heatmap of", [CALLED, *reversed(CLASSES), OFF], required=True, key="keep_shown"))
-opacity = controls[1].slider("Heatmap opacity", 0, 100, format="%d %%", key="keep_opacity")
-colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours")
+    shown = str(
+        st.segmented_control("Heatmap of", [CALLED, *reversed(CLASSES), OFF], required=True, key="keep_shown", **KEPT)
+    )
+opacity = controls[1].slider("Heatmap opacity", 0, 100, format="%d %%", key="keep_opacity", **KEPT)
+colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours", **KEPT)
 with_outline = rcdnet.lesion is not None and controls[3].toggle(
     "Outline",
     key="keep_outline",
+    **KEPT,
     help="RcdNet's outline of the lesion, from a part trained on lesion masks",
 )
 

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from pages.shared.kept import KEPT, put
 from pages.shared.plain import plain
 from pages.shared.scans import Held, forget_uploads, models_asked, scan_panel
 from pages.shared.viewer import viewer
@@ -59,19 +60,19 @@ for key, value in {
     "keep_figure": next(iter(FORMATS)),
 }.items():
     state.setdefault(key, value)
-state["keep_models"] = [title for title in state["keep_models"] if title in titles]
+put(keep_models=[title for title in state["keep_models"] if title in titles])
 
 row = st.columns([1.25, 1], vertical_alignment="bottom")  # six models fit on 1440 pixels
-asked = [titles[title] for title in row[0].multiselect("Models", list(titles), key="keep_models")]
-methods = row[1].multiselect("Methods", list(METHODS), key="keep_methods")
+asked = [titles[title] for title in row[0].multiselect("Models", list(titles), key="keep_models", **KEPT)]
+methods = row[1].multiselect("Methods", list(METHODS), key="keep_methods", **KEPT)
 row = st.columns([1.1, 1.1, 1.1, 1.1, 1.1, 1], vertical_alignment="bottom")
-classes = CLASSES_SHOWN[row[0].selectbox("Heatmap of", list(CLASSES_SHOWN), key="keep_class")]
+classes = CLASSES_SHOWN[row[0].selectbox("Heatmap of", list(CLASSES_SHOWN), key="keep_class", **KEPT)]
 others = {f"{k + 1}: {one.name}": one for k, one in enumerate(held) if k != chosen}
 second = row[1].selectbox("Second scan", [NO_SECOND, *others], key=f"second {held[chosen].scan.sha256}")
-scale = row[2].selectbox("Colour scale", list(SCALES), key="keep_scale")
-opacity = row[3].slider("Opacity", 0, 100, format="%d %%", key="keep_grid_opacity") / 100
-colour_map = row[4].selectbox("Colours", SAFE_COLOUR_MAPS, key="keep_safe_colours")
-contour_lines = row[5].toggle("Contours", key="keep_contours", help="Lines at 25, 50 and 75 % of the scale")
+scale = row[2].selectbox("Colour scale", list(SCALES), key="keep_scale", **KEPT)
+opacity = row[3].slider("Opacity", 0, 100, format="%d %%", key="keep_grid_opacity", **KEPT) / 100
+colour_map = row[4].selectbox("Colours", SAFE_COLOUR_MAPS, key="keep_safe_colours", **KEPT)
+contour_lines = row[5].toggle("Contours", key="keep_contours", help="Lines at 25, 50 and 75 % of the scale", **KEPT)
 
 scans: list[Held] = [held[chosen], *([others[second]] if second in others else [])]
 slow = [m for m in SLOW_METHODS if all((c.card.sha256, m) in one.explained for c in asked for one in scans)]
@@ -133,7 +134,7 @@ viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts]), key=place,
 layers = {c.name: c.spec.target_layer for c in asked}
 alike, right, faithful, slower, away = st.tabs(
     ["How alike are the maps?", "Do they lie on the lesion?", "Does the model mind?", "Slow methods", "Take away"],
-    key="keep_compare_section",
+    key="tab_compare",
     on_change="rerun",
 )
 if alike.open:
@@ -244,7 +245,7 @@ if slower.open:
             st.caption(f"In the grid: {', '.join(slow)}.")
 if away.open:
     with away:
-        kind = st.segmented_control("Figure", list(FORMATS), required=True, key="keep_figure")
+        kind = st.segmented_control("Figure", list(FORMATS), required=True, key="keep_figure", **KEPT)
         digest = held[chosen].scan.sha256[:8]
         st.download_button(
             "The grid as a figure",

@@ -4,6 +4,7 @@ import re
 
 import streamlit as st
 
+from pages.shared.kept import KEPT, put
 from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from train.results.bundle import bundled, own_results
@@ -30,10 +31,8 @@ if bundle.missing:
 own, refused = ({}, {}) if barred() else own_results()
 chosen = []
 if own or refused:
-    st.session_state["keep_own_results"] = [
-        name for name in st.session_state.get("keep_own_results", []) if name in own
-    ]
-    named = st.multiselect("Your own runs and external tests", list(own), key="keep_own_results")
+    put(keep_own_results=[name for name in st.session_state.get("keep_own_results", []) if name in own])
+    named = st.multiselect("Your own runs and external tests", list(own), key="keep_own_results", **KEPT)
     chosen = [result for name in named for result in own[name]]
     for reason in refused.values():
         st.caption(plain(reason))
@@ -67,12 +66,12 @@ def operating_points() -> None:
         return
     left, right = st.columns([1, 1.6], gap="large")
     with left:
-        which = st.selectbox("Model and images", list(results), key="keep_point_of")
+        which = st.selectbox("Model and images", list(results), key="keep_point_of", **KEPT)
         result = results[which]
         threshold = st.slider(
             "Threshold", 0.0, 1.0, result.figures.threshold, 0.001, format="%.3f", key=f"threshold of {which}"
         )
-        prevalence = st.slider("Share of malignant lesions, %", 1, 60, 10, key="keep_prevalence") / 100
+        prevalence = st.slider("Share of malignant lesions, %", 1, 60, 10, key="keep_prevalence", **KEPT) / 100
         whose = "The app's own threshold" if result in bundle.validation else "The threshold of this run"
         st.caption(plain(f"{whose} is {result.figures.threshold:.3f}, {result.rule}. {roles([result])}"))
     at, confusion, scores = operating_point(result, threshold, prevalence)
@@ -91,7 +90,7 @@ def operating_points() -> None:
 
 names = list(SECTIONS)
 names.insert(2, POINT)
-for name, tab in zip(names, st.tabs(names, key="keep_section", on_change="rerun"), strict=True):
+for name, tab in zip(names, st.tabs(names, key="tab_results", on_change="rerun"), strict=True):
     if not tab.open:  # drawn when it is looked at
         continue
     with tab:

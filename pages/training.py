@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared.kept import KEPT, put
 from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from rcdnet.errors import RcdnetError
@@ -28,7 +29,7 @@ state.setdefault("training_round", 0)
 
 
 def fill_in(values: dict) -> None:
-    state.update({f"{form.KEY}{name}": value for name, value in values.items()})
+    put(**{f"{form.KEY}{name}": value for name, value in values.items()})
 
 
 def act(action, *arguments, view: str = OLD, run: str = "") -> None:
@@ -47,24 +48,24 @@ def new_run() -> None:
     fill_in(filled)
     st.caption(gone)
     left, middle, right = st.columns(3, gap="medium")
-    chosen = left.multiselect("Data", titles, key=f"{form.KEY}data", help=form.DATA_HELP)
+    chosen = left.multiselect("Data", titles, key=f"{form.KEY}data", help=form.DATA_HELP, **KEPT)
     slots = {"data": left.empty()}
-    models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models")
+    models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models", **KEPT)
     slots["model"] = left.empty()
     middle.segmented_control("Recipe", PRESETS, default="scratch", required=True, help=form.RECIPE_HELP, key="recipe")
     middle.button("Fill in this recipe", on_click=lambda: fill_in(form.preset_values(state["recipe"])))
-    start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP)
+    start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP, **KEPT)
     values: dict[str, Any] = {"init": starts[start]}
     slots["init"] = middle.empty()
-    device = right.selectbox("Device", list(there), format_func=lambda key: there[key], key=f"{form.KEY}device")
-    state.update(form.name_values(state, models, RUNS))
-    name = right.text_input("Name", key=f"{form.KEY}name")
+    device = right.selectbox("Device", list(there), format_func=lambda key: there[key], key=f"{form.KEY}device", **KEPT)
+    put(**form.name_values(state, models, RUNS))
+    name = right.text_input("Name", key=f"{form.KEY}name", **KEPT)
     slots["name"] = right.empty()
     with st.expander("All settings"):
         for column, f in zip(cycle(st.columns(5)), form.FIELDS, strict=False):
             with column:
                 widget = st.selectbox if f.choices else st.toggle if f.kind is bool else st.number_input
-                values[f.name], slots[f.name] = widget(**f.given), st.empty()
+                values[f.name], slots[f.name] = widget(**f.given, **KEPT), st.empty()
     with st.spinner("Looking the data through"):
         draft = form.draft(models, values, chosen, name, RUNS, ROOT)
     for setting, sentence in draft.mistakes.items():
@@ -101,8 +102,8 @@ def old_runs() -> None:
     st.dataframe(outcome.runs_table(found), hide_index=True, height=250 if len(found) > 6 else "content")
     left, right = st.columns(2)
     name = state["training_run"] = left.selectbox("Run", names, at, key=f"run {state['training_round']}")
-    state["keep_beside"] = [other for other in state.get("keep_beside", []) if other in names and other != name]
-    beside = right.multiselect("Beside it", [other for other in names if other != name], key="keep_beside")
+    put(keep_beside=[other for other in state.get("keep_beside", []) if other in names and other != name])
+    beside = right.multiselect("Beside it", [other for other in names if other != name], key="keep_beside", **KEPT)
 
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
@@ -116,7 +117,7 @@ def old_runs() -> None:
         st.markdown(plain(f"{view.message} {view.pace}"))
         buttons(view)
         columns, epochs = st.columns([3, 2], gap="medium"), [e.epoch for e in view.epochs if e.roc]
-        state.update(outcome.epoch_values(state, name, epochs))
+        put(**outcome.epoch_values(state, name, epochs))
         epoch = columns[1].select_slider("ROC of epoch", epochs, key=outcome.EPOCH) if epochs[1:] else sum(epochs)
         for column, figure in zip(columns, outcome.live_charts(view, others, epoch, bundled()), strict=False):
             column.plotly_chart(figure, config=TOOLBAR, key=f"live {columns.index(column)}")

@@ -107,7 +107,7 @@ def test_pages_without_any_evaluation_say_so(monkeypatch, tmp_path):
     app.switch_page("pages/results.py").run()
     assert not app.exception
     assert "ResNet50 is not trained yet" in app.warning[0].value
-    app.session_state["keep_section"] = "Operating point"
+    app.session_state["tab_results"] = "Operating point"
     app.run()
     assert not app.exception
     assert "There are no figures for this section yet." in [info.value for info in app.info]

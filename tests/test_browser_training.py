@@ -61,8 +61,13 @@ def call_it(page, name: str) -> None:
     enter(page, page.get_by_role("textbox", name="Name"), name)
 
 
-def view(page, name: str) -> None:
+def press(page, name: str) -> None:
+    """A part of a segmented control, whichever way this Streamlit draws one."""
     page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name, exact=True)).first.click()
+
+
+def view(page, name: str) -> None:
+    press(page, name)
     idle(page)
 
 
@@ -179,10 +184,39 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         expect(page.locator(".st-key-card_own-short").get_by_text("short (your MobileNetV2)")).to_be_visible()
 
 
+def test_what_is_typed_while_the_page_is_drawn_stays(browser, servers, tree):
+    with opened(browser, servers[0][1], "/training") as page:
+        idle(page)
+        if page.get_by_role("radio", name="New run").count():
+            view(page, "New run")
+        choose(page, "Data", "phantoms")
+        page.get_by_text("All settings").click()
+        typed = {"epochs": "77", "batch size": "48", "Name": "a-name-that-takes-a-while-to-type"}
+        fields = {name: page.get_by_label(name, exact=True).last for name in typed}
+        for field, value, recipe in zip(fields.values(), typed.values(), ("paper", "scratch", "paper"), strict=True):
+            press(page, recipe)
+            field.select_text()
+            # For as long as the script that the click began draws the page.
+            field.press_sequentially(value, delay=1500 / len(value))
+            field.press("Enter")
+        page.wait_for_timeout(500)
+        idle(page)
+        for name, value in typed.items():
+            expect(fields[name]).to_have_value(value)
+        # Another page, and the same form again.
+        page.get_by_role("link", name="About").click()
+        expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
+        page.get_by_role("link", name="Train").click()
+        page.get_by_text("All settings").click()
+        for name, value in typed.items():
+            expect(page.get_by_label(name, exact=True).last).to_have_value(value)
+
+
 def test_delete_asks_first(browser, servers, tree):
+    for name in ("gone", "stays"):
+        (tree / "runs" / name).mkdir(parents=True)
+        (tree / "runs" / name / "config.json").write_text(TrainConfig(data=(("busi", "DIR"),)).to_json())
     gone = tree / "runs" / "gone"
-    gone.mkdir(parents=True)
-    (gone / "config.json").write_text(TrainConfig(data=(("busi", "DIR"),)).to_json())
     with opened(browser, servers[0][1], "/training") as page:
         choose(page, "Run", "gone")
         page.get_by_role("button", name=re.compile("^Delete")).click()

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.shared.kept import KEPT, put
 from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from rcdnet.charts import CALL_SIGNS
@@ -50,9 +51,9 @@ def models_asked() -> tuple[list[Classifier], dict[str, RcdnetError]]:
         st.error(plain(str(silent["rcdnet"])))
         st.stop()
     own = {} if barred() else shared()
-    state["keep_own_models"] = [name for name in state.get("keep_own_models", []) if name in own]
+    put(keep_own_models=[name for name in state.get("keep_own_models", []) if name in own])
     with st.sidebar:
-        for name in st.multiselect("Your own models", list(own), key="keep_own_models") if own else []:
+        for name in st.multiselect("Your own models", list(own), key="keep_own_models", **KEPT) if own else []:
             try:
                 classifiers.append(load_own(name, own[name]))
             except RcdnetError as error:

@@ -1,0 +1,18 @@
+"""What the widgets of a page hold, from page to page."""
+
+from typing import Any
+
+import streamlit as st
+
+KEPT: Any = {"persist_state": "session"}  # of a widget that another page, or another view of this one, must not reset
+
+
+def put(**values: Any) -> None:
+    """Give widgets these values where they hold others.
+
+    The browser shows what is assigned, whatever somebody has typed since the script began. So what is there already is not
+    assigned again.
+    """
+    for key, value in values.items():
+        if key not in st.session_state or st.session_state[key] != value:
+            st.session_state[key] = value
