@@ -26,12 +26,6 @@ pages = {
 }
 page = st.navigation(list(pages.values()), position="top")
 
-# Streamlit forgets which tab is open when another page is shown; assigning it then keeps it (`pages.shared.kept` for all else).
-if st.session_state.get("page") != page.url_path:
-    st.session_state["page"] = page.url_path
-    for key in [key for key in st.session_state if str(key).startswith("tab_")]:
-        st.session_state[key] = st.session_state[key]
-
 # Each page asks for this mark, because a direct link to a page would otherwise run it without this frame.
 st.session_state["framed"] = True
 wanted = st.session_state.pop("wanted_page", None)

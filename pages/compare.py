@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.shared.kept import KEPT, put
+from pages.shared.kept import KEPT, put, tabs
 from pages.shared.plain import plain
 from pages.shared.scans import Held, forget_uploads, models_asked, scan_panel
 from pages.shared.viewer import viewer
@@ -68,7 +68,7 @@ methods = row[1].multiselect("Methods", list(METHODS), key="keep_methods", **KEP
 row = st.columns([1.1, 1.1, 1.1, 1.1, 1.1, 1], vertical_alignment="bottom")
 classes = CLASSES_SHOWN[row[0].selectbox("Heatmap of", list(CLASSES_SHOWN), key="keep_class", **KEPT)]
 others = {f"{k + 1}: {one.name}": one for k, one in enumerate(held) if k != chosen}
-second = row[1].selectbox("Second scan", [NO_SECOND, *others], key=f"second {held[chosen].scan.sha256}")
+second = row[1].selectbox("Second scan", [NO_SECOND, *others], key=f"second {held[chosen].scan.sha256}", **KEPT)
 scale = row[2].selectbox("Colour scale", list(SCALES), key="keep_scale", **KEPT)
 opacity = row[3].slider("Opacity", 0, 100, format="%d %%", key="keep_grid_opacity", **KEPT) / 100
 colour_map = row[4].selectbox("Colours", SAFE_COLOUR_MAPS, key="keep_safe_colours", **KEPT)
@@ -132,10 +132,9 @@ doubts = beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if no
 viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts]), key=place, on_box_change=lambda: None)
 
 layers = {c.name: c.spec.target_layer for c in asked}
-alike, right, faithful, slower, away = st.tabs(
+alike, right, faithful, slower, away = tabs(
     ["How alike are the maps?", "Do they lie on the lesion?", "Does the model mind?", "Slow methods", "Take away"],
-    key="tab_compare",
-    on_change="rerun",
+    "tab_compare",
 )
 if alike.open:
     with alike:

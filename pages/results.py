@@ -4,7 +4,7 @@ import re
 
 import streamlit as st
 
-from pages.shared.kept import KEPT, put
+from pages.shared.kept import KEPT, put, tabs
 from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from train.results.bundle import bundled, own_results
@@ -69,7 +69,7 @@ def operating_points() -> None:
         which = st.selectbox("Model and images", list(results), key="keep_point_of", **KEPT)
         result = results[which]
         threshold = st.slider(
-            "Threshold", 0.0, 1.0, result.figures.threshold, 0.001, format="%.3f", key=f"threshold of {which}"
+            "Threshold", 0.0, 1.0, result.figures.threshold, 0.001, format="%.3f", key=f"threshold of {which}", **KEPT
         )
         prevalence = st.slider("Share of malignant lesions, %", 1, 60, 10, key="keep_prevalence", **KEPT) / 100
         whose = "The app's own threshold" if result in bundle.validation else "The threshold of this run"
@@ -90,7 +90,7 @@ def operating_points() -> None:
 
 names = list(SECTIONS)
 names.insert(2, POINT)
-for name, tab in zip(names, st.tabs(names, key="tab_results", on_change="rerun"), strict=True):
+for name, tab in zip(names, tabs(names, "tab_results"), strict=True):
     if not tab.open:  # drawn when it is looked at
         continue
     with tab:

@@ -52,14 +52,16 @@ def new_run() -> None:
     slots = {"data": left.empty()}
     models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models", **KEPT)
     slots["model"] = left.empty()
-    middle.segmented_control("Recipe", PRESETS, default="scratch", required=True, help=form.RECIPE_HELP, key="recipe")
+    middle.segmented_control(
+        "Recipe", PRESETS, default="scratch", required=True, help=form.RECIPE_HELP, key="recipe", **KEPT
+    )
     middle.button("Fill in this recipe", on_click=lambda: fill_in(form.preset_values(state["recipe"])))
     start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP, **KEPT)
     values: dict[str, Any] = {"init": starts[start]}
     slots["init"] = middle.empty()
     device = right.selectbox("Device", list(there), format_func=lambda key: there[key], key=f"{form.KEY}device", **KEPT)
-    put(**form.name_values(state, models, RUNS))
-    name = right.text_input("Name", key=f"{form.KEY}name", **KEPT)
+    suggested = form.suggested_name(models, RUNS)
+    name = right.text_input("Name", key=f"{form.KEY}name", placeholder=suggested, **KEPT) or suggested
     slots["name"] = right.empty()
     with st.expander("All settings"):
         for column, f in zip(cycle(st.columns(5)), form.FIELDS, strict=False):

@@ -7,6 +7,10 @@ from timm.layers.cbam import CbamModule
 from timm.models import register_model
 from torch import nn
 
+# "Based on EfficientNet" names no size. Lite0 has B0's layers and widths, with ReLU6 and without squeeze-and-excitation, for CBAM is
+# the attention that the paper adds; and its ImageNet weights, with which the paper starts too, lie in assets/imagenet.
+TRUNK = "tf_efficientnet_lite0"
+
 
 class RcdNet(nn.Module):
     """EfficientNet trunk, depthwise separable convolution, CBAM, linear classifier (paper section 2.3.1).
@@ -20,17 +24,16 @@ class RcdNet(nn.Module):
         *,
         num_classes: int = 2,
         in_chans: int = 1,
-        drop_rate: float = 0.2,  # EfficientNet-B0's own; the paper says only "regularization"
+        drop_rate: float = 0.2,  # EfficientNet's own; the paper says only "regularization"
         drop_path_rate: float = 0.0,
         pretrained: bool = False,
         pretrained_cfg_overlay: dict | None = None,
     ):
         """`pretrained` starts the trunk from ImageNet; `pretrained_cfg_overlay={"file": ...}` says from which file."""
         super().__init__()
-        # "Based on EfficientNet" names no size: B0 is the one made for 224 px, and the smallest for few images.
         # It comes without its 1x1 `conv_head`, whose work the separable convolution takes over.
         self.trunk = timm.create_model(
-            "efficientnet_b0",
+            TRUNK,
             features_only=True,
             # The last stage keeps stride 16, with dilated convolutions in place of its step down: the heatmap has 14 x 14 places
             # at 224 px. With 7 x 7 one lesion in ten lies between the places and cannot be pointed at.
@@ -42,8 +45,8 @@ class RcdNet(nn.Module):
         )
         trunk_channels = self.trunk.feature_info.channels()[-1]  # type: ignore[union-attr]
         self.num_classes = num_classes
-        self.num_features = 1280  # as wide as the `conv_head` it replaces, so that a comparison with B0 is fair
-        # One block after the trunk, where "subsequently" in the text puts it; 3x3 and SiLU are the trunk's own.
+        self.num_features = 1280  # of the `conv_head` that it replaces, so that RcdNet is as wide as EfficientNet
+        # One block after the trunk, where "subsequently" in the text puts it; 3x3 is the trunk's own, SiLU EfficientNet's.
         self.dsc = SeparableConvNormAct(trunk_channels, self.num_features, kernel_size=3, act_layer=nn.SiLU)
         # Reduction 16 and a 7x7 spatial kernel are the published defaults of CBAM (Woo et al. 2018, section 3).
         self.cbam = CbamModule(self.num_features)

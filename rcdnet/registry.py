@@ -43,12 +43,12 @@ class ModelSpec:
 
 
 # The paper names families. The sizes are those that make six comparable models whose fp16 files stay under 130 MB:
-# ResNet50 is given; ResNeXt50 is its twin; RegNetY-400MF and ViT-Tiny are the ones nearest to RcdNet's own 4 to 5 million.
+# ResNet50 is given; ResNeXt50 is its twin; RegNetY-400MF and ViT-Tiny are the ones nearest to RcdNet's own 3 to 4 million.
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        ModelSpec("rcdnet", "RcdNet", "rcdnet", 4_217_314, "cbam",
-                  "Liu et al. 2025, doi:10.3389/fbioe.2025.1526260", "Apache-2.0 (timm trunk)"),
+        ModelSpec("rcdnet", "RcdNet", "rcdnet", 3_580_774, "cbam",
+                  "Liu et al. 2025, doi:10.3389/fbioe.2025.1526260", "Apache-2.0 (timm tf_efficientnet_lite0, arXiv:1905.11946)"),
         ModelSpec("resnet50", "ResNet50", "resnet50", 23_505_858, "layer4",
                   "He et al. 2016, doi:10.1109/CVPR.2016.90", "Apache-2.0 (timm a1_in1k)"),
         ModelSpec("mobilenetv2", "MobileNetV2", "mobilenetv2_100", 2_225_858, "bn2",
@@ -85,7 +85,7 @@ def create_model(
 
     Args:
         pretrained: start from ImageNet weights, `weights_file` (timm's safetensors of `timm_name`) if given,
-            else timm's cache or hub; for RcdNet this concerns its EfficientNet-B0 trunk. Otherwise the weights are random.
+            else timm's cache or hub; for RcdNet this concerns its EfficientNet-Lite0 trunk. Otherwise the weights are random.
         drop_path: chance that a residual block is left out in training (stochastic depth, arXiv:1603.09382).
 
     Raises:

@@ -25,7 +25,8 @@ DATA = (
 )
 NOT_THE_PAPERS = (
     "The paper starts from ImageNet weights and was evaluated on data that cannot be redistributed. The weights that come with this app "
-    "were trained from random numbers on two public data sets, so their figures are not the paper's and are stated as measured."
+    "were trained on two public data sets, RcdNet's from ImageNet weights and the others' from random numbers, so their figures are not "
+    "the paper's and are stated as measured."
 )
 PRIVACY = (
     "Uploads stay in the memory of the machine that runs this app. They are never written to disk or logged, their metadata is "
@@ -39,5 +40,6 @@ CITATIONS = (
     "the original is unclear; no image of it is shipped.",
     "Grad-CAM: Selvaraju RR et al. ICCV 2017. doi:10.1109/ICCV.2017.74. Computed by pytorch-grad-cam (MIT).",
     "CBAM: Woo S et al. ECCV 2018. doi:10.1007/978-3-030-01234-2_1.",
+    "EfficientNet-Lite0, whose ImageNet weights RcdNet started from: Tan M, Le Q. ICML 2019. arXiv:1905.11946. Apache-2.0.",
     "The weights derive from both data sets: whoever passes them on cites both.",
 )

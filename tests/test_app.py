@@ -111,3 +111,15 @@ def test_pages_without_any_evaluation_say_so(monkeypatch, tmp_path):
     app.run()
     assert not app.exception
     assert "There are no figures for this section yet." in [info.value for info in app.info]
+
+
+def test_the_open_tab_stays_from_page_to_page():
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.switch_page("pages/results.py").run()
+    app.session_state["tab_results"] = "Operating point"
+    app.run()
+    app.switch_page("pages/about.py").run()
+    app.run()  # Streamlit forgets it with the second run of another page
+    app.switch_page("pages/results.py").run()
+    assert not app.exception
+    assert app.session_state["tab_results"] == "Operating point"

@@ -21,11 +21,11 @@ def test_parts_and_their_order():
     assert order == ["trunk", "dsc", "cbam", "head"]
 
 
-def test_the_trunk_is_timms_efficientnet_b0_without_its_last_convolution():
+def test_the_trunk_is_timms_efficientnet_lite0_without_its_last_convolution():
     trunk = RcdNet().trunk
-    b0 = timm.create_model("efficientnet_b0", in_chans=1)
+    lite0 = timm.create_model("tf_efficientnet_lite0", in_chans=1)
     ours = {k: v.shape for k, v in trunk.state_dict().items()}
-    theirs = {k: v.shape for k, v in b0.state_dict().items() if not k.startswith(("conv_head", "bn2", "classifier"))}
+    theirs = {k: v.shape for k, v in lite0.state_dict().items() if not k.startswith(("conv_head", "bn2", "classifier"))}
     assert ours == theirs
 
 

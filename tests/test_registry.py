@@ -56,14 +56,14 @@ def test_an_unknown_name_suggests_the_nearest():
 
 
 def test_rcdnet_takes_imagenet_weights_for_its_trunk(tmp_path):
-    imagenet_like = timm.create_model("efficientnet_b0")  # three channels, 1000 classes, as timm publishes it
-    save_file(imagenet_like.state_dict(), tmp_path / "b0.safetensors")
-    network = create_model("rcdnet", pretrained=True, weights_file=tmp_path / "b0.safetensors")
+    imagenet_like = timm.create_model("tf_efficientnet_lite0")  # three channels, 1000 classes, as timm publishes it
+    save_file(imagenet_like.state_dict(), tmp_path / "lite0.safetensors")
+    network = create_model("rcdnet", pretrained=True, weights_file=tmp_path / "lite0.safetensors")
     theirs = imagenet_like.state_dict()
     ours = network.trunk.state_dict()
     torch.testing.assert_close(ours["conv_stem.weight"], theirs["conv_stem.weight"].sum(dim=1, keepdim=True))
     shared = [key for key in ours if key != "conv_stem.weight"]
-    assert len(shared) > 300
+    assert len(shared) > 280
     assert all(torch.equal(ours[key], theirs[key]) for key in shared)
 
 

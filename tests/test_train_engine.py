@@ -27,7 +27,7 @@ from train.fit.augment import augment, draw_moves
 from train.fit.decoder import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events
-from train.fit.initial import starting_model
+from train.fit.initial import IMAGENET_TRUNK, starting_model
 from train.fit.state import Progress, restore_state, save_state
 
 
@@ -231,12 +231,22 @@ def test_bf16_is_taken_on_a_cpu_that_has_it(monkeypatch):
 
 
 def test_a_file_of_timms_weights_starts_the_trunk(tmp_path):
-    trunk = timm.create_model("efficientnet_b0", in_chans=3)
-    save_file(trunk.state_dict(), tmp_path / "b0.safetensors")
-    model = starting_model("rcdnet", str(tmp_path / "b0.safetensors"))
+    trunk = timm.create_model("tf_efficientnet_lite0", in_chans=3)
+    save_file(trunk.state_dict(), tmp_path / "lite0.safetensors")
+    model = starting_model("rcdnet", str(tmp_path / "lite0.safetensors"))
     torch.testing.assert_close(model.trunk.blocks[3][1].conv_pw.weight, trunk.blocks[3][1].conv_pw.weight)
     summed = trunk.conv_stem.weight.sum(dim=1, keepdim=True)
     torch.testing.assert_close(model.trunk.conv_stem.weight, summed)  # three colours become one grey
+
+
+def test_imagenet_weights_of_rcdnet_need_no_network():
+    """The whole trunk is the file's, and nothing comes before it but a classifier that says 0.5 to everything."""
+    model = starting_model("rcdnet", "imagenet").eval()
+    published = load_file(IMAGENET_TRUNK)
+    assert model.trunk.state_dict().keys() == published.keys()
+    assert all(torch.equal(value, published[name]) for name, value in model.trunk.state_dict().items())
+    assert (model.trunk.bn1.running_var != 1).all()  # it has seen images
+    assert not model(torch.rand(1, 1, 64, 64)).any()
 
 
 def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):

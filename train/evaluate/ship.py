@@ -97,7 +97,7 @@ def ship(
             operating_points=_operating_points(evidence, evaluation),
             recipe=recipe_of(config) | {"seed": config.seed},
             run=run.name,
-            licence=" ".join(LICENCES[source] for source, _ in config.data if source in LICENCES),
+            licence=" ".join([*(LICENCES[source] for source, _ in config.data if source in LICENCES), *_licence_of_start(config)]),
             citations=tuple(CITATIONS[source] for source, _ in config.data if source in CITATIONS),
         )  # fmt: skip
         # Ids and patients of a clinic's own images stay where they are.
@@ -184,6 +184,11 @@ def _trained_on(config: TrainConfig, split: Split) -> str:
         "a file's" if config.init.endswith(".safetensors") else {"imagenet": "ImageNet"}.get(config.init, config.init)
     )
     return f"{images}, from {start} weights" + (f", with {' and '.join(helpers)} as supervision" if helpers else "")
+
+
+def _licence_of_start(config: TrainConfig) -> list[str]:
+    spec = spec_of(config.model)
+    return [f"The ImageNet weights it started from: {spec.licence}."] if config.init == "imagenet" else []
 
 
 def _which(s: SetFigures, runs: Sequence[Path]) -> str:

@@ -6,18 +6,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from rcdnet.checkpoint import load_checkpoint
+from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint
 from rcdnet.errors import CheckpointError, ConfigError
+from rcdnet.model import TRUNK
 from rcdnet.outline import parted
 from rcdnet.registry import create_model, spec_of
+
+IMAGENET_TRUNK = WEIGHTS_FOLDER.parent / "imagenet" / "rcdnet-trunk.safetensors"  # its README says where from
 
 
 def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module:
     """A network of `name`, ready to train.
 
     Args:
-        init: "random"; "imagenet", from timm's cache or the network; "bundled", the app's own; or a safetensors file, of one
-            of this project's runs, whose lesion decoder is left aside, or of timm's ImageNet weights.
+        init: "random"; "imagenet", RcdNet's from `IMAGENET_TRUNK` and the others' from timm's cache or the network; "bundled", the
+            app's own; or a safetensors file, of one of this project's runs, whose lesion decoder is left aside, or of timm's
+            ImageNet weights.
 
     Raises:
         ConfigError: the weights cannot be had, or do not fit.
@@ -30,6 +34,8 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module
         model = create_model(name, drop_path=drop_path)
         model.load_state_dict(load_checkpoint(name).network.state_dict())
         return model
+    if init == "imagenet" and name == "rcdnet":
+        return _from_file(name, IMAGENET_TRUNK, drop_path)
     if init == "imagenet":
         try:
             return _with_silent_head(create_model(name, pretrained=True, drop_path=drop_path))
@@ -60,7 +66,7 @@ def _from_file(name: str, path: Path, drop_path: float) -> nn.Module:
             raise CheckpointError(f"{path.name} does not fit {spec_of(name).title}: {error}") from error
     # timm itself is silent about weights that are missing from a file.
     if missing := _trunk_names(model) - tensors.keys():
-        wanted = "efficientnet_b0" if name == "rcdnet" else spec_of(name).timm_name
+        wanted = TRUNK if name == "rcdnet" else spec_of(name).timm_name
         raise ConfigError(
             f"{path.name} fits neither {spec_of(name).title} nor timm's {wanted}: {len(missing)} tensors are missing, "
             f"{min(missing)} among them. Choose another file."

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rcdnet.registry import MODELS
+from rcdnet.report import listed
 from train.results import paper
 from train.results.bundle import Bundle, Result, grouped
 from train.results.exhibit import Exhibit
@@ -12,8 +13,13 @@ from train.results.tables import Table, paper_table, told
 def _starts(bundle: Bundle) -> str:
     """What the bundled weights started from, in words."""
     words = {"random": "random numbers", "imagenet": "ImageNet weights"}
-    inits = dict.fromkeys(str(card.recipe.get("init")) for card in bundle.cards.values())
-    return ", ".join(words.get(init, "other weights") for init in inits) or "what their cards say"
+    models: dict[str, list[str]] = {}
+    for card in bundle.cards.values():
+        start = words.get(str(card.recipe.get("init")), "other weights")
+        models.setdefault(start, []).append(MODELS[card.model].title)
+    if len(models) < 2:
+        return next(iter(models), "what their cards say")
+    return ", ".join(f"{start} ({listed(titles)})" for start, titles in models.items())
 
 
 def beside_the_paper(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:

@@ -16,9 +16,13 @@ ASKED_ELSEWHERE = ("model", "data", "init")
 KEY = "keep_train_"  # begins the name under which the page keeps what was filled in
 DATA_HELP = "Data sets in the folder for data on the server, which the README names. Phantoms are drawn, for a dry run."
 RECIPE_HELP = (
-    "The paper's recipe, or the one for random weights on some thousand images. Every value can be changed below."
+    "The paper's recipe; or the one for some thousand images, from random weights (scratch) or ImageNet's (finetune). Every value can "
+    "be changed below."
 )
-START_HELP = "ImageNet weights are fetched when the run starts; where they cannot be, it fails at once and says why."
+START_HELP = (
+    "RcdNet's ImageNet weights came with the app. The others' are fetched when the run starts; where they cannot be, it fails at once "
+    "and says why."
+)
 BEST = "best.safetensors"
 TRAINING_SHARE = {"7:3": 0.7, "official": 0.8, "k-fold": 0.8, "all": 1.0}  # about, for an estimate of time
 
@@ -84,16 +88,6 @@ def start_values(
         return filled, ""
     gone = "The weights to start from are not there any more. Random weights are chosen instead."
     return filled | {"init": "random"}, gone
-
-
-def name_values(state: Mapping[str, Any], models: Sequence[str], runs: Path) -> dict[str, str]:
-    """The name to show: a suggestion that follows the models, until somebody types another."""
-    suggested = suggested_name(models, runs)
-    typed = state.get(f"{KEY}name", "")
-    return {
-        "keep_suggested": suggested,
-        f"{KEY}name": suggested if typed in ("", state.get("keep_suggested")) else typed,
-    }
 
 
 def starts(runs: Path) -> dict[str, str]:
