@@ -203,12 +203,13 @@ def test_the_readme_compares_like_with_like():
     one, two = on_busbra[best], on_busi[best]
     text = " ".join((ROOT / "README.md").read_text().split())
     assert (
-        f"had on fold 4 an AUC of {one.first:.3f} by patient (BUS-BRA) and {two.first:.3f} by group (BUSI); the best of the others, ResNeXt, "
-        f"has {one.second:.3f} and {two.second:.3f} (by DeLong {one.p_value} and {two.p_value})."
+        f"had on fold 4 an AUC of {one.first:.3f} by patient (BUS-BRA) and {two.first:.3f} by group (BUSI); the best of the others, "
+        f"ResNeXt, has {one.second:.3f} and {two.second:.3f} (by DeLong {one.p_value} and {two.p_value})."
     ) in text
-    assert "ours from ImageNet weights (RcdNet), random numbers (ResNet50," in shown(
-        "Beside the paper", "Reported by the paper: internal validation, its table 1"
-    ).text
+    assert (
+        "ours from ImageNet weights (RcdNet), random numbers (ResNet50,"
+        in shown("Beside the paper", "Reported by the paper: internal validation, its table 1").text
+    )
 
 
 def heatmaps_row(f) -> str:
