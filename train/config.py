@@ -34,8 +34,7 @@ class TrainConfig:
     init: str = setting(
         "imagenet",
         "weights to start from: imagenet (the paper's choice; RcdNet's lie here, the others need the network once), bundled (the "
-        "app's), random, or "
-        "a safetensors file",
+        "app's), random, or a safetensors file",
     )
     split: str = setting(
         "7:3",
