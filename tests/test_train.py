@@ -78,6 +78,16 @@ def test_validation_can_be_looked_at_less_often_and_is_in_the_last_epoch(data, t
     assert json.loads((tmp_path / "run" / "best.json").read_text())["epoch"] in (2, 3)
 
 
+def test_an_epoch_of_few_images_passes_over_them_until_the_steps_are_enough(data, tmp_path):
+    out = tmp_path / "run"
+    assert main(["fit", *TINY, *data, "--epochs", "2", "--end-size", "64", "--min-steps", "40", "--out", str(out)]) == 0
+    started, *epochs, _ = read_events(out / "events.jsonl")
+    once = started.training // 8
+    steps = [round(e.images_per_second * e.seconds / 8) for e in epochs]
+    assert sum(steps) >= 40 > sum(steps) - 2 * once
+    assert steps == [once * TrainConfig.read(out / "config.json").passes(started.training)] * 2
+
+
 def test_keep_last_keeps_the_last_epoch_whatever_its_auc(run, tmp_path):
     """The same run again, so its epochs are those of `run`, whose best one is known."""
     config = TrainConfig.read(run / "config.json")

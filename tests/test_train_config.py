@@ -107,6 +107,12 @@ def test_sizes_rise_in_steps_of_32():
     assert TrainConfig("rcdnet", epochs=3).size_at(0) == 224
 
 
+def test_a_small_set_is_passed_more_often():
+    config = TrainConfig(epochs=10, batch_size=10, min_steps=100)
+    assert [config.passes(images) for images in (1000, 100, 99, 20, 3)] == [1, 1, 2, 5, 10]
+    assert TrainConfig().passes(1) == 1
+
+
 def test_events_come_back_and_a_half_written_line_is_left_for_later(tmp_path):
     events = [
         Started(1.0, "rcdnet", "CPU", 1, 0, 3, 10, 4, 2, ("a",)), EPOCH, Stopped(2.0, 1), Failed(3.0, "data", "Say so."),

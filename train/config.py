@@ -1,6 +1,7 @@
 """The settings of one training run, as one value; the command line, the page and `config.json` all show this one."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -48,6 +49,12 @@ class TrainConfig:
         "stop", "what a file that cannot be read does: stop the run, or skip it", choices=("stop", "skip")
     )
     epochs: int = setting(30, "passes over the training images", low=1, high=5000)
+    min_steps: int = setting(
+        0,
+        "updates at least; an epoch of a small set passes over its images as often as that takes",
+        low=0,
+        high=1_000_000,
+    )
     batch_size: int = setting(
         32, "images a step, over all devices together; even, for Mixup pairs them", low=2, high=4096
     )
@@ -176,6 +183,10 @@ class TrainConfig:
                 mistakes.setdefault(name, f"{name} is {getattr(self, name)!r}; expected {expected}.")
         return mistakes
 
+    def passes(self, images: int) -> int:
+        """How often an epoch passes over so many training images: once, or more where `min_steps` would not be reached."""
+        return max(1, math.ceil(self.min_steps / (self.epochs * max(1, images // self.batch_size))))
+
     def size_at(self, epoch: int) -> int:
         """Side of the training images in pixels in `epoch`, counted from 0 (progressive learning, arXiv:2104.00298).
 
@@ -233,7 +244,8 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "paper": {},
     "scratch": _SCRATCH,
     # The same care from ImageNet weights, which know most of what the first half of the epochs would teach.
-    "finetune": _SCRATCH | {"init": "imagenet", "epochs": 18, "warmup_epochs": 2, "learning_rate": 5e-4},
+    "finetune": _SCRATCH
+    | {"init": "imagenet", "epochs": 18, "min_steps": 900, "warmup_epochs": 2, "learning_rate": 5e-4},
 }
 
 

@@ -40,7 +40,8 @@ def fit(
     """
     device = accelerator.device
     rows, held_out = decoded.rows_of(split.train), decoded.rows_of(split.validation)
-    steps = len(rows) // config.batch_size
+    whole, passes = len(rows) // config.batch_size * config.batch_size, config.passes(len(rows))
+    steps = passes * whole // config.batch_size
     if not steps:
         raise DatasetError(
             f"{len(rows)} training images are fewer than one batch of {config.batch_size}. Add images, or make batches smaller."
@@ -77,7 +78,8 @@ def fit(
         seed = config.seed * 100_003 + epoch
         torch.manual_seed(seed)  # dropout
         generator = torch.Generator(device=device).manual_seed(seed)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).to(device)
+        shuffler = torch.Generator().manual_seed(seed)
+        order = torch.cat([torch.randperm(len(rows), generator=shuffler)[:whole] for _ in range(passes)]).to(device)
         coin = np.random.default_rng([config.seed, epoch])
         size = config.size_at(epoch)
         engine.raw.train()

@@ -56,7 +56,7 @@ def measure(config: TrainConfig, images: int) -> float:
     sizes = [config.size_at(epoch) for epoch in range(config.epochs)]
     taken = {size: _step_seconds(config, engine, accelerator.device, size) for size in {min(sizes), max(sizes)}}
     per_pixel = {size: seconds / size**2 for size, seconds in taken.items()}
-    steps = max(1, images // config.batch_size)
+    steps = max(1, images // config.batch_size) * config.passes(images)
     # A size between was not measured; it costs what the larger measured one costs for each pixel.
     return sum(steps * size**2 * per_pixel[size if size in per_pixel else max(sizes)] for size in sizes)
 
