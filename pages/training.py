@@ -120,7 +120,9 @@ def old_runs() -> None:
         buttons(view)
         columns, epochs = st.columns([3, 2], gap="medium"), [e.epoch for e in view.epochs if e.roc]
         put(**outcome.epoch_values(state, name, epochs))
-        epoch = columns[1].select_slider("ROC of epoch", epochs, key=outcome.EPOCH) if epochs[1:] else sum(epochs)
+        epoch = (
+            columns[1].select_slider("ROC of epoch", epochs, key=outcome.EPOCH, **KEPT) if epochs[1:] else sum(epochs)
+        )
         for column, figure in zip(columns, outcome.live_charts(view, others, epoch, bundled()), strict=False):
             column.plotly_chart(figure, config=TOOLBAR, key=f"live {columns.index(column)}")
         if others:

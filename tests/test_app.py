@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 import streamlit.net_util
-from conftest import ROOT
+from conftest import ROOT, copied
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
 import pages.shared.scans
 from rcdnet.inference import Prediction
+from train.runs.outcome import EPOCH
 
 SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
 
@@ -123,3 +124,18 @@ def test_the_open_tab_stays_from_page_to_page():
     app.switch_page("pages/results.py").run()
     assert not app.exception
     assert app.session_state["tab_results"] == "Operating point"
+
+
+def test_the_roc_of_an_epoch_stays_from_page_to_page(run, tmp_path, monkeypatch):
+    copied(run, tmp_path / "runs" / "done")
+    monkeypatch.setattr("train.folders.RUNS_FOLDER", tmp_path / "runs")
+    monkeypatch.setattr("pages.shared.visitor.barred", str)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.switch_page("pages/training.py").run()
+    assert app.select_slider(key=EPOCH).value == 3
+    app.select_slider(key=EPOCH).set_value(2).run()
+    app.switch_page("pages/about.py").run()
+    app.run()
+    app.switch_page("pages/training.py").run()
+    assert not app.exception
+    assert app.select_slider(key=EPOCH).value == 2
