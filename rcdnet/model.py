@@ -6,10 +6,37 @@ from timm.layers import ClassifierHead, SeparableConvNormAct
 from timm.layers.cbam import CbamModule
 from timm.models import register_model
 from torch import nn
+from torch.nn import functional as F
 
 # "Based on EfficientNet" names no size. Lite0 has B0's layers and widths, with ReLU6 and without squeeze-and-excitation, for CBAM is
 # the attention that the paper adds; and its ImageNet weights, with which the paper starts too, lie in assets/imagenet.
 TRUNK = "tf_efficientnet_lite0"
+
+
+class DilatedConv(nn.Conv2d):
+    """A depthwise convolution of dilation 2 that trains on a CPU as four without: of even rows and columns, and of odd ones.
+
+    The same sums in another order; oneDNN has no quick gradient of a dilated one, on which a fifth of a step at 128 px went.
+    """
+
+    def __init__(self, like: nn.Conv2d):
+        """With the weights of `like`, a convolution of dilation 2 without bias that keeps the size."""
+        side = like.kernel_size[0]
+        super().__init__(
+            like.in_channels, like.out_channels, side, padding=side - 1, dilation=2, groups=like.groups, bias=False
+        )
+        self.weight = like.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count, channels, height, width = x.shape
+        if not self.training or x.device.type != "cpu" or height % 2 or width % 2:
+            return super().forward(x)
+        # Channels stay last all the way, as the trunk keeps them in memory.
+        pairs = x.permute(0, 2, 3, 1).reshape(count, height // 2, 2, width // 2, 2, channels)
+        parts = pairs.permute(2, 4, 0, 1, 3, 5).flatten(0, 2).permute(0, 3, 1, 2)
+        parts = F.conv2d(parts, self.weight, padding=self.kernel_size[0] // 2, groups=self.groups)
+        pairs = parts.permute(0, 2, 3, 1).unflatten(0, (2, 2, count)).permute(2, 3, 0, 4, 1, 5)
+        return pairs.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class RcdNet(nn.Module):
@@ -43,6 +70,9 @@ class RcdNet(nn.Module):
             pretrained_cfg_overlay=pretrained_cfg_overlay,
             drop_path_rate=drop_path_rate,
         )
+        for name, module in list(self.trunk.named_modules()):
+            if isinstance(module, nn.Conv2d) and module.dilation == (2, 2):
+                self.trunk.set_submodule(name, DilatedConv(module))
         trunk_channels = self.trunk.feature_info.channels()[-1]  # type: ignore[union-attr]
         self.num_classes = num_classes
         self.num_features = 1280  # of the `conv_head` that it replaces, so that RcdNet is as wide as EfficientNet
