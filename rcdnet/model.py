@@ -23,8 +23,9 @@ class DilatedConv(nn.Conv2d):
         """With the weights of `like`, a convolution of dilation 2 without bias that keeps the size."""
         side = like.kernel_size[0]
         super().__init__(
-            like.in_channels, like.out_channels, side, padding=side - 1, dilation=2, groups=like.groups, bias=False
-        )
+            like.in_channels, like.out_channels, side, padding=side - 1, dilation=2, groups=like.groups, bias=False,
+            device="meta",  # nothing is drawn, so the random numbers of what follows stay the same
+        )  # fmt: skip
         self.weight = like.weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
