@@ -21,10 +21,10 @@ expect = playwright_api.expect
 expect.set_options(timeout=30_000)
 FIELDS = "Array.from(document.querySelectorAll('input')).map(i => `${i.ariaLabel}: ${i.value}`).join('\\n')"
 
-STILL = """({asked, still}) => {
+STILL = """asked => {
     const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'notRunning';
     if (running || window.idleAsked !== asked) [window.idleAsked, window.idleSince] = [asked, performance.now()];
-    return performance.now() - window.idleSince >= still;
+    return performance.now() - window.idleSince >= 250;
 }"""
 
 
@@ -87,7 +87,7 @@ def opened(browser, server: str, path: str = "") -> Iterator:
 
 def idle(page) -> None:
     """Wait until no script has run for a while: a direct link, or a button, may start several in a row, with a moment between them."""
-    page.wait_for_function(STILL, arg={"asked": time.monotonic(), "still": 250})
+    page.wait_for_function(STILL, arg=time.monotonic())
 
 
 def enter(page, field, value: str) -> None:
