@@ -72,7 +72,8 @@ class ModelCard:
     validation: the first entry is the one the threshold was chosen on.
     sha256: of the weight file, checked at load.
     calibration: from the evidence to the probability.
-    folds: the same as `validation` for each run that it is made of. cross_site: trained on one data set, tested on the other.
+    folds: the same as `validation` for each run that it is made of. seeds: the same as `validation` for runs of the same recipe
+    from other seeds. cross_site: trained on one data set, tested on the other.
     recipe: every setting of the training. run: where the record of the training lies below `assets/results`.
     """
 
@@ -91,6 +92,7 @@ class ModelCard:
     sha256: str
     calibration: Calibration = field(default_factory=Calibration)
     folds: tuple[Figures, ...] = ()
+    seeds: tuple[Figures, ...] = ()
     cross_site: tuple[Figures, ...] = ()
     subgroups: tuple[Subgroup, ...] = ()
     operating_points: tuple[OperatingPoint, ...] = ()
@@ -116,7 +118,7 @@ class ModelCard:
     def parse(path: Path) -> "ModelCard":
         """The card in `path`; `ValueError`, `TypeError` or `KeyError` if it is not one."""
         data = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("validation", "folds", "cross_site"):
+        for key in ("validation", "folds", "seeds", "cross_site"):
             data[key] = tuple(
                 Figures(**null_as_nan(f) | {"auc_interval": tuple(f["auc_interval"])}) for f in data.get(key, ())
             )

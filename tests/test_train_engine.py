@@ -249,6 +249,20 @@ def test_imagenet_weights_of_rcdnet_need_no_network():
     assert not model(torch.rand(1, 1, 64, 64)).any()
 
 
+def test_the_averaged_weights_begin_as_a_plain_mean():
+    """A decay that reaches back 500 steps would otherwise be made of random numbers in a short run."""
+    config = TrainConfig(model="mobilenetv2", init="random", batch_size=2, ema=0.998)
+    engine = Engine(config, create_model("mobilenetv2"), 8, accelerator_for(config))
+    grey, nothing = torch.rand(2, 1, 64, 64), torch.zeros(2)
+    batch = Images(torch.zeros(2, 64, 64, dtype=torch.uint8), None, torch.tensor([0, 1]), nothing.bool(), nothing)
+    seen = []
+    for number in range(5):
+        engine.step(number, grey.clone(), None, batch)
+        seen.append(copy.deepcopy(engine.raw.model.conv_stem.weight.detach()))
+    torch.testing.assert_close(engine.kept.model.conv_stem.weight, torch.stack(seen[1:]).mean(dim=0))
+    assert not torch.equal(engine.kept.model.conv_stem.weight, seen[-1])
+
+
 def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
     """Fused optimisers refuse moments that are laid out otherwise, which a CPU would not notice."""
     config = TrainConfig(model="resnet50", init="random", batch_size=2)

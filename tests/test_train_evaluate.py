@@ -183,10 +183,13 @@ def folds(run, data, tmp_path_factory) -> list[Path]:
     place, runs = tmp_path_factory.mktemp("folds"), []
     for fold in (1, 2):
         out = place / f"fold{fold}"
-        changes = ["--epochs", "1", "--split", "k-fold", "--folds", "2", "--fold", str(fold), "--keep", "last"]
-        assert main(["fit", *TINY, *data, *changes, "--out", str(out)]) == 0
+        assert main(["fit", *TINY, *data, *part(fold), "--out", str(out)]) == 0
         runs.append(out)
     return runs
+
+
+def part(fold: int) -> list[str]:
+    return ["--epochs", "1", "--split", "k-fold", "--folds", "2", "--fold", str(fold), "--keep", "last"]
 
 
 def test_pooled_folds_score_every_image_once_and_choose_one_point_for_all(folds, run, tmp_path):
@@ -242,7 +245,23 @@ def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, 
         assert str(tmp_path) not in path.read_text()
     assert main(["compare", *map(str, sorted((tmp_path / "results").glob("f*[12s]")))]) == 0
     assert "| final-folds | mobilenetv2 | busbra: 32 (16 malignant) |" in capsys.readouterr().out
+    again = []
+    for number, fold in enumerate(folds, 1):
+        again.append(tmp_path / f"again-{fold.name}")
+        fixed = [*part(number), "--seed", "1", "--split-file", str(fold / "split.json")]
+        assert main(["fit", *TINY, *data, *fixed, "--out", str(again[-1])]) == 0
+    card = ship(final, [*folds, *again], **places)
+    assert [f.data for f in card.validation] == ["BUS-BRA, parts 1, 2 of 2", "BUSI, parts 1, 2 of 2"]
+    assert [f.data for f in card.seeds] == ["BUS-BRA, parts 1, 2 of 2, seed 1", "BUSI, parts 1, 2 of 2, seed 1"]
+    other = read_evaluation(tmp_path / "results" / "final-seed1-folds" / "evaluation.json")
+    assert [f.auc for f in card.seeds] == [s.figures["auc"].value for s in other.sets]
+    assert (card.threshold, card.calibration) == (pooled.threshold, pooled.calibration)
+    assert not {fold.name for fold in again} & {path.name for path in (tmp_path / "results").iterdir()}
     before = {path: path.read_bytes() for path in tmp_path.glob("[rw]*/**/*.*")}
+    with pytest.raises(DatasetError, match="validate only in final-folds or only in final-seed1-folds"):
+        ship(final, [*folds, again[0]], **places)
+    with pytest.raises(DatasetError, match="No fold has the seed of the weights to be shipped, 0"):
+        ship(final, again, **places)
     with pytest.raises(DatasetError, match=r"trained with other settings .*epochs"):
         ship(run, folds, **places)
     with pytest.raises(DatasetError, match="was not tested on another public data set"):

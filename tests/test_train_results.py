@@ -39,6 +39,17 @@ def test_every_result_is_of_the_predictions_that_its_card_names(bundle, drawn_tr
     assert list(bundle.runs["rcdnet"]) == ["rcdnet-fold3", "rcdnet-fold4"]
 
 
+def test_the_overview_sets_other_seeds_beside_the_first(bundle):
+    found = exhibits_of("Overview", bundle)[-1]
+    assert found.title == "RcdNet from 2 seeds"
+    assert [row[""] for row in found.data] == [
+        "BUS-BRA, official folds 3, 4", "BUS-BRA, official folds 3, 4, seed 1", "BUSI, folds 3, 4 of near-copies",
+        "BUSI, folds 3, 4, seed 1 of near-copies",
+    ]  # fmt: skip
+    assert [row["AUC"] for row in found.data[1::2]] == [r.figures.figures["auc"].value for r in bundle.seeds]
+    assert not {r.images for r in bundle.seeds} & {title for title, _ in grouped(bundle, ())}  # beside no other model
+
+
 def test_figures_are_those_of_the_predictions(bundle, monkeypatch):
     monkeypatch.setattr("train.evaluate.metrics.BOOTSTRAP_SAMPLES", 20)
     for r in [bundle.validation[0], *bundle.cross_site]:

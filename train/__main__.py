@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_ship)
     command.add_argument("weights", type=Path, metavar="RUN")
     command.add_argument("--folds", nargs="*", type=Path, default=[], metavar="RUN",
-                         help="runs of the same recipe on other parts of the data, which say how good it is")  # fmt: skip
+                         help="runs of the same recipe on other parts of the data, which say how good it is; from another seed, how far "
+                         "that hangs on it")  # fmt: skip
     command.add_argument("--cross-site", nargs="*", type=Path, default=[], metavar="RUN",
                          help="runs of the same recipe on one data set, tested on another")  # fmt: skip
 

@@ -67,7 +67,10 @@ class TrainConfig:
     label_smoothing: float = setting(0.1, "share of each label given to both classes alike", low=0.0, high=0.5)
     mixup: float = setting(0.2, "alpha of Mixup; 0 turns it off", low=0.0, high=8.0)
     ema: float = setting(
-        0.0, "decay of the averaged weights that are kept; 0 keeps the last ones", low=0.0, high=0.99999
+        0.0,
+        "decay of the averaged weights that are kept, which begin as a plain mean; 0 keeps the last ones",
+        low=0.0,
+        high=0.99999,
     )
     keep: str = setting(
         "best",
@@ -243,9 +246,26 @@ _SCRATCH: dict[str, Any] = {
 PRESETS: dict[str, Mapping[str, Any]] = {
     "paper": {},
     "scratch": _SCRATCH,
-    # The same care from ImageNet weights, which know most of what the first half of the epochs would teach.
+    # The same care from ImageNet weights, which know most of what the first half of the epochs would teach. They also learn the
+    # images by heart sooner, hence the stronger augmentation and the slower average.
     "finetune": _SCRATCH
-    | {"init": "imagenet", "epochs": 18, "min_steps": 900, "warmup_epochs": 2, "learning_rate": 5e-4},
+    | {
+        "init": "imagenet",
+        "epochs": 26,
+        "min_steps": 900,
+        "start_size": 160,
+        "end_size": 224,
+        "warmup_epochs": 2,
+        "ema": 0.998,
+        "crop": 0.65,
+        "rotation": 25.0,
+        "scale": 0.4,
+        "gamma": 2.2,
+        "gain": 0.5,
+        "noise": 0.08,
+        "softened": 0.6,
+        "erase": 0.7,
+    },
 }
 
 

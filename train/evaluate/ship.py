@@ -4,7 +4,7 @@ import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from train.evaluate.compare import RESULTS_FOLDER, own_predictions
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
 from train.evaluate.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
 from train.evaluate.pool import pool, recipe_of
+from train.evaluate.predictions import read_predictions
 from train.evaluate.records import public_tests, publish
 from train.fit.state import read_best, read_progress
 
@@ -47,11 +48,12 @@ def ship(
 
     Args:
         folds: runs of the same recipe on other parts of the same data. Their validation images, pooled, choose calibration and
-            threshold and give the card's figures; without any, the run's own do.
-        cross_site: runs of the same recipe on one data set, tested on another.
+            threshold and give the card's figures; without any, the run's own do. Those from another seed than the run's, pooled by
+            themselves, say how far the figures hang on it.
+        cross_site: runs of the same recipe on one data set, tested on another, from any seed.
 
     Raises:
-        DatasetError: a run is not finished, not evaluated, or on other weights; recipes or data differ.
+        DatasetError: a run is not finished, not evaluated, or on other weights; recipes, data or validation images differ.
         CheckpointError: a run has no weights, or not those it says.
     """
     config, split = TrainConfig.read(run / "config.json"), Split.read(run / "split.json")
@@ -65,10 +67,17 @@ def ship(
     for judge in cross_site:
         _check_recipe(config, judge, ("split", "folds", "sources"))
     weights = halved(read_best(run))
+    own, others = _by_seed(folds, config.seed)
     with tempfile.TemporaryDirectory() as place:
         pooled = Path(place) / f"{run.name}-folds"
-        evidence = pooled if folds else run
-        evaluation = pool(folds, pooled) if folds else _evaluation_of(run)
+        evidence = pooled if own else run
+        evaluation = pool(own, pooled) if own else _evaluation_of(run)
+        again = {seed: Path(place) / f"{run.name}-seed{seed}-folds" for seed in others}
+        seeds: tuple[Figures, ...] = ()
+        for seed, runs in others.items():
+            found = _figures(pool(runs, again[seed]), again[seed].name, lambda s: _which(s, own))
+            _check_same_images(pooled, again[seed])
+            seeds += tuple(replace(figures, data=f"{figures.data}, seed {seed}") for figures in found)
         card = ModelCard(
             model=config.model,
             classes=CLASSES,
@@ -76,7 +85,7 @@ def ship(
             preprocessing=preprocessing.VERSION,
             threshold=evaluation.threshold,
             threshold_rule=evaluation.threshold_rule,
-            validation=_figures(evaluation, evidence.name, lambda s: _which(s, folds or [run])),
+            validation=_figures(evaluation, evidence.name, lambda s: _which(s, own or [run])),
             trained_on=_trained_on(config, split),
             training_command=command_of(config, split),
             split_sha256=split.digest,
@@ -84,8 +93,9 @@ def ship(
             known_failures=KNOWN_FAILURES,
             sha256=hashlib.sha256(weights).hexdigest(),
             calibration=evaluation.calibration,
-            folds=tuple(figures for fold in folds for figures in _of_fold(fold)),
-            cross_site=tuple(figures for judge in cross_site for figures in _of_external_tests(judge)),
+            folds=tuple(figures for fold in own for figures in _of_fold(fold)),
+            seeds=seeds,
+            cross_site=tuple(figures for judge in cross_site for figures in _of_external_tests(judge, config.seed)),
             subgroups=tuple(
                 Subgroup(
                     TITLES.get(s.name, s.name), g.name, g.images, g.malignant, g.auc.value if g.auc else math.nan,
@@ -102,10 +112,10 @@ def ship(
         )  # fmt: skip
         # Ids and patients of a clinic's own images stay where they are.
         if all(source in TITLES for judge in judges for source, _ in TrainConfig.read(judge / "config.json").data):
-            for judge in judges:
+            for judge in [run, *own, *cross_site]:
                 publish(judge, results_folder, external=judge in cross_site)
-            if folds:
-                publish(pooled, results_folder)
+            for several in [*([pooled] if own else []), *again.values()]:
+                publish(several, results_folder)
     write_checkpoint(weights, card, weights_folder)
     return card
 
@@ -127,6 +137,27 @@ def command_of(config: TrainConfig, split: Split) -> str:
     return " ".join(
         ["python -m train fit", f"--model {config.model}", *sources, f"--out runs/{config.model}", *changed]
     )
+
+
+def _by_seed(folds: Sequence[Path], seed: int) -> tuple[list[Path], dict[int, list[Path]]]:
+    """The runs from `seed`, and those from each other one; `DatasetError` if there are only others."""
+    found: dict[int, list[Path]] = {}
+    for fold in folds:
+        found.setdefault(TrainConfig.read(fold / "config.json").seed, []).append(fold)
+    own = found.pop(seed, [])
+    if found and not own:
+        raise DatasetError(f"No fold has the seed of the weights to be shipped, {seed}. Give those that have it too.")
+    return own, found
+
+
+def _check_same_images(first: Path, second: Path) -> None:
+    """Seeds may only be compared on the same images."""
+    ids = [{row.id for row in read_predictions(place / "predictions.csv")} for place in (first, second)]
+    if ids[0] != ids[1]:
+        raise DatasetError(
+            f"{len(ids[0] ^ ids[1])} images validate only in {first.name} or only in {second.name}. Train the folds of another seed "
+            "with --split-file on the split.json of the first."
+        )
 
 
 def _check_finished(run: Path) -> None:
@@ -213,8 +244,8 @@ def _of_fold(run: Path) -> tuple[Figures, ...]:
     return _figures(_evaluation_of(run), run.name, lambda s: _which(s, [run]))
 
 
-def _of_external_tests(run: Path) -> tuple[Figures, ...]:
-    """Figures of the external tests of a run; `DatasetError` if it has none."""
+def _of_external_tests(run: Path, seed: int) -> tuple[Figures, ...]:
+    """Figures of the external tests of a run, which say its seed where it is not `seed`; `DatasetError` if it has none."""
     places = [place for place in public_tests(run) if (place / "evaluation.json").exists()]
     if not places:
         raise DatasetError(
@@ -222,12 +253,13 @@ def _of_external_tests(run: Path) -> tuple[Figures, ...]:
         )
     config = TrainConfig.read(run / "config.json")
     trained = " and ".join(TITLES.get(source, source) for source, _ in config.data)
+    apart = f", seed {config.seed}" if config.seed != seed else ""
     found: tuple[Figures, ...] = ()
     for place in places:
         found += _figures(
             _evaluation_of(run, place),
             f"{run.name}/external/{place.name}",
-            lambda s: f"trained on {trained}, tested on {TITLES.get(s.name, s.name)}",
+            lambda s: f"trained on {trained}, tested on {TITLES.get(s.name, s.name)}{apart}",
         )
     return found
 

@@ -97,7 +97,8 @@ class Engine:
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             self.raw = convert_sync_batchnorm(self.raw)
         self.raw = self.raw.to(accelerator.device).train()
-        self.average = ModelEmaV3(self.raw, decay=config.ema) if config.ema else None
+        # It begins as the plain mean of the steps so far, so that the weights before the first have no part in it.
+        self.average = ModelEmaV3(self.raw, decay=config.ema, use_warmup=True, warmup_power=1.0) if config.ema else None
         self.optimiser = create_optimizer_v2(
             self.raw,
             config.optimizer,
@@ -183,6 +184,6 @@ class Engine:
         norm = self.accelerator.clip_grad_norm_(self.raw.parameters(), 5.0)
         self.optimiser.step()
         if self.average:
-            self.average.update(self.raw)
+            self.average.update(self.raw, step=number)
         right = (out.logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
         return torch.stack([class_loss, added, right, norm]).detach()

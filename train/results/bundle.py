@@ -50,14 +50,16 @@ class Result:
 class Bundle:
     """What came with the app, in the registry's order; every figure traced to its predictions.
 
-    cards: by model. validation: of each model. folds: of each run that `validation` is made of. cross_site: trained on one
-    data set, tested on another. runs: the epochs of each recorded training, by the name of its run, by model.
-    heatmaps: figures of the validation runs' maps. missing: why a model's figures are not shown and which command makes them, by model.
+    cards: by model. validation: of each model. folds: of each run that `validation` is made of. seeds: as `validation`, from
+    other seeds. cross_site: trained on one data set, tested on another. runs: the epochs of each recorded training, by the name
+    of its run, by model. heatmaps: figures of the validation runs' maps. missing: why a model's figures are not shown and which
+    command makes them, by model.
     """
 
     cards: dict[str, ModelCard]
     validation: tuple[Result, ...]
     folds: tuple[Result, ...]
+    seeds: tuple[Result, ...]
     cross_site: tuple[Result, ...]
     runs: dict[str, dict[str, tuple[Epoch, ...]]]
     missing: dict[str, str]
@@ -134,9 +136,7 @@ def _stamp(files: Iterable[Path]) -> tuple:
 @lru_cache(maxsize=2)
 def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle:
     cards, runs, missing = {}, {}, {}
-    validation: list[Result] = []
-    folds: list[Result] = []
-    cross_site: list[Result] = []
+    found: dict[str, list[Result]] = {"validation": [], "folds": [], "seeds": [], "cross_site": []}
     for model, spec in MODELS.items():
         try:
             card = read_card(model, weights_folder)
@@ -146,10 +146,7 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
                     f"The figures of {spec.title} are of other weights than those that lie there. Make both anew: "
                     f"python -m train ship RUN"
                 )
-            own = [
-                _traced(spec.title, card, figures, results_folder)
-                for figures in (card.validation, card.folds, card.cross_site)
-            ]
+            own = {kind: _traced(spec.title, card, getattr(card, kind), results_folder) for kind in found}
             names = dict.fromkeys([card.run, *(figures.results for figures in card.folds)])
             runs[model] = {name: epochs for name in names if (epochs := _epochs(results_folder / name))}
         except NotTrained as reason:
@@ -159,15 +156,15 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
             missing[model] = f"No figures of {spec.title} are shown. {reason}"
             continue
         cards[model] = card
-        validation += own[0]
-        folds += own[1]
-        cross_site += own[2]
+        for kind, results in own.items():
+            found[kind] += results
     heatmaps: tuple[MapFigures, ...] = ()
     try:
         heatmaps = _heatmaps(results_folder, cards)
     except DatasetError as reason:
         missing["heatmaps"] = str(reason)
-    return Bundle(cards, tuple(validation), tuple(folds), tuple(cross_site), runs, missing, heatmaps)
+    kinds = {kind: tuple(results) for kind, results in found.items()}
+    return Bundle(cards=cards, **kinds, runs=runs, missing=missing, heatmaps=heatmaps)
 
 
 def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[MapFigures, ...]:

@@ -44,6 +44,17 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             if reference.images == results[0].figures.images
         ]
         exhibits.append([interval_exhibit(title, told(bundle, results), figures_table(results), points)])
+    for model in dict.fromkeys(r.model for r in bundle.seeds):
+        of_model = [r for r in (*bundle.validation, *bundle.seeds) if r.model == model]
+        results = sorted(of_model, key=lambda r: r.figures.name)  # each data set's together
+        text = (
+            "Trained again by the same recipe on the same images: what is drawn by chance, at the start, of the order and of the "
+            "augmentation, was drawn anew. So far may one training lie from the next; the intervals above do not contain that. "
+            "The weights that the app uses are of the first seed, which was settled before any was seen."
+        )
+        points = [(r.images, r.name, r.figures.figures["auc"]) for r in results]
+        title = f"{results[0].name} from {len(results) // len({r.figures.name for r in results})} seeds"
+        exhibits.append([interval_exhibit(title, text, figures_table(results), points)])
     return exhibits
 
 
