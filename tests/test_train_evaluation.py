@@ -108,6 +108,20 @@ def test_the_operating_point_uses_the_first_source_alone():
     assert set(operating_point(labels, evidence, one_class, ()).chosen_on) == {"sick", "well"}
 
 
+def test_every_source_can_count_alike_in_the_calibration():
+    """The smaller one as if it had as many images as the larger, which moves the calibration towards it."""
+    labels, scores, _ = drawn()
+    evidence = np.zeros((400, 3))
+    evidence[:, 0] = np.log(scores / (1 - scores)) + np.where(np.arange(400) < 300, 0.0, 1.5)
+    sources = np.array(["a"] * 300 + ["b"] * 100)
+    rows = np.concatenate([np.arange(300), np.repeat(np.arange(300, 400), 3)])
+    alike = operating_point(labels, evidence, sources, (), alike=True).calibration.probability(*evidence.T)
+    as_many = operating_point(labels[rows], evidence[rows], sources[rows], ()).calibration.probability(*evidence.T)
+    assert alike == pytest.approx(as_many, abs=0.01)
+    images = operating_point(labels, evidence, sources, ()).calibration.probability(*evidence.T)
+    assert np.abs(alike - images).mean() > 0.03
+
+
 def test_models_are_compared_on_the_same_images_only():
     labels, scores, groups = drawn()
     first = rows_of(labels, scores, groups)

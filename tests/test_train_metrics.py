@@ -96,13 +96,22 @@ def test_the_weights_that_made_the_labels_are_found_again():
     evidence = rng.normal(0, 2, (40_000, 3)) * (1, 5, 0.1)
     weights, bias = np.array([0.8, 0.1, 3.0]), -0.7
     labels = (rng.random(len(evidence)) < expit(evidence @ weights + bias)).astype(int)
-    found = fit_weights(labels, evidence)
+    every = np.ones(len(labels))
+    found = fit_weights(labels, evidence, every)
     assert found[0] == pytest.approx(weights, rel=0.08)
     assert found[1] == pytest.approx(bias, rel=0.08)
     # What speaks the wrong way round is left out, and what is the same everywhere too.
-    turned = fit_weights(labels, evidence * (1, 1, -1))[0]
+    turned = fit_weights(labels, evidence * (1, 1, -1), every)[0]
     assert turned[2] == 0
-    assert fit_weights(labels, evidence * (1, 0, 1))[0][1] == 0
+    assert fit_weights(labels, evidence * (1, 0, 1), every)[0][1] == 0
+    # A row that counts for three is as three rows.
+    some, thrice = slice(0, 500), np.where(np.arange(500) < 100, 3.0, 1.0)
+    repeated = np.repeat(np.arange(500), thrice.astype(int))
+    counted = fit_weights(labels[some], evidence[some], thrice)
+    again = fit_weights(labels[repeated], evidence[repeated], np.ones(len(repeated)))
+    assert expit(evidence[some] @ counted[0] + counted[1]) == pytest.approx(
+        expit(evidence[some] @ again[0] + again[1]), abs=2e-3
+    )
 
 
 def test_group_means():

@@ -24,7 +24,7 @@ class OperatingPoint:
 
 
 def operating_point(
-    labels: np.ndarray, evidence: np.ndarray, sources: np.ndarray, box: tuple[float, ...]
+    labels: np.ndarray, evidence: np.ndarray, sources: np.ndarray, box: tuple[float, ...], *, alike: bool = False
 ) -> OperatingPoint:
     """Calibration from all images, then the threshold that finds 95 % of the cancers among those of the first source.
 
@@ -34,11 +34,14 @@ def operating_point(
 
     Args:
         labels: int (N,). evidence: float (N, 3), logit, vote and score. sources: names (N,). box: weights behind the score.
+            alike: in the calibration every source counts alike, however many images it has, instead of every image.
     """
     spread = evidence.std(axis=0)
     share = np.divide(1, spread, out=np.zeros(3), where=spread > 0)
     both = evidence[:, :2] @ share[:2]
-    (equal, shape), bias = fit_weights(labels, np.stack([both, evidence[:, 2]], axis=1))
+    _, source, images = np.unique(sources, return_inverse=True, return_counts=True)
+    counts = 1 / images[source] if alike else np.ones(len(labels))
+    (equal, shape), bias = fit_weights(labels, np.stack([both, evidence[:, 2]], axis=1), counts)
     calibration = Calibration(float(equal * share[0]), float(equal * share[1]), float(shape), bias, box)
     used = sources == sources[0]
     if len(np.unique(labels[used])) < 2:

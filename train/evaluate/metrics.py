@@ -112,11 +112,11 @@ def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(error)
 
 
-def fit_weights(labels: np.ndarray, evidence: np.ndarray) -> tuple[np.ndarray, float]:
+def fit_weights(labels: np.ndarray, evidence: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights, none below 0, and the bias at which sigmoid(evidence @ weights + bias) has the least log loss.
 
     Args:
-        evidence: float (N, K). A column that is the same everywhere gets the weight 0.
+        evidence: float (N, K). A column that is the same everywhere gets the weight 0. counts: how much each row counts, float (N,).
 
     Returns:
         float (K,) and the bias; no weight moves the log-odds by more than 20 for one standard deviation.
@@ -124,12 +124,12 @@ def fit_weights(labels: np.ndarray, evidence: np.ndarray) -> tuple[np.ndarray, f
     spread = evidence.std(axis=0)
     used = spread > 0
     scaled = evidence[:, used] / spread[used]
-    sign = 1 - 2 * labels
+    sign, share = 1 - 2 * labels, counts / counts.sum()
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         wrong = sign * (scaled @ parameters[:-1] + parameters[-1])
-        slope = sign * expit(wrong) / len(labels)
-        return float(np.logaddexp(0, wrong).mean()), np.append(slope @ scaled, slope.sum())
+        slope = share * sign * expit(wrong)
+        return float(share @ np.logaddexp(0, wrong)), np.append(slope @ scaled, slope.sum())
 
     start = np.append(np.ones(used.sum()), 0.0)
     bounds = [(0, 20)] * int(used.sum()) + [(-20, 20)]

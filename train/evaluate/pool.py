@@ -22,7 +22,8 @@ APART = ("data", "fold", "seed")  # what may differ between runs of one recipe
 def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     """Every validation image of the runs once, each scored by weights that never saw it; writes the files of an evaluation.
 
-    One calibration and one threshold for all, from all: those that weights trained alike on every image can be given. What they
+    One calibration and one threshold for all, from all: those that weights trained alike on every image can be given. In the
+    calibration each data set counts alike, for a scan to come is no likelier to be like those of the larger one. What they
     would have been worth if chosen without the run they are applied to is `SetFigures.held_out`.
 
     Raises:
@@ -81,7 +82,8 @@ def recipe_of(config: TrainConfig) -> dict[str, object]:
 
 def _role(config: TrainConfig, chosen: bool, runs: int) -> str:
     whose = f"{runs} runs, each on images that it was not trained on; " if runs > 1 else ""
-    return f"validation: {whose}{chosen_here(config, threshold=chosen)}"
+    alike = ", each data set counting alike in the calibration" if len(config.data) > 1 else ""
+    return f"validation: {whose}{chosen_here(config, threshold=chosen)}{alike}"
 
 
 def _evidence(row: Row) -> tuple[float, float, float]:
@@ -90,7 +92,7 @@ def _evidence(row: Row) -> tuple[float, float, float]:
 
 def _point(rows: Sequence[Row], box: tuple[float, ...] = ()):
     labels, evidence = np.array([row.label for row in rows]), np.array([_evidence(row) for row in rows])
-    return operating_point(labels, evidence, np.array([row.source for row in rows]), box)
+    return operating_point(labels, evidence, np.array([row.source for row in rows]), box, alike=True)
 
 
 def _held_out(parts: Sequence[Sequence[Row]], source: str) -> dict[str, float]:
