@@ -34,7 +34,8 @@ def operating_point(
 
     Args:
         labels: int (N,). evidence: float (N, 3), logit, vote and score. sources: names (N,). box: weights behind the score.
-            alike: in the calibration every source counts alike, however many images it has, instead of every image.
+            alike: every source counts alike in the fit of the calibration, however many images it has, instead of every image. The
+            spread that makes the first two equal is of all images either way.
     """
     spread = evidence.std(axis=0)
     share = np.divide(1, spread, out=np.zeros(3), where=spread > 0)

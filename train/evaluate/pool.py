@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.evaluate.assess import chosen_here
-from train.evaluate.calibrate import operating_point
+from train.evaluate.calibrate import OperatingPoint, operating_point
 from train.evaluate.compare import own_predictions
 from train.evaluate.evaluation import Evaluation, figures_by_source, read_evaluation, write_evaluation
 from train.evaluate.metrics import calibration_error, confusion, rates
@@ -23,7 +23,8 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     """Every validation image of the runs once, each scored by weights that never saw it; writes the files of an evaluation.
 
     One calibration and one threshold for all, from all: those that weights trained alike on every image can be given. In the
-    calibration each data set counts alike, for a scan to come is no likelier to be like those of the larger one. What they
+    calibration of several runs each data set counts alike, for a scan to come is no likelier to be like those of the larger one; a
+    run that stands alone, with few images of the smaller, keeps its own. What they
     would have been worth if chosen without the run they are applied to is `SetFigures.held_out`.
 
     Raises:
@@ -47,7 +48,7 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     boxes = [evaluation.calibration.box for evaluation in evaluations]
     # Linear models of one recipe: their mean is what a model of all the images is taken to be.
     box = tuple(np.mean(boxes, axis=0).tolist()) if all(boxes) else ()
-    point = _point(rows, box)
+    point = _point(rows, box, alike=len(runs) > 1)
     rows = [replace(row, probability=float(point.calibration.probability(*_evidence(row)))) for row in rows]
     sets = figures_by_source(
         rows, point.threshold, lambda source: _role(configs[0], source in point.chosen_on, len(runs))
@@ -82,7 +83,7 @@ def recipe_of(config: TrainConfig) -> dict[str, object]:
 
 def _role(config: TrainConfig, chosen: bool, runs: int) -> str:
     whose = f"{runs} runs, each on images that it was not trained on; " if runs > 1 else ""
-    alike = ", each data set counting alike in the calibration" if len(config.data) > 1 else ""
+    alike = ", each data set counting alike in the calibration" if runs > 1 and len(config.data) > 1 else ""
     return f"validation: {whose}{chosen_here(config, threshold=chosen)}{alike}"
 
 
@@ -90,9 +91,9 @@ def _evidence(row: Row) -> tuple[float, float, float]:
     return row.logit, row.vote, row.score
 
 
-def _point(rows: Sequence[Row], box: tuple[float, ...] = ()):
+def _point(rows: Sequence[Row], box: tuple[float, ...] = (), *, alike: bool = True) -> OperatingPoint:
     labels, evidence = np.array([row.label for row in rows]), np.array([_evidence(row) for row in rows])
-    return operating_point(labels, evidence, np.array([row.source for row in rows]), box, alike=True)
+    return operating_point(labels, evidence, np.array([row.source for row in rows]), box, alike=alike)
 
 
 def _held_out(parts: Sequence[Sequence[Row]], source: str) -> dict[str, float]:

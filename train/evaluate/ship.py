@@ -23,7 +23,6 @@ from train.evaluate.compare import RESULTS_FOLDER, own_predictions
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
 from train.evaluate.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
 from train.evaluate.pool import pool, recipe_of
-from train.evaluate.predictions import read_predictions
 from train.evaluate.records import public_tests, publish
 from train.fit.state import read_best, read_progress
 
@@ -49,7 +48,7 @@ def ship(
     Args:
         folds: runs of the same recipe on other parts of the same data. Their validation images, pooled, choose calibration and
             threshold and give the card's figures; without any, the run's own do. Those from another seed than the run's, pooled by
-            themselves, say how far the figures hang on it.
+            themselves, say how far the figures hang on it; their pool alone is recorded.
         cross_site: runs of the same recipe on one data set, tested on another, from any seed.
 
     Raises:
@@ -75,8 +74,8 @@ def ship(
         again = {seed: Path(place) / f"{run.name}-seed{seed}-folds" for seed in others}
         seeds: tuple[Figures, ...] = ()
         for seed, runs in others.items():
+            _check_same_folds(own, runs, seed)
             found = _figures(pool(runs, again[seed]), again[seed].name, lambda s: _which(s, own))
-            _check_same_images(pooled, again[seed])
             seeds += tuple(replace(figures, data=f"{figures.data}, seed {seed}") for figures in found)
         card = ModelCard(
             model=config.model,
@@ -150,14 +149,16 @@ def _by_seed(folds: Sequence[Path], seed: int) -> tuple[list[Path], dict[int, li
     return own, found
 
 
-def _check_same_images(first: Path, second: Path) -> None:
-    """Seeds may only be compared on the same images."""
-    ids = [{row.id for row in read_predictions(place / "predictions.csv")} for place in (first, second)]
-    if ids[0] != ids[1]:
+def _check_same_folds(own: Sequence[Path], runs: Sequence[Path], seed: int) -> None:
+    """Seeds may only be compared where each left out the same images, and on the weights that lie there."""
+    left_out = [{frozenset(Split.read(run / "split.json").validation) for run in side} for side in (own, runs)]
+    if left_out[0] != left_out[1]:
         raise DatasetError(
-            f"{len(ids[0] ^ ids[1])} images validate only in {first.name} or only in {second.name}. Train the folds of another seed "
-            "with --split-file on the split.json of the first."
+            f"The folds of seed {seed} leave out other images than those of {own[0].name} and its like. Train each with --split-file "
+            "on the split.json of its counterpart, and give all of them."
         )
+    for run in runs:
+        _evaluation_of(run)
 
 
 def _check_finished(run: Path) -> None:

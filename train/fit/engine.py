@@ -97,7 +97,7 @@ class Engine:
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             self.raw = convert_sync_batchnorm(self.raw)
         self.raw = self.raw.to(accelerator.device).train()
-        # It begins as the plain mean of the steps so far, so that the weights before the first have no part in it.
+        # It begins as the plain mean of the steps from the second on, so that the weights before them have no part in it.
         self.average = ModelEmaV3(self.raw, decay=config.ema, use_warmup=True, warmup_power=1.0) if config.ema else None
         self.optimiser = create_optimizer_v2(
             self.raw,

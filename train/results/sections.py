@@ -27,7 +27,7 @@ PREVALENCES = (0.05, 0.1, 0.2, 0.4)
 
 
 def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
-    """A sentence a model; then figures side by side, on the same images where several models have them."""
+    """A sentence a model; figures side by side, on the same images where several models have them; then other seeds of a recipe."""
     sentences = [in_a_sentence([r for r in bundle.validation if r.model == m]) for m in bundle.cards]
     exhibits = (
         [[Exhibit("In a sentence each", "\n\n".join([*sentences, *training_told(bundle.cards)]))]] if sentences else []
@@ -50,7 +50,7 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         text = (
             "Trained again by the same recipe on the same images: what is drawn by chance, at the start, of the order and of the "
             "augmentation, was drawn anew. So far may one training lie from the next; the intervals above do not contain that. "
-            "The weights that the app uses are of the first seed, which was settled before any was seen."
+            "The weights that the app uses are of the seed whose images are named without one."
         )
         points = [(r.images, r.name, r.figures.figures["auc"]) for r in results]
         title = f"{results[0].name} from {len(results) // len({r.figures.name for r in results})} seeds"
