@@ -156,7 +156,10 @@ def test_the_readmes_sentences_say_what_the_records_say():
     held = [r.figures.held_out for r in (busbra, busi)]
     hit = [round(100 * r.figures.figures["pointing"].value) for r in (busbra, busi)]
     point = both("pointing", 0, by=100).split(" and ")
-    again = {r.figures.name: f"{r.figures.figures['auc'].value:.3f} ({r.figures.auc_by_group.value:.3f})" for r in bundle.seeds}
+    again = {
+        r.figures.name: f"{r.figures.figures['auc'].value:.3f} ({r.figures.auc_by_group.value:.3f})"
+        for r in bundle.seeds
+    }
     text = " ".join((ROOT / "README.md").read_text().split())
     for r in bundle.cross_site:
         f = r.figures

@@ -48,9 +48,9 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         of_model = [r for r in (*bundle.validation, *bundle.seeds) if r.model == model]
         results = sorted(of_model, key=lambda r: r.figures.name)  # each data set's together
         text = (
-            "Trained again by the same recipe on the same images: what is drawn by chance, at the start, of the order and of the "
-            "augmentation, was drawn anew. So far may one training lie from the next; the intervals above do not contain that. "
-            "The weights that the app uses are of the seed whose images are named without one."
+            "Trained again by the same recipe on the same images, with the first weights, the order and the augmentation drawn anew. "
+            "Two trainings may differ by this much, which the intervals do not contain. The weights that the app uses are of the seed "
+            "whose images are named without one."
         )
         points = [(r.images, r.name, r.figures.figures["auc"]) for r in results]
         title = f"{results[0].name} from {len(results) // len({r.figures.name for r in results})} seeds"
