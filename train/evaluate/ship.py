@@ -71,11 +71,11 @@ def ship(
         pooled = Path(place) / f"{run.name}-folds"
         evidence = pooled if own else run
         evaluation = pool(own, pooled) if own else _evaluation_of(run)
-        again = {seed: Path(place) / f"{run.name}-seed{seed}-folds" for seed in others}
         seeds: tuple[Figures, ...] = ()
         for seed, runs in others.items():
             _check_same_folds(own, runs, seed)
-            found = _figures(pool(runs, again[seed]), again[seed].name, lambda s: _which(s, own))
+            again = Path(place) / f"{run.name}-seed{seed}-folds"
+            found = _figures(pool(runs, again), again.name, lambda s: _which(s, own))
             seeds += tuple(replace(figures, data=f"{figures.data}, seed {seed}") for figures in found)
         card = ModelCard(
             model=config.model,
@@ -113,7 +113,7 @@ def ship(
         if all(source in TITLES for judge in judges for source, _ in TrainConfig.read(judge / "config.json").data):
             for judge in [run, *own, *cross_site]:
                 publish(judge, results_folder, external=judge in cross_site)
-            for several in [*([pooled] if own else []), *again.values()]:
+            for several in Path(place).iterdir():
                 publish(several, results_folder)
     write_checkpoint(weights, card, weights_folder)
     return card

@@ -44,12 +44,18 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             if reference.images == results[0].figures.images
         ]
         exhibits.append([interval_exhibit(title, told(bundle, results), figures_table(results), points)])
+    return exhibits + _other_seeds(bundle)
+
+
+def _other_seeds(bundle: Bundle) -> list[list[Exhibit]]:
+    """How far a model's figures hang on the seed of its training, where others were tried."""
+    exhibits = []
     for model in dict.fromkeys(r.model for r in bundle.seeds):
         of_model = [r for r in (*bundle.validation, *bundle.seeds) if r.model == model]
         results = sorted(of_model, key=lambda r: r.figures.name)  # each data set's together
         text = (
             "Trained again by the same recipe on the same images, with the first weights, the order and the augmentation drawn anew. "
-            "Two trainings may differ by this much, which the intervals do not contain. The weights that the app uses are of the seed "
+            "Two trainings may differ by this much, which the intervals do not account for. The weights that the app uses are of the seed "
             "whose images are named without one."
         )
         points = [(r.images, r.name, r.figures.figures["auc"]) for r in results]
