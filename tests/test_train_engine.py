@@ -1,4 +1,4 @@
-"""The engine of training: starting weights, decoder, losses, augmentation, optimiser, several processes."""
+"""The engine of training: decoder, losses, augmentation, optimiser, several processes."""
 
 import copy
 import os
@@ -8,18 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import timm
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY
-from safetensors.torch import load_file, save_file
-from timm.layers import DropPath
 
-from rcdnet.checkpoint import load_checkpoint
-from rcdnet.errors import ConfigError
 from rcdnet.heatmaps import logits_and_maps
-from rcdnet.outline import LesionDecoder
+from rcdnet.outline import LesionDecoder, decoder_for
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
 from train.config import TrainConfig
@@ -27,7 +22,6 @@ from train.fit.augment import augment, draw_moves
 from train.fit.decoder import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events
-from train.fit.initial import IMAGENET_TRUNK, starting_model
 from train.fit.state import Progress, restore_state, save_state
 
 
@@ -71,30 +65,10 @@ def test_a_share_of_the_batch_keeps_mixups_pairs_together():
         assert (share + share.flip(0) == 7).all()
 
 
-def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):
-    trained = load_file(run / "best.safetensors")
-    model = starting_model("mobilenetv2", str(run / "best.safetensors"))
-    assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
-    for name in MODELS:
-        fresh = starting_model(name, "random", drop_path=0.1)
-        assert not fresh.get_classifier().weight.any()
-        assert not fresh.get_classifier().bias.any()
-        assert any(isinstance(module, DropPath) and module.drop_prob for module in fresh.modules())
-    bundled = starting_model("rcdnet", "bundled")
-    card_weights = load_checkpoint("rcdnet")[0].state_dict()
-    assert all(torch.equal(value, card_weights[key]) for key, value in bundled.state_dict().items())
-    assert all(p.requires_grad for p in bundled.parameters())
-    assert bundled.training
-    (tmp_path / "text.safetensors").write_text("no weights")
-    with pytest.raises(ConfigError, match="cannot be read as safetensors"):
-        starting_model("vit", str(tmp_path / "text.safetensors"))
-    with pytest.raises(ConfigError, match="fits neither ViT nor timm's vit_tiny"):
-        starting_model("vit", str(run / "best.safetensors"))
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_takes_the_lesion_decoder(name):
-    net = Supervised(create_model(name), 224, decoder=True, birads=True, evidence=True).train()
+    network = create_model(name)
+    net = Supervised(network, 224, decoder=decoder_for(network, 224), birads=True, evidence=True).train()
     logits, pixels, category, evidence = net(torch.randn(2, 1, 128, 128))
     assert logits.shape == (2, 2)
     assert pixels.shape[:2] == (2, 3)
@@ -228,25 +202,6 @@ def test_bf16_is_taken_on_a_cpu_that_has_it(monkeypatch):
     for precision, expected in (("bf16", "bf16"), ("auto", "no")):
         AcceleratorState._reset_state()  # a process has one precision
         assert accelerator_for(replace(config, precision=precision)).mixed_precision == expected
-
-
-def test_a_file_of_timms_weights_starts_the_trunk(tmp_path):
-    trunk = timm.create_model("tf_efficientnet_lite0", in_chans=3)
-    save_file(trunk.state_dict(), tmp_path / "lite0.safetensors")
-    model = starting_model("rcdnet", str(tmp_path / "lite0.safetensors"))
-    torch.testing.assert_close(model.trunk.blocks[3][1].conv_pw.weight, trunk.blocks[3][1].conv_pw.weight)
-    summed = trunk.conv_stem.weight.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(model.trunk.conv_stem.weight, summed)  # three colours become one grey
-
-
-def test_imagenet_weights_of_rcdnet_need_no_network():
-    """The whole trunk is the file's, and nothing comes before it but a classifier that says 0.5 to everything."""
-    model = starting_model("rcdnet", "imagenet").eval()
-    published = load_file(IMAGENET_TRUNK)
-    assert model.trunk.state_dict().keys() == published.keys()
-    assert all(torch.equal(value, published[name]) for name, value in model.trunk.state_dict().items())
-    assert (model.trunk.bn1.running_var != 1).all()  # it has seen images
-    assert not model(torch.rand(1, 1, 64, 64)).any()
 
 
 def test_the_averaged_weights_begin_as_a_plain_mean():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.outline import LEVELS, decoder_for
+from rcdnet.outline import LEVELS, LesionDecoder
 
 OUTSIDE = 0.01  # share of a place below which it holds no lesion
 PEAK = 0.3  # weight of where the evidence is highest, beside what it says inside and outside the lesion
@@ -28,10 +28,17 @@ class Supervised(nn.Module):
     The lesion decoder sits on the trunk's maps, the BI-RADS layer beside the classifier; the evidence is the classifier's own.
     """
 
-    def __init__(self, model: nn.Module, size: int, *, decoder: bool, birads: bool = False, evidence: bool = False):
+    def __init__(
+        self,
+        model: nn.Module,
+        size: int,
+        *,
+        decoder: LesionDecoder | None,
+        birads: bool = False,
+        evidence: bool = False,
+    ):
         super().__init__()
-        self.model, self.evidence = model, evidence
-        self.decoder = decoder_for(model, size) if decoder else None
+        self.model, self.decoder, self.evidence = model, decoder, evidence
         self.birads = None
         if birads:
             with torch.no_grad():

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from rcdnet.errors import ConfigError
+from rcdnet.outline import LesionDecoder, decoder_for
 from rcdnet.preprocessing import normalise
 from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
@@ -83,13 +84,21 @@ def share_of(batch: int, accelerator: Accelerator) -> torch.Tensor:
 class Engine:
     """A model in training on one device: its data, its augmentation and its step. `fit` drives it, `train.fit.bench` times it."""
 
-    def __init__(self, config: TrainConfig, model: nn.Module, steps: int, accelerator: Accelerator):
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: nn.Module,
+        steps: int,
+        accelerator: Accelerator,
+        decoder: LesionDecoder | None = None,
+    ):
+        """`decoder`: one that the model's weights came with; where masks supervise and there is none, it begins anew."""
         self.config, self.steps, self.accelerator = config, steps, accelerator
         size = spec_of(config.model).input_size
         supervised = Supervised(
             model,
             size,
-            decoder=config.mask_weight > 0,
+            decoder=(decoder or decoder_for(model, size)) if config.mask_weight else None,
             birads=config.birads_weight > 0,
             evidence=config.evidence_weight > 0,
         )

@@ -1,27 +1,35 @@
 """The weights a run starts from."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint
 from rcdnet.errors import CheckpointError, ConfigError
 from rcdnet.model import TRUNK
-from rcdnet.outline import parted
+from rcdnet.outline import LesionDecoder, decoder_for, parted
 from rcdnet.registry import create_model, spec_of
 
 IMAGENET_TRUNK = WEIGHTS_FOLDER.parent / "imagenet" / "rcdnet-trunk.safetensors"  # its README says where from
 
 
-def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module:
+class Start(NamedTuple):
+    """A network to train, and the lesion decoder that its weights came with, if there is one."""
+
+    network: nn.Module
+    decoder: LesionDecoder | None = None
+
+
+def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> Start:
     """A network of `name`, ready to train.
 
     Args:
         init: "random"; "imagenet", RcdNet's from `IMAGENET_TRUNK` and the others' from timm's cache or the network; "bundled", the
-            app's own; or a safetensors file, of one of this project's runs, whose lesion decoder is left aside, or of timm's
-            ImageNet weights.
+            app's own; or a safetensors file, of one of this project's runs or of timm's ImageNet weights.
 
     Raises:
         ConfigError: the weights cannot be had, or do not fit.
@@ -29,16 +37,15 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module
     """
     title = spec_of(name).title
     if init == "random":
-        return _with_silent_head(create_model(name, drop_path=drop_path))
+        return Start(_with_silent_head(create_model(name, drop_path=drop_path)))
     if init == "bundled":
-        model = create_model(name, drop_path=drop_path)
-        model.load_state_dict(load_checkpoint(name).network.state_dict())
-        return model
+        network, _, decoder = load_checkpoint(name)
+        return _loaded(name, network.state_dict(), decoder.state_dict() if decoder else {}, drop_path)
     if init == "imagenet" and name == "rcdnet":
         return _from_file(name, IMAGENET_TRUNK, drop_path)
     if init == "imagenet":
         try:
-            return _with_silent_head(create_model(name, pretrained=True, drop_path=drop_path))
+            return Start(_with_silent_head(create_model(name, pretrained=True, drop_path=drop_path)))
         except Exception as error:  # the hub's own errors have no common root
             raise ConfigError(
                 f"The ImageNet weights of {title} could not be fetched ({type(error).__name__}). Connect once to "
@@ -47,21 +54,28 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> nn.Module
     return _from_file(name, Path(init), drop_path)
 
 
-def _from_file(name: str, path: Path, drop_path: float) -> nn.Module:
+def _loaded(name: str, tensors: Mapping[str, Tensor], of_decoder: Mapping[str, Tensor], drop_path: float) -> Start:
+    model = create_model(name, drop_path=drop_path)
+    model.load_state_dict(tensors)
+    if not of_decoder:
+        return Start(model)
+    decoder = decoder_for(model, spec_of(name).input_size)
+    decoder.load_state_dict(of_decoder)
+    return Start(model.train(), decoder)
+
+
+def _from_file(name: str, path: Path, drop_path: float) -> Start:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(
             f"{path.name} cannot be read as safetensors ({error}). Expected weights of a run or of timm."
         ) from error
-    model = create_model(name, drop_path=drop_path)
-    tensors, _ = parted(tensors)
+    model = create_model(name)
+    tensors, of_decoder = parted(tensors)
     if tensors.keys() == model.state_dict().keys():
         try:
-            model.load_state_dict(
-                {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
-            )
-            return model
+            return _loaded(name, tensors, of_decoder, drop_path)
         except RuntimeError as error:
             raise CheckpointError(f"{path.name} does not fit {spec_of(name).title}: {error}") from error
     # timm itself is silent about weights that are missing from a file.
@@ -71,7 +85,7 @@ def _from_file(name: str, path: Path, drop_path: float) -> nn.Module:
             f"{path.name} fits neither {spec_of(name).title} nor timm's {wanted}: {len(missing)} tensors are missing, "
             f"{min(missing)} among them. Choose another file."
         )
-    return _with_silent_head(create_model(name, pretrained=True, weights_file=path, drop_path=drop_path))
+    return Start(_with_silent_head(create_model(name, pretrained=True, weights_file=path, drop_path=drop_path)))
 
 
 def _trunk_names(model: nn.Module) -> set[str]:

@@ -19,7 +19,7 @@ from train.data.decode import Decoded
 from train.data.splits import Split
 from train.fit.engine import Engine, Images, device_name
 from train.fit.events import Epoch, Finished, Started, Step, line_of
-from train.fit.initial import starting_model
+from train.fit.initial import Start, starting_model
 from train.fit.state import Progress, read_progress, restore_state, save_state
 
 CHECK_EVERY = 20  # steps; looking at the loss waits for the device
@@ -48,12 +48,12 @@ def fit(
         )
     torch.manual_seed(config.seed)
     begun = read_progress(out).epoch > 0
-    model = (
-        create_model(config.model, drop_path=config.drop_path)
+    start = (
+        Start(create_model(config.model, drop_path=config.drop_path))
         if begun
         else starting_model(config.model, config.init, drop_path=config.drop_path)
     )
-    engine = Engine(config, model, steps, accelerator)
+    engine = Engine(config, start.network, steps, accelerator, start.decoder)
     progress = restore_state(
         out, config.model, engine.raw, engine.kept, engine.optimiser, mend=accelerator.is_main_process
     )

@@ -1,0 +1,72 @@
+"""The weights a run starts from: random numbers, ImageNet's, the app's, another run's."""
+
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from timm.layers import DropPath
+
+from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint
+from rcdnet.errors import ConfigError
+from rcdnet.registry import MODELS
+from train.config import TrainConfig
+from train.fit.engine import Engine, accelerator_for
+from train.fit.initial import IMAGENET_TRUNK, starting_model
+
+
+def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):
+    trained = load_file(run / "best.safetensors")
+    model = starting_model("mobilenetv2", str(run / "best.safetensors")).network
+    assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
+    for name in MODELS:
+        fresh, decoder = starting_model(name, "random", drop_path=0.1)
+        assert decoder is None
+        assert not fresh.get_classifier().weight.any()
+        assert not fresh.get_classifier().bias.any()
+        assert any(isinstance(module, DropPath) and module.drop_prob for module in fresh.modules())
+    bundled, _ = starting_model("rcdnet", "bundled")
+    card_weights = load_checkpoint("rcdnet")[0].state_dict()
+    assert all(torch.equal(value, card_weights[key]) for key, value in bundled.state_dict().items())
+    assert all(p.requires_grad for p in bundled.parameters())
+    assert bundled.training
+    (tmp_path / "text.safetensors").write_text("no weights")
+    with pytest.raises(ConfigError, match="cannot be read as safetensors"):
+        starting_model("vit", str(tmp_path / "text.safetensors"))
+    with pytest.raises(ConfigError, match="fits neither ViT nor timm's vit_tiny"):
+        starting_model("vit", str(run / "best.safetensors"))
+
+
+@pytest.mark.parametrize("init", ["bundled", "file"])
+def test_a_lesion_decoder_goes_on_learning_where_its_weights_left_off(init):
+    """Fine-tuning the app's RcdNet began with a decoder of random numbers, and the outline was lost."""
+    config = TrainConfig(model="rcdnet", mask_weight=2.0)
+    file = str(WEIGHTS_FOLDER / "rcdnet.safetensors")
+    network, decoder = starting_model("rcdnet", init if init == "bundled" else file)
+    engine = Engine(config, network, 1, accelerator_for(config), decoder)
+    trained = {k.removeprefix("decoder."): v for k, v in load_file(file).items() if k.startswith("decoder.")}
+    assert trained
+    assert all(torch.equal(value.half(), trained[key].half()) for key, value in engine.raw.decoder.state_dict().items())
+    assert all(p.requires_grad for p in engine.raw.parameters())
+    without_masks = Engine(replace(config, mask_weight=0.0), network, 1, accelerator_for(config), decoder)
+    assert without_masks.raw.decoder is None
+
+
+def test_a_file_of_timms_weights_starts_the_trunk(tmp_path):
+    trunk = timm.create_model("tf_efficientnet_lite0", in_chans=3)
+    save_file(trunk.state_dict(), tmp_path / "lite0.safetensors")
+    model = starting_model("rcdnet", str(tmp_path / "lite0.safetensors")).network
+    torch.testing.assert_close(model.trunk.blocks[3][1].conv_pw.weight, trunk.blocks[3][1].conv_pw.weight)
+    summed = trunk.conv_stem.weight.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(model.trunk.conv_stem.weight, summed)  # three colours become one grey
+
+
+def test_imagenet_weights_of_rcdnet_need_no_network():
+    """The whole trunk is the file's, and nothing comes before it but a classifier that says 0.5 to everything."""
+    model = starting_model("rcdnet", "imagenet").network.eval()
+    published = load_file(IMAGENET_TRUNK)
+    assert model.trunk.state_dict().keys() == published.keys()
+    assert all(torch.equal(value, published[name]) for name, value in model.trunk.state_dict().items())
+    assert (model.trunk.bn1.running_var != 1).all()  # it has seen images
+    assert not model(torch.rand(1, 1, 64, 64)).any()
