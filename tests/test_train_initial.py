@@ -1,17 +1,21 @@
 """The weights a run starts from: random numbers, ImageNet's, the app's, another run's."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 import timm
 import torch
+from conftest import TINY
 from safetensors.torch import load_file, save_file
 from timm.layers import DropPath
 
 from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint
 from rcdnet.errors import ConfigError
-from rcdnet.registry import MODELS
+from rcdnet.registry import CLASSES, MODELS
+from train.__main__ import main
 from train.config import TrainConfig
+from train.evaluate.predictions import read_predictions
 from train.fit.engine import Engine, accelerator_for
 from train.fit.initial import IMAGENET_TRUNK, starting_model
 
@@ -70,3 +74,18 @@ def test_imagenet_weights_of_rcdnet_need_no_network():
     assert all(torch.equal(value, published[name]) for name, value in model.trunk.state_dict().items())
     assert (model.trunk.bn1.running_var != 1).all()  # it has seen images
     assert not model(torch.rand(1, 1, 64, 64)).any()
+
+
+def test_without_a_lesion_mask_no_outline_is_learnt(busi, tmp_path):
+    """A decoder of random numbers drew outlines and had a say in the call."""
+    for label in CLASSES:
+        (tmp_path / "scans" / label).mkdir(parents=True)
+        for image in (busi / label).glob("*).png"):
+            shutil.copy(image, tmp_path / "scans" / label)
+    run = tmp_path / "run"
+    assert main(["fit", *TINY, "--data", f"folder={tmp_path / 'scans'}", "--out", str(run)]) == 0
+    assert "no outline is learnt" in (run / "log.txt").read_text()
+    config = TrainConfig.read(run / "config.json")
+    assert (config.mask_weight, config.evidence_weight) == (0, 0)
+    assert not [name for name in load_file(run / "best.safetensors") if name.startswith("decoder.")]
+    assert all(row.vote == row.score == 0 for row in read_predictions(run / "predictions.csv"))

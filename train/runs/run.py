@@ -142,6 +142,12 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
     check_start(config, split)
+    if (config.mask_weight or config.evidence_weight) and not decoded.masked[decoded.rows_of(split.train)].any():
+        # A decoder that nothing taught would draw an outline all the same, and have a say in the call.
+        note("No training image has a lesion mask or box: mask_weight and evidence_weight are 0, no outline is learnt")
+        config = replace(config, mask_weight=0.0, evidence_weight=0.0)
+        if accelerator.is_main_process:
+            write_whole(out / "config.json", config.to_json().encode())
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
     last: Event = Stopped(time.time(), epoch)
