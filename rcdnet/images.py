@@ -26,6 +26,9 @@ MIN_SIDE_PX = 64
 # picture has it than a maker's logo covers.
 _COLOUR_SPREAD = 32
 _COLOUR_SHARE = 0.005
+# Share of an image's pixels that its two most frequent grey levels have: at most 0.48 in the 2100 scans of BUSI and BUS-BRA at
+# hand, 1 in their masks.
+_TWO_LEVELS = 0.9
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
 _DAMAGED = "The image is damaged or incomplete. Export the scan again and upload the new file."
@@ -69,8 +72,16 @@ def read_scan(data: bytes) -> Scan:
     from the full 0..65535 range. An EXIF orientation is applied, then dropped with all other metadata.
 
     Raises:
-        ImageError: not an image, damaged, several frames, too large, too small, or one flat colour.
+        ImageError: not an image, damaged, several frames, too large, too small, one flat colour, or two as a mask has.
     """
+    scan = _decoded(data)
+    levels = np.sort(np.bincount(scan.pixels.ravel(), minlength=256))
+    if levels[-2:].sum() >= _TWO_LEVELS * scan.pixels.size:
+        raise ImageError("The image is of two grey levels, as a lesion mask or a drawing is. Upload the scan itself.")
+    return scan
+
+
+def _decoded(data: bytes) -> Scan:
     if not data:
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
     if len(data) > MAX_BYTES:
@@ -102,9 +113,9 @@ def read_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """A lesion mask for a scan of (height, width) `shape`, bool (H, W): white is the lesion.
 
     Raises:
-        ImageError: as `read_scan`; another size than the scan's; or nothing, or everything, is white.
+        ImageError: as `read_scan`, which takes no mask; another size than the scan's; or nothing, or everything, is white.
     """
-    pixels = read_scan(data).pixels
+    pixels = _decoded(data).pixels
     if pixels.shape != shape:
         raise ImageError(
             f"The mask has {pixels.shape[1]} × {pixels.shape[0]} pixels and the scan {shape[1]} × {shape[0]}. "

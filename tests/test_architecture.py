@@ -75,6 +75,12 @@ def test_what_trains_runs_without_streamlit_plotly_and_grad_cam():
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
+def test_what_windows_lacks_is_not_needed():
+    """The README gives Windows commands, and `fcntl` is Unix's."""
+    code = "import sys\nsys.modules['fcntl'] = None\nimport train.__main__, train.runs.share, train.runs.watch, train.runs.worker"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
 def test_the_readme_tree_is_the_tree_on_disk():
     tree = re.search(r"```\n(app\.py.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
     listed, folders = set(), []

@@ -12,7 +12,7 @@ from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 
 from rcdnet.errors import ImageError
-from rcdnet.images import MAX_BYTES, read_scan
+from rcdnet.images import MAX_BYTES, read_mask, read_scan
 
 GREY = ramp()
 
@@ -61,7 +61,7 @@ def test_grey_8_bit_png_is_read_exactly():
     assert scan.warnings == ()
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("bits", [2, 4])
 def test_grey_below_8_bit_spans_black_to_white(bits):
     per_byte = 8 // bits
     levels = 2**bits
@@ -72,6 +72,17 @@ def test_grey_below_8_bit_spans_black_to_white(bits):
     rows = b"".join(b"\0" + row.tobytes() for row in packed)
     scan = read_scan(png_chunks(80, 80, bits, 0, rows))
     np.testing.assert_array_equal(scan.pixels, samples * 255 // (levels - 1))
+
+
+def test_two_levels_are_a_mask_and_no_scan():
+    """A mask dropped among the scans got a call."""
+    lesion = np.zeros((90, 120), bool)
+    lesion[30:60, 40:90] = True
+    mask = Image.fromarray(lesion)  # of one bit
+    for data in (encoded(mask), encoded(mask.convert("L")), encoded(mask.convert("L"), "JPEG")):
+        np.testing.assert_array_equal(read_mask(data, lesion.shape), lesion)
+        with pytest.raises(ImageError, match="two grey levels, as a lesion mask"):
+            read_scan(data)
 
 
 def test_16_bit_png_is_scaled_not_clipped():

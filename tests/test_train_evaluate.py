@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, copied
+from conftest import ROOT, TINY, copied
 from sklearn.metrics import roc_auc_score
 
 from rcdnet.calibration import Calibration
@@ -13,6 +13,7 @@ from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import DatasetError, NotTrained
 from rcdnet.registry import MODELS
 from train.__main__ import main
+from train.data.phantoms import write_dataset
 from train.data.splits import Split
 from train.evaluate.assess import evaluate_elsewhere, overlap, points_at
 from train.evaluate.predictions import read_predictions
@@ -92,8 +93,6 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     place = tmp_path / "clinic"
     for name in ("benign", "malignant"):
         (place / name).mkdir(parents=True)
-    from train.data.phantoms import write_dataset
-
     write_dataset(tmp_path / "new", 4, seed=8)
     for path in (tmp_path / "new").rglob("*).png"):
         shutil.copy(path, place / path.parent.name)
@@ -112,6 +111,24 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     assert "nothing was chosen here" in outside["sets"][0]["role"]
     with pytest.raises(DatasetError, match="was used in training"):
         evaluate_elsewhere(out, [("busi", str(busi))])
+
+
+def test_an_external_test_leaves_out_the_patients_of_a_table_that_the_run_read(busi, tmp_path):
+    """Only BUS-BRA's were; a table is the one format of one's own that knows patients."""
+    table = tmp_path / "visits.csv"
+    images = sorted(busi.rglob("*).png"))
+    rows = [f"{path},{path.parent.name},p{k // 2}" for k, path in enumerate(images)]
+    table.write_text("\n".join(["path,label,patient", *rows]))
+    out = tmp_path / "run"
+    assert main(["fit", *TINY, "--epochs", "1", "--data", f"folder={table}", "--out", str(out)]) == 0
+    write_dataset(tmp_path / "later", 4, seed=8)
+    later = sorted((tmp_path / "later").rglob("*).png"))
+    rows += [f"{path},{path.parent.name},p{k % 3 if k < 3 else 90 + k}" for k, path in enumerate(later)]
+    table.write_text("\n".join(["path,label,patient", *rows]))
+    evaluation = evaluate_elsewhere(out, [("folder", str(table))])
+    assert len(evaluation.left_out) == len(images) + 3
+    assert sum("the run knows its patient" in reason for reason in evaluation.left_out) == 3
+    assert sum(s.images for s in evaluation.sets) == len(later) - 3
 
 
 def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):

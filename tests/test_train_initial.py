@@ -76,16 +76,19 @@ def test_imagenet_weights_of_rcdnet_need_no_network():
     assert not model(torch.rand(1, 1, 64, 64)).any()
 
 
-def test_without_a_lesion_mask_no_outline_is_learnt(busi, tmp_path):
-    """A decoder of random numbers drew outlines and had a say in the call."""
+@pytest.mark.parametrize("masked", [(), ("malignant",)])
+def test_without_lesion_masks_of_both_classes_no_outline_is_learnt(busi, tmp_path, masked):
+    """A decoder of random numbers, or one that had never seen a benign lesion, drew outlines and had a say in the call."""
     for label in CLASSES:
         (tmp_path / "scans" / label).mkdir(parents=True)
-        for image in (busi / label).glob("*).png"):
+        for image in (busi / label).glob("*.png" if label in masked else "*).png"):
             shutil.copy(image, tmp_path / "scans" / label)
     run = tmp_path / "run"
-    assert main(["fit", *TINY, "--data", f"folder={tmp_path / 'scans'}", "--out", str(run)]) == 0
-    assert "no outline is learnt" in (run / "log.txt").read_text()
+    assert main(["fit", *TINY, "--epochs", "1", "--data", f"folder={tmp_path / 'scans'}", "--out", str(run)]) == 0
+    log = (run / "log.txt").read_text()
+    assert "no outline is learnt" in log
+    assert "birads_weight is 0" in log
     config = TrainConfig.read(run / "config.json")
-    assert (config.mask_weight, config.evidence_weight) == (0, 0)
+    assert (config.mask_weight, config.evidence_weight, config.birads_weight) == (0, 0, 0)
     assert not [name for name in load_file(run / "best.safetensors") if name.startswith("decoder.")]
     assert all(row.vote == row.score == 0 for row in read_predictions(run / "predictions.csv"))

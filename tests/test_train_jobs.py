@@ -21,6 +21,7 @@ from rcdnet.inference import load_own
 from train.config import TrainConfig
 from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events
+from train.locks import held
 from train.results.bundle import own_results
 from train.runs import elsewhere, jobs, outcome, watch
 from train.runs.form import shown_values, starts
@@ -61,7 +62,7 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     until = time.monotonic() + 180
     while not all(state_of(run) is State.FINISHED for run in (first, third)):
         assert time.monotonic() < until
-        at_once = max(at_once, sum(jobs.held(run / "lock") for run in (first, second, third)))
+        at_once = max(at_once, sum(held(run / "lock") for run in (first, second, third)))
         time.sleep(0.2)
     assert at_once == 1
     wait_for(lambda: not worker_of(runs))
@@ -86,7 +87,7 @@ def test_a_kill_is_seen_and_mended_and_a_killed_worker_frees_no_device(runs, bus
     os.kill(worker, signal.SIGKILL)
     assert state_of(run) is State.RUNNING  # the run outlives whoever started it
     other = jobs.submit("other", TrainConfig(**SMALL, epochs=2, data=(("busi", str(busi)),)), "cpu", runs)
-    wait_for(lambda: jobs.held(jobs.worker_lock("cpu", runs)))
+    wait_for(lambda: held(jobs.worker_lock("cpu", runs)))
     time.sleep(3)
     assert state_of(other) is State.QUEUED
     with pytest.raises(ConfigError, match=r"long is running\. Stop it first"):
@@ -198,12 +199,12 @@ def test_a_name_is_not_kept_by_a_run_that_could_not_be_queued(tmp_path, busi, mo
 
 def test_two_who_ask_whether_a_lock_is_held_do_not_fool_each_other(tmp_path):
     lock = tmp_path / "lock"
-    assert not jobs.held(lock)
+    assert not held(lock)
     assert not lock.exists()
     with FileLock(lock):
-        assert jobs.held(lock)
+        assert held(lock)
     with ThreadPoolExecutor(4) as pool:
-        assert not any(pool.map(lambda _: jobs.held(lock), range(4000)))
+        assert not any(pool.map(lambda _: held(lock), range(4000)))
 
 
 def test_a_full_disk_is_said_with_advice(runs, busi, tmp_path):

@@ -23,7 +23,7 @@ class Decoded:
 
     canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
     lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
-    frames: where each image lies on its canvas. masked: bool (N,), whether the lesion is known.
+    frames: where each image lies on its canvas. masked: bool (N,), whether the lesion is known; an empty mask does not know it.
     skipped: a sentence for each sample that could not be read.
     """
 
@@ -89,7 +89,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
         canvases=canvases[:rows],
         lesions=lesions[:rows],
         frames=tuple(frames),
-        masked=np.array([bool(sample.masks or sample.box) for sample in kept], bool),
+        masked=np.array(lesions[:rows].any(axis=(1, 2))),
         fingerprints=tuple(fingerprints),
         skipped=tuple(skipped),
     )
@@ -111,7 +111,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
     """The union of the sample's masks on the image's own pixels, bool (H, W); the ellipse in its box where it has no mask.
 
     Raises:
-        DatasetError: a mask is missing, damaged or of another size than the image.
+        DatasetError: a mask is missing, damaged, of another size than the image, or neither white nor 1 inside the lesion.
     """
     lesion = np.zeros(shape, bool)
     if not sample.masks and sample.box:
@@ -133,7 +133,11 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
                 f"The mask {path.name} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {shape[1]} × {shape[0]}. "
                 "Leave the pair out or repair it."
             )
-        lesion |= mask > 127
+        if 1 < mask.max() <= 127:
+            raise DatasetError(
+                f"The brightest pixel of the mask {path.name} is {mask.max()}. Expected 255 inside the lesion and 0 outside, or 1 and 0."
+            )
+        lesion |= mask > (127 if mask.max() > 127 else 0)
     return lesion
 
 

@@ -2,11 +2,12 @@
 
 busi      Al-Dhabyani et al. 2020, doi:10.1016/j.dib.2019.104863
 busbra    Gómez-Flores et al. 2024, doi:10.1002/mp.16812
-folder    any folder with benign/ and malignant/ inside, or a CSV file with path,label[,patient][,mask]
+folder    any folder with benign/ and malignant/ inside, masks as NAME_mask beside, or a CSV file with path,label[,patient][,mask]
 """
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ CITATIONS = {
     "busi": "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Data in Brief 2020;28:104863. doi:10.1016/j.dib.2019.104863",
 }
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+_MASK = re.compile(r"(.+?)[ _-]masks?(?![a-z]).*", re.IGNORECASE)  # the name of a mask, and in it that of its image
+_MASK_FOLDERS = {"mask", "masks"}
 
 
 T = TypeVar("T")
@@ -60,15 +63,35 @@ class Sample:
 
 
 def read_busi(folder: Path) -> list[Sample]:
-    """BUSI's benign and malignant images; the normal ones hold no lesion and have no place in a two-class model."""
+    """BUSI's benign and malignant images; the normal ones hold no lesion and have no place in a two-class model.
+
+    Raises:
+        DatasetError: an image has another name than BUSI's have, so it is somebody's own.
+    """
     samples = []
     for label, name in enumerate(CLASSES):
         for path in sorted(_existing(folder / name).glob("*.png")):
+            if not _is_busis(path):
+                raise DatasetError(
+                    f"{name}/{path.name} is not called {name} (NUMBER).png, as BUSI's images are. Give images of your own as "
+                    f"folder={folder}."
+                )
             if "_mask" in path.stem or path.stem in BUSI_EXCLUDED:
                 continue
             masks = tuple(sorted(path.parent.glob(f"{path.stem}_mask*.png")))
             samples.append(Sample(f"busi/{path.stem}", "busi", path, label, masks=masks))
     return samples
+
+
+def is_busi(folder: Path) -> bool:
+    """Whether a folder with class folders is BUSI: its names alone, with masks. Somebody's own images would lose those that
+    are left out of BUSI, and be published under its name."""
+    paths = [path for name in CLASSES for path in (folder / name).glob("*.png")]
+    return any("_mask" in path.stem for path in paths) and all(map(_is_busis, paths))
+
+
+def _is_busis(path: Path) -> bool:
+    return re.fullmatch(rf"{path.parent.name} \(\d+\)(_mask(_\d+)?)?", path.stem) is not None
 
 
 def read_busbra(folder: Path) -> list[Sample]:
@@ -96,7 +119,11 @@ def read_busbra(folder: Path) -> list[Sample]:
 def read_folder(place: Path) -> list[Sample]:
     """A folder with `benign/` and `malignant/`, searched to any depth, or a CSV with `path,label[,patient][,mask]`.
 
-    Paths in the CSV are relative to it. The source is named after the folder or file.
+    Masks lie in the folder beside their image, as NAME_mask; paths in the CSV are relative to it. The source is named after the
+    folder or file.
+
+    Raises:
+        DatasetError: a mask without its image, which would else be taken for one; or as `read_sources`.
     """
     name = place.stem
     if name in TITLES:
@@ -116,11 +143,28 @@ def read_folder(place: Path) -> list[Sample]:
             for row in _rows(place, ("path", "label"))
         ]
     return [
-        Sample(f"{name}/{path.relative_to(place).as_posix()}", name, path, label)
+        Sample(f"{name}/{path.relative_to(place).as_posix()}", name, path, label, masks=tuple(masks))
         for label, class_name in enumerate(CLASSES)
-        for path in sorted(_existing(place / class_name).rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        for path, masks in _images_and_masks(_existing(place / class_name)).items()
     ]
+
+
+def _images_and_masks(folder: Path) -> dict[Path, list[Path]]:
+    """Every image below a folder with its masks."""
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    owners = {path: _MASK.fullmatch(path.stem) for path in files}
+    masks_of: dict[Path, list[Path]] = {path: [] for path in files if not owners[path]}
+    by_name = {(path.parent, path.stem): path for path in masks_of}
+    for path in files:
+        owner = by_name.get((path.parent, found[1])) if (found := owners[path]) else None
+        if (found and not owner) or not _MASK_FOLDERS.isdisjoint(map(str.lower, path.relative_to(folder).parts[:-1])):
+            raise DatasetError(
+                f"{path.relative_to(folder.parent).as_posix()} seems to be a mask without its image beside it. Put masks beside "
+                "their images, as NAME_mask.png, or name both in a table."
+            )
+        if owner:
+            masks_of[owner].append(path)
+    return masks_of
 
 
 LAYOUTS = {
@@ -135,10 +179,11 @@ def read_sources(data: Iterable[tuple[str, str]]) -> list[Sample]:
     """All samples of (reader, place) pairs, in the order given.
 
     Raises:
-        DatasetError: an unknown reader, an empty or wrongly laid out place, or two sources of one name.
+        DatasetError: an unknown reader, an empty or wrongly laid out place, two sources or two images of one name.
     """
     samples: list[Sample] = []
     names: set[str] = set()
+    paths: dict[str, Path] = {}
     for reader, place in data:
         if reader not in READERS:
             raise DatasetError(f"There is no reader for {reader!r}. The sources are {', '.join(READERS)}.")
@@ -149,6 +194,13 @@ def read_sources(data: Iterable[tuple[str, str]]) -> list[Sample]:
         if name in names:
             raise DatasetError(f"Two sources are named {name}. Rename the folder or file of one of them.")
         names.add(name)
+        for sample in found:
+            if sample.id in paths:
+                raise DatasetError(
+                    f"{sample.id} is there twice, as {paths[sample.id].name} and {sample.path.name}. Expected every image once: "
+                    "rename one, or take its second row out of the table."
+                )
+            paths[sample.id] = sample.path
         samples += found
     if not samples:
         raise DatasetError("No data was named. Give at least one, as --data busbra=DIR, busi=DIR or folder=DIR.")

@@ -53,7 +53,8 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     """Divide samples as `config.split` says.
 
     Raises:
-        DatasetError: a side would lack a class, or the official fold is asked for and no source has one.
+        DatasetError: a side would lack a class, no source would validate with both, or the official fold is asked for and no
+            source has one.
     """
     labels = np.array([sample.label for sample in samples])
     groups, conflict = grouped(samples, fingerprints)
@@ -85,6 +86,8 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
         for label, name in enumerate(CLASSES):
             if not (labels[rows] == label).any():
                 raise DatasetError(f"No {name} image would be on the {side} side. Add some, or choose another split.")
+    if config.split != "all":
+        _check_measurable([samples[row] for row in np.flatnonzero(sides["validation"]).tolist()])
     return Split(
         train=tuple(map(str, ids[~validation & usable])),
         validation=tuple(map(str, ids[validation & usable])),
@@ -98,7 +101,8 @@ def checked_split(split: Split, samples: Sequence[Sample], fingerprints: Sequenc
     """A split that did not come from `make_split`, with the groups of these samples, once it is sure that it does not leak.
 
     Raises:
-        DatasetError: an image, a patient or a near-copy is on both sides, or the training side lacks a class.
+        DatasetError: an image, a patient or a near-copy is on both sides, the training side lacks a class, or no source
+            validates with both.
     """
     side = dict.fromkeys(split.train, "training") | dict.fromkeys(split.validation, "validation")
     if len(side) < len(split.train) + len(split.validation):
@@ -119,8 +123,20 @@ def checked_split(split: Split, samples: Sequence[Sample], fingerprints: Sequenc
             raise DatasetError(
                 f"The split has no {name} image on the training side. Correct it, or let a new one be made."
             )
+    if split.validation:
+        _check_measurable([sample for sample in samples if side.get(sample.id) == "validation"])
     by_id = {sample.id: group for sample, group in zip(samples, groups, strict=True)}
     return replace(split, rule=f"given: {split.rule}", groups=by_id)
+
+
+def _check_measurable(validation: Sequence[Sample]) -> None:
+    """Refuse what would fail after the last epoch: figures are of each source, and between two sources of one class each a network
+    could tell the sources apart instead of the lesions."""
+    seen = {(sample.source, sample.label) for sample in validation}
+    if not any({(source, label) for label in range(len(CLASSES))} <= seen for source, _ in seen):
+        raise DatasetError(
+            "No source would validate with images of both classes. Put both classes into one folder or table, or add images."
+        )
 
 
 def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -123,7 +123,7 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         role = f"external: nothing was chosen here{_of_the_start(own)}"
         point = OperatingPoint(before.calibration, before.threshold, before.threshold_rule, before.chosen_on)
     decoded = decode(read_sources(data), spec_of(model).input_size)
-    reasons = _known(decoded, own, run) if own else {}
+    reasons = _known(decoded, data, own, run) if own else {}
     groups, conflicts = grouped(decoded.samples, decoded.fingerprints)
     for row in np.flatnonzero(conflicts):
         reasons.setdefault(decoded.samples[row].id, "a near-copy of it has the other label")
@@ -187,18 +187,18 @@ def _one_class(rows, sets) -> list[str]:
     return [f"{source}: its images are all of one class, so it has no figures" for source in sorted(missing)]
 
 
-def _known(decoded: Decoded, config: TrainConfig, run: Path) -> dict[str, str]:
-    """Of `decoded` the ids that a run knows, each with the reason."""
+def _known(decoded: Decoded, data: Sequence[tuple[str, str]], config: TrainConfig, run: Path) -> dict[str, str]:
+    """Of `decoded`, which was read from `data`, the ids that a run knows, each with the reason."""
     split = Split.read(run / "split.json")
     used = {*split.train, *split.validation, *split.conflicts}
     its_own = decode_for(config, [s for s in read_sources(config.data) if s.id in used])
     reasons: dict[str, str] = {}
-    folders = {Path(place).resolve() for _, place in config.data}
+    # Patient ids mean the same person only inside one data set: BUS-BRA, or the very folder or table that the run read.
+    places = {Path(place).resolve() for _, place in config.data}
+    same = {"busbra"} | {Path(place).stem for _, place in data if Path(place).resolve() in places}
     patients = {sample.patient for sample in its_own.samples if sample.patient}
     for sample in decoded.samples:
-        # Patient ids mean the same person only inside one data set.
-        same_set = sample.source == "busbra" or any(folder in sample.path.resolve().parents for folder in folders)
-        if sample.patient in patients and same_set:
+        if sample.patient in patients and sample.source in same:
             reasons[sample.id] = "the run knows its patient"
     for row in np.unique(near_duplicate_pairs(decoded.fingerprints, its_own.fingerprints)[:, 0]):
         reasons[decoded.samples[row].id] = "the run knows it, or a near-copy of it"
@@ -232,7 +232,7 @@ def _scores(
             outline = None if outlines is None else outlines[k].numpy()
             score = 0.0 if outline is None else shape_score(outline, decoded.frames[row], box)
             evidence.append((float(logits[k, 1] - logits[k, 0]), float(votes[k]), score))
-            lesion = decoded.lesions[row] if decoded.samples[row].masks else None
+            lesion = decoded.lesions[row] if decoded.samples[row].masks and decoded.masked[row] else None
             pointing.append(None if lesion is None else points_at(heats[k], lesion))
             dice.append(math.nan if lesion is None or outline is None else overlap(outline, lesion))
     return Scores(np.array(evidence).reshape(-1, 3), tuple(pointing), np.array(dice))

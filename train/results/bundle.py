@@ -104,7 +104,7 @@ def grouped(bundle: Bundle, own: Sequence[Result]) -> list[tuple[str, list[Resul
     groups += [(r.images, [r]) for r in bundle.validation if id(r) not in shown]
     alone = len(groups)
     for r in own:
-        beside = next((m for _, m in groups if m[0].external == r.external and _ids(m[0]) == _ids(r)), None)
+        beside = next((m for _, m in groups if m[0].external == r.external and ids_of(m[0]) == ids_of(r)), None)
         if beside is None:
             groups.append((r.images, [r]))
         else:
@@ -118,12 +118,12 @@ def _same_images(results: Iterable[Result]) -> list[list[Result]]:
     """Results of different models on exactly the same images, in the registry's order, the most models first."""
     found: dict[frozenset[tuple[str, int]], dict[str, Result]] = {}
     for result in results:
-        found.setdefault(_ids(result), {}).setdefault(result.model, result)
+        found.setdefault(ids_of(result), {}).setdefault(result.model, result)
     groups = [[of[model] for model in MODELS if model in of] for of in found.values() if len(of) > 1]
     return sorted(groups, key=len, reverse=True)
 
 
-def _ids(result: Result) -> frozenset[tuple[str, int]]:
+def ids_of(result: Result) -> frozenset[tuple[str, int]]:
     """The images, and what they are said to be: two clinics may number theirs alike."""
     return frozenset((row.id, row.label) for row in result.rows)
 

@@ -6,7 +6,6 @@ queued      while it waits for its device; the oldest is next
 starting    from then until its process holds the lock, or is gone
 """
 
-import fcntl
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from rcdnet.errors import ConfigError, RcdnetError, RunFailed
 from train.files import append_line, write_whole
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, line_of, read_events
 from train.folders import BUNDLED, HOME, RUNS_FOLDER
+from train.locks import held
 
 if TYPE_CHECKING:  # it brings torch, which a worker that waits does not need
     from train.config import TrainConfig
@@ -70,21 +70,6 @@ def state_of(run: Path, events: Sequence[Event] | None = None) -> State:
         return State.STARTING if time.time() - launched < STARTING_S else State.LOST
     ends = {Finished: State.FINISHED, Stopped: State.STOPPED, Failed: State.FAILED}
     return ends.get(type(last), State.LOST)
-
-
-def held(lock: Path) -> bool:
-    """Whether a process holds the lock of the `filelock` package; the system frees it however that process ends.
-
-    Asked with a shared lock, so that two who ask at once do not take each other for the holder.
-    """
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLDER, root: Path | None = None) -> Path:

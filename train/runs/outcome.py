@@ -17,7 +17,7 @@ from train.evaluate.predictions import read_predictions
 from train.fit.events import Epoch
 from train.folders import RUNS_FOLDER
 from train.results import charts
-from train.results.bundle import Bundle, own_results
+from train.results.bundle import Bundle, Result, ids_of, own_results
 from train.results.sections import Exhibit
 from train.results.tables import Table, figures_table, roles
 from train.runs import jobs
@@ -108,11 +108,21 @@ def exhibits(names: Sequence[str], views: Sequence[View], runs: Path) -> list[Ex
     ]
     own, missing = own_results(runs)
     shown += [Exhibit(f"{name}, evaluated", missing[name]) for name in names if name in missing]
+    others = [result for name in names[1:] for result in own.get(name, ())]
     for first in own.get(names[0], ()):
-        beside = [r for name in names[1:] for r in own.get(name, ()) if r.figures.name == first.figures.name]
-        chart = charts.confusion_chart(first.figures.confusion)
-        shown.append(Exhibit(f"{first.name}. {first.images}", roles([first]), figures_table([first, *beside]), chart))
-    return shown
+        beside = [other for other in others if ids_of(other) == ids_of(first)]
+        others = [other for other in others if other not in beside]
+        shown.append(_evaluated([first, *beside]))
+    return shown + [
+        _evaluated([other], "On other images, so these figures do not compare with those above. ") for other in others
+    ]
+
+
+def _evaluated(results: Sequence[Result], caveat: str = "") -> Exhibit:
+    """Results on the same images, with the confusion matrix of the first."""
+    first = results[0]
+    chart = charts.confusion_chart(first.figures.confusion)
+    return Exhibit(f"{first.name}. {first.images}", caveat + roles(results), figures_table(results), chart)
 
 
 def figures_by_epoch(view: View) -> Table:

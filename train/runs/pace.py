@@ -15,7 +15,8 @@ from rcdnet.registry import create_model, spec_of
 from train.config import TrainConfig
 from train.fit.engine import Engine, Images, accelerator_for
 from train.folders import RUNS_FOLDER
-from train.runs.jobs import answer_of, device_of, held, runs_in
+from train.locks import held
+from train.runs.jobs import answer_of, device_of, runs_in
 from train.runs.watch import in_words
 
 STEPS = 3  # of each size, the first of which warms up

@@ -11,7 +11,7 @@ from pathlib import Path
 from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.registry import CLASSES
 from train.data.phantoms import write_dataset
-from train.data.sources import Sample, read_sources
+from train.data.sources import Sample, is_busi, read_sources
 from train.folders import HOME
 
 VARIABLE = "RCDNET_DATA"
@@ -50,15 +50,19 @@ def places(root: Path) -> list[Place]:
         relative = folder.relative_to(root).as_posix()
         if {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names.keys():
             found.append(Place("busbra", relative))
-        elif set(CLASSES) <= names.keys():
-            masks = next(folder.glob(f"{CLASSES[1]}/*_mask.png"), None)
-            found.append(Place("busi" if masks else "folder", relative))
+            return
+        if set(CLASSES) <= names.keys():
+            public = is_busi(folder)
+            found.append(Place("busi" if public else "folder", relative))
+            if public:
+                return
         else:
-            tables = [name for name in names if name.lower().endswith(".csv") and _is_table(folder / name)]
-            found.extend(Place("folder", (folder / name).relative_to(root).as_posix()) for name in tables)
             for entry in names.values():
                 if entry.is_dir() and depth < DEPTH and not entry.name.startswith("."):
                     look(Path(entry.path), depth + 1)
+        # A table may know the patients of the very images that lie in class folders beside it.
+        tables = [name for name in names if name.lower().endswith(".csv") and _is_table(folder / name)]
+        found.extend(Place("folder", (folder / name).relative_to(root).as_posix()) for name in tables)
 
     if root.is_dir():
         look(root, 0)

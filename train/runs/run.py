@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
@@ -142,10 +143,8 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
     check_start(config, split)
-    if (config.mask_weight or config.evidence_weight) and not decoded.masked[decoded.rows_of(split.train)].any():
-        # A decoder that nothing taught would draw an outline all the same, and have a say in the call.
-        note("No training image has a lesion mask or box: mask_weight and evidence_weight are 0, no outline is learnt")
-        config = replace(config, mask_weight=0.0, evidence_weight=0.0)
+    if not read_progress(out).epoch:
+        config = _taught(config, decoded, decoded.rows_of(split.train), note)
         if accelerator.is_main_process:
             write_whole(out / "config.json", config.to_json().encode())
     running = fit(config, decoded, split, out, accelerator)
@@ -176,6 +175,25 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
                 _evaluate(out, config, decoded, split, note)
         record(event)
     return last
+
+
+def _taught(config: TrainConfig, decoded: Decoded, rows: np.ndarray, note) -> TrainConfig:
+    """The settings without what nothing in the training `rows` could teach.
+
+    A decoder that nobody taught, or taught one class alone, would draw an outline all the same, and have a say in the call.
+    """
+    if (config.mask_weight or config.evidence_weight) and len(
+        np.unique(decoded.labels[rows][decoded.masked[rows]])
+    ) < 2:
+        note(
+            "Lesion masks or boxes are known of no training image, or of one class alone: mask_weight and evidence_weight are 0, "
+            "no outline is learnt"
+        )
+        config = replace(config, mask_weight=0.0, evidence_weight=0.0)
+    if config.birads_weight and np.isnan(decoded.suspicion[rows]).all():
+        note("The BI-RADS category is known of no training image: birads_weight is 0")
+        config = replace(config, birads_weight=0.0)
+    return config
 
 
 def _split(config: TrainConfig, given: Path | None, decoded: Decoded) -> Split:

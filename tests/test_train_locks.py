@@ -1,0 +1,21 @@
+"""Whether a lock is held, asked as on Unix and as on Windows."""
+
+import pytest
+from filelock import FileLock
+
+from train import locks
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_lock_is_held_while_somebody_holds_it(windows, tmp_path, monkeypatch):
+    if windows:
+        monkeypatch.setattr(locks, "fcntl", None)
+    lock = tmp_path / "lock"
+    assert not locks.held(lock)
+    assert not lock.exists()
+    with FileLock(lock):
+        assert locks.held(lock)
+    lock.touch()
+    assert not locks.held(lock)
+    with FileLock(lock, timeout=0):  # who asked left it free
+        pass
