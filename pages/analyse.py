@@ -18,6 +18,7 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.switch_page("app.py")
 
 OFF = "off"
+NO_OUTLINE = "RcdNet outlines no lesion in this scan, so its call means little."
 LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
 
 state = st.session_state
@@ -29,7 +30,7 @@ cards = {c.name: c.card for c in classifiers}
 
 
 def all_calls(held: list[Held]) -> None:
-    rows = [call_row(one.name, one.scan, one.said[card.sha256]) for one in held for card in cards.values()]
+    rows = [call_row(one.name, one.scan, one.said[c.key]) for one in held for c in classifiers]
     st.download_button("All calls as CSV", calls_csv(rows), "rcdnet-calls.csv", "text/csv", width="stretch")
 
 
@@ -45,8 +46,10 @@ if not held:
     st.stop()
 
 scan, view, said = held[chosen].scan, held[chosen].view, held[chosen].said
-predictions = [said[card.sha256] for card in cards.values()]
+answers = {c.name: said[c.key] for c in classifiers}
+predictions = list(answers.values())
 rcdnet = predictions[0]
+no_outline = rcdnet.lesion is not None and not rcdnet.outlines(view.shape)
 
 controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
@@ -59,7 +62,7 @@ with_outline = rcdnet.lesion is not None and controls[3].toggle(
     "Outline",
     key="keep_outline",
     **KEPT,
-    help="RcdNet's outline of the lesion, from a part trained on lesion masks",
+    help="Each model's own outline of the lesion, from a part trained on lesion masks",
 )
 
 
@@ -111,8 +114,6 @@ with explained:
     )
     grid = " × ".join(map(str, rcdnet.maps.shape[1:]))
     st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points, it does not outline.")
-    if with_outline and not rcdnet.outlines(view.shape):
-        st.caption("No outline: RcdNet finds no lesion in this scan, so its call means little.")
 pictures.caption(f"**How far to trust RcdNet.** {trust_sentence(cards['rcdnet'])}")
 with verdict:
     st.html(
@@ -120,11 +121,12 @@ with verdict:
         f'<div class="word">{CALL_SIGNS[rcdnet.call]} {rcdnet.call}</div>'
         f'<div class="plain">{call_sentence(rcdnet)}</div></div>'
     )
-    for warning in scan.warnings:
+    for warning in [*scan.warnings, *([NO_OUTLINE] if no_outline else [])]:
         st.warning(warning)
     st.markdown(agreement(predictions))
     if resting := rests_on(rcdnet):
         st.caption(resting)
+weighed = any(p.parts.get("outline") for p in predictions[1:])
 others = [*list(MODELS)[1:], *(name for name in cards if name not in MODELS)]  # the five baselines, then one's own
 for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False):
     with column, st.container(border=True, key=f"card_{name}"):
@@ -136,7 +138,7 @@ for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False
             st.caption("It gives no answer rather than a guess.")
             st.popover("Why, and what to do").code(str(silent[name]), language=None, wrap_lines=True)
             continue
-        p = said[cards[name].sha256]
+        p = answers[name]
         st.image(picture(p, *SMALL), width="stretch", alt=f"{p.title}. {map_note(p)}")
         st.html(
             f'<div class="card {p.call}"><div class="title">{p.title}</div>'
@@ -152,4 +154,5 @@ st.plotly_chart(
 st.caption(
     "Each map is scaled to its own maximum, so only its strength tells a weak one from a strong one. "
     "Strengths of different models do not compare."
+    + (" Every call also weighs what the model's own outline holds, which no heatmap shows." if weighed else "")
 )

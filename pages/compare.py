@@ -23,11 +23,11 @@ from rcdnet.grid import (
     unlike_classes,
     viewer_data,
 )
-from rcdnet.heatmaps import FLOOR, METHODS, SLOW_METHODS, passes
+from rcdnet.heatmaps import FLOOR, METHODS, SIGN_BY_CHANCE, SLOW_METHODS, passes
 from rcdnet.images import read_mask
 from rcdnet.inference import classify
 from rcdnet.overlay import SAFE_COLOUR_MAPS
-from rcdnet.report import agreement
+from rcdnet.report import agreement, listed
 from train.results.bundle import bundled
 from train.results.map_exhibits import beside_the_lesion
 
@@ -52,7 +52,7 @@ if not held:
 titles = {c.title: c for c in classifiers}
 for key, value in {
     "keep_models": list(titles),
-    "keep_methods": ["Grad-CAM", "Grad-CAM++", "LayerCAM", "EigenCAM"],
+    "keep_methods": ["Grad-CAM", "Grad-CAM++", "LayerCAM"],
     "keep_class": CALLED,
     "keep_scale": next(iter(SCALES)),
     "keep_grid_opacity": 60,
@@ -75,7 +75,7 @@ colour_map = row[4].selectbox("Colours", SAFE_COLOUR_MAPS, key="keep_safe_colour
 contour_lines = row[5].toggle("Contours", key="keep_contours", help="Lines at 25, 50 and 75 % of the scale", **KEPT)
 
 scans: list[Held] = [held[chosen], *([others[second]] if second in others else [])]
-slow = [m for m in SLOW_METHODS if all((c.card.sha256, m) in one.explained for c in asked for one in scans)]
+slow = [m for m in SLOW_METHODS if all((c.key, m) in one.explained for c in asked for one in scans)]
 if not asked or not (methods or slow):
     st.info("Choose at least one model and one method.")
     st.stop()
@@ -97,13 +97,13 @@ def explain(names: list[str], tick=None) -> None:
     """Make what is missing; what is there stays until the scans are cleared."""
     for one in scans:
         for c in asked:
-            missing = [m for m in names if (c.card.sha256, m) not in one.explained]
+            missing = [m for m in names if (c.key, m) not in one.explained]
             for p in classify(one.scan.pixels, [c], missing, tick=tick) if missing else []:
-                one.explained[c.card.sha256, p.method] = p
+                one.explained[c.key, p.method] = p
 
 
 explain(methods)
-predictions = [[one.explained[c.card.sha256, m] for c in asked for m in [*methods, *slow]] for one in scans]
+predictions = [[one.explained[c.key, m] for c in asked for m in [*methods, *slow]] for one in scans]
 names = [f"Scan {held.index(one) + 1}" for one in scans]
 place = "box " + " ".join(one.scan.sha256[:8] for one in scans)
 box = (state.get(place) or {}).get("box")
@@ -128,7 +128,13 @@ said = [
     agreement(ps) if len(scans) == 1 else f"{name}: {agreement(ps)}" for name, ps in zip(names, first_of, strict=True)
 ]
 look = Look(opacity, colour_map, contour_lines)
-doubts = beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if not c.own], methods)
+signless = [m for m in methods if m in SIGN_BY_CHANCE]
+doubts = (
+    [f"The sign of {listed(signless)} is left to chance: a map may show the reverse of what stands out."]
+    if signless
+    else []
+)
+doubts += beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if not c.own], methods)
 viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts]), key=place, on_box_change=lambda: None)
 
 layers = {c.name: c.spec.target_layer for c in asked}
@@ -192,7 +198,7 @@ if right.open:
 if faithful.open:
     with faithful:
         measured = held[chosen].measured
-        keys = {c.title: (c.card.sha256, grid.cells[r][0].class_name, *methods) for r, c in enumerate(asked)}
+        keys = {c.title: (c.key, grid.cells[r][0].class_name, *methods) for r, c in enumerate(asked)}
         st.markdown(
             "Blur what a map points at, and a faithful map's class loses its probability soon (a small area under **deletion**); "
             "leave only that sharp, and it comes back soon (a large area under **insertion**). **ROAD** fills the places in from "

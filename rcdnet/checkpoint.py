@@ -36,6 +36,12 @@ def read_card(name: str, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
         raise CheckpointError(f"The card {path.name} cannot be read ({error}). Restore it from the release.") from error
 
 
+def card_digest(name: str, folder: Path = WEIGHTS_FOLDER) -> str:
+    """SHA-256 of the card of `name` as it lies there now; empty without one."""
+    path = folder / f"{name}.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
 class Checkpoint(NamedTuple):
     """A network ready to use, float32, in eval mode and frozen; its card; and the decoder of its outline, if it has one."""
 

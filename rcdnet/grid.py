@@ -140,7 +140,7 @@ def arranged(
         if scale == ALL:
             return highest
         if scale == PAIR:
-            return max(float(of[k, model, column.method].maps.max()) for k in range(len(scans)))
+            return max(of[k, model, column.method].strength(name) for k in range(len(scans)) for name in CLASSES)
         p, class_name = drawn(model, column)
         return p.strength(class_name)
 
@@ -256,7 +256,7 @@ def _outlines(scan: Shown) -> list[list[list[float]]]:
     if scan.lesion is None:
         return []
     height, width = scan.lesion.shape
-    return [(o / (width, height)).tolist() for o in contours(scan.lesion.astype(np.float32))]
+    return [((o + 0.5) / (width, height)).tolist() for o in contours(scan.lesion.astype(np.float32))]
 
 
 def _the(class_name: str) -> str:

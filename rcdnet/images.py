@@ -30,6 +30,8 @@ _COLOUR_SHARE = 0.005
 # hand, 1 in their masks.
 _TWO_LEVELS = 0.9
 
+_DARK = 32  # grey level; 76 is the lowest that a hundredth of a scan of BUSI or BUS-BRA at hand lies above
+
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
 _DAMAGED = "The image is damaged or incomplete. Export the scan again and upload the new file."
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
@@ -98,15 +100,21 @@ def _decoded(data: bytes) -> Scan:
         image.load()
         # Pillow minds this tag at 8 bits only.
         inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-        rgb, grey_notes = _to_rgb_or_grey(ImageOps.exif_transpose(image), inverted_16_bit=inverted)
+        rgb = _to_rgb_or_grey(ImageOps.exif_transpose(image), inverted_16_bit=inverted)
     except ImageError:
         raise
     except _DECODER_ERRORS as error:
         raise ImageError(_DAMAGED) from error
-    pixels, colour_notes = (rgb, ()) if rgb.ndim == 2 else _grey_of_rgb(rgb)
+    pixels, notes = (rgb, ()) if rgb.ndim == 2 else _grey_of_rgb(rgb)
     if int(pixels.max()) - int(pixels.min()) <= 2:
         raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
-    return Scan(np.ascontiguousarray(pixels), hashlib.sha256(data).hexdigest(), grey_notes + colour_notes)
+    if np.percentile(pixels, 99) < _DARK:
+        notes = (
+            *notes,
+            "All but a hundredth of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so little detail is "
+            "left. Export it as an 8-bit PNG for a result that can be trusted.",
+        )
+    return Scan(np.ascontiguousarray(pixels), hashlib.sha256(data).hexdigest(), notes)
 
 
 def read_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
@@ -167,7 +175,7 @@ def _check_frames(image: Image.Image) -> None:
     raise ImageError("The file holds several frames. Export the one frame to be read as a still image.")
 
 
-def _to_rgb_or_grey(image: Image.Image, *, inverted_16_bit: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+def _to_rgb_or_grey(image: Image.Image, *, inverted_16_bit: bool) -> np.ndarray:
     """uint8 (H, W) for grey files, uint8 (H, W, 3) for colour ones; transparency laid over black."""
     mode, transparent = image.mode, image.info.get("transparency")
     if mode.startswith("I;16"):
@@ -178,24 +186,18 @@ def _to_rgb_or_grey(image: Image.Image, *, inverted_16_bit: bool) -> tuple[np.nd
             "The image stores 32-bit samples, whose display range is not defined. Export it as an 8-bit PNG."
         )
     if mode in ("1", "L") and transparent is None:
-        return np.asarray(image.convert("L")), ()
+        return np.asarray(image.convert("L"))
     if mode in ("LA", "RGBA", "PA", "La", "RGBa") or transparent is not None:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")), ()
-    return np.asarray(image.convert("RGB")), ()
+        return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
-def _grey_of_16_bit(samples: np.ndarray, transparent: object) -> tuple[np.ndarray, tuple[str, ...]]:
+def _grey_of_16_bit(samples: np.ndarray, transparent: object) -> np.ndarray:
     # Pillow's own convert("L") clips at 255 and turns nearly every pixel white.
     if isinstance(transparent, int):
         samples = np.where(samples == transparent, 0, samples)
-    notes: tuple[str, ...] = ()
-    if samples.max() < 4096:
-        notes = (
-            "The file has 16-bit samples but uses only the darkest sixteenth of their range, so little detail is left. "
-            "Export it as an 8-bit PNG for a result that can be trusted.",
-        )
-    return ((samples * 255 + 32767) // 65535).astype(np.uint8), notes
+    return ((samples * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def _grey_of_rgb(rgb: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -1,8 +1,9 @@
 """One scan in, one `Prediction` a model out."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from rcdnet.card import ModelCard
-from rcdnet.checkpoint import load_checkpoint, read_card
+from rcdnet.checkpoint import card_digest, load_checkpoint
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
 from rcdnet.heatmaps import maps_of
 from rcdnet.outline import LesionDecoder, contours, read_outline, shape_score
@@ -34,6 +35,11 @@ class Classifier:
     def name(self) -> str:
         """The model's name; of a user's weights theirs, marked so that it is never taken for a bundled model's."""
         return f"own:{self.own}" if self.own else self.spec.name
+
+    @cached_property
+    def key(self) -> str:
+        """What no two classifiers share that say different things: one's name, and the digest of its card, which names the weights."""
+        return f"{self.name} {hashlib.sha256(self.card.to_json().encode()).hexdigest()}"
 
     @property
     def title(self) -> str:
@@ -74,8 +80,11 @@ class Prediction:
         return CLASSES[MALIGNANT] if self.p_malignant >= self.threshold else CLASSES[1 - MALIGNANT]
 
     def strength(self, class_name: str) -> float:
-        """The maximum of a class's raw map; 0 means that nothing in the scan spoke for the class."""
-        return float(self.maps[CLASSES.index(class_name)].max())
+        """The maximum of a class's raw map on the scan; 0 means that nothing in the scan spoke for the class.
+
+        The black margin of the canvas does not count: a map may be highest there, and it is never shown.
+        """
+        return float(self.frame.content(self.maps[CLASSES.index(class_name)]).max())
 
     def heat(self, class_name: str, shape: tuple[int, int] | None = None) -> np.ndarray:
         """The raw map of a class on the scan's own pixels, float32 (H, W), zero or more; or on those of a resized copy."""
@@ -86,13 +95,17 @@ class Prediction:
         return [] if self.lesion is None else contours(self.frame.to_image(self.lesion, shape))
 
 
-@lru_cache(maxsize=len(MODELS))
 def load_classifier(name: str) -> Classifier:
-    """The bundled model of that name, read once and shared.
+    """The bundled model of that name, shared; read again when its card changes, as `python -m train ship` does.
 
     Raises:
         UnknownModel, NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`.
     """
+    return _load_bundled(name, card_digest(name))
+
+
+@lru_cache(maxsize=len(MODELS))
+def _load_bundled(name: str, digest: str) -> Classifier:
     network, card, decoder = load_checkpoint(name)
     return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last), decoder)
 
@@ -106,11 +119,11 @@ def load_own(name: str, folder: Path) -> Classifier:
     model = next((path.stem for path in folder.glob("*.json") if path.stem in MODELS), None)
     if model is None:
         raise CheckpointError(f"{name} holds no weights for the app. Offer them again on the Training page.")
-    return _load_own(name, folder, model, read_card(model, folder).sha256)
+    return _load_own(name, folder, model, card_digest(model, folder))
 
 
 @lru_cache(maxsize=2)
-def _load_own(name: str, folder: Path, model: str, sha256: str) -> Classifier:
+def _load_own(name: str, folder: Path, model: str, digest: str) -> Classifier:
     network, card, decoder = load_checkpoint(model, folder)
     return Classifier(spec_of(model), card, network.to(memory_format=torch.channels_last), decoder, own=name)
 

@@ -35,9 +35,12 @@ class Frame:
         `shape` asks for the same field of view at another (height, width), as a resized copy of the image has.
         """
         height, width = shape or (self.image_height, self.image_width)
+        return cv2.resize(self.content(canvas_map), (width, height), interpolation=cv2.INTER_LINEAR)
+
+    def content(self, canvas_map: np.ndarray) -> np.ndarray:
+        """The part of a map over the whole canvas, float (h, w), that lies on the image, float32 on the canvas's pixels."""
         canvas = cv2.resize(canvas_map.astype(np.float32), (self.size, self.size), interpolation=cv2.INTER_LINEAR)
-        content = canvas[self.top : self.top + self.height, self.left : self.left + self.width]
-        return cv2.resize(content, (width, height), interpolation=cv2.INTER_LINEAR)
+        return canvas[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def frame_of(height: int, width: int, size: int) -> Frame:

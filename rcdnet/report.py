@@ -80,7 +80,9 @@ def rests_on(p: Prediction) -> str:
         return ""
     words = {
         "network": "the network, which the heatmap explains,",
-        "outline": "the inside of its outline",
+        "outline": "the inside of its outline"
+        if p.lesion is None or p.outlines()
+        else "what its outline would hold, were it sure of any,",
         "shape": "its shape",
     }
     said = [

@@ -28,7 +28,7 @@ def page() -> Iterator:
             page.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(
                 {"name": "scan.png", "mimeType": "image/png", "buffer": encoded(Image.fromarray(PHANTOM.image))}
             )
-            expect(panels(page)).to_have_count(4 * len(TRAINED))
+            expect(panels(page)).to_have_count(3 * len(TRAINED))
             yield page
         stop_server(process, ROOT)
 
@@ -63,7 +63,7 @@ def point(page, number: int, across: float, down: float) -> None:
 
 
 def test_every_model_and_method_has_its_panel(page):
-    labels = [panels(page).nth(k).get_attribute("aria-label") for k in range(4 * len(TRAINED))]
+    labels = [panels(page).nth(k).get_attribute("aria-label") for k in range(3 * len(TRAINED))]
     for classifier in TRAINED:
         assert sum(label.startswith(f"{classifier.title}, Grad-CAM for") for label in labels) == 1
     colourful = [np.ptp(pixels(page, k).astype(int), axis=2).max() > 30 for k in range(len(labels))]
@@ -79,23 +79,23 @@ def test_the_pointer_reads_every_panel(page):
     expect(panels(page).last).to_have_attribute("aria-label", re.compile(r", .* = \d+ %$"))
     height, width = PHANTOM.image.shape
     for row, p in enumerate(classify(PHANTOM.image, TRAINED)):
-        label = panels(page).nth(4 * row).get_attribute("aria-label")
+        label = panels(page).nth(3 * row).get_attribute("aria-label")
         expected = p.heat(p.call)[int(down * height), int(across * width)]
         assert float(re.search(r", ([\d.e-]+) = ", label)[1]) == pytest.approx(expected, abs=0.04 * p.strength(p.call))
 
 
 def test_zooming_and_moving_one_panel_takes_the_others_along(page):
-    before = [pixels(page, k) for k in (0, 1, 5)]
+    before = [pixels(page, k) for k in (0, 1, 4)]
     point(page, 1, 0.5, 0.5)
     for _ in range(3):
         page.mouse.wheel(0, -100)
     expect(page.locator(".viewer .size")).to_have_text("195 %")
-    zoomed = [pixels(page, k) for k in (0, 1, 5)]
+    zoomed = [pixels(page, k) for k in (0, 1, 4)]
     assert all(np.abs(a.astype(int) - b).mean() > 5 for a, b in zip(before, zoomed, strict=True))
     page.mouse.down()
     point(page, 1, 0.2, 0.5)
     page.mouse.up()
-    moved = [pixels(page, k) for k in (0, 1, 5)]
+    moved = [pixels(page, k) for k in (0, 1, 4)]
     assert all(np.abs(a.astype(int) - b).mean() > 5 for a, b in zip(zoomed, moved, strict=True))
     # An other opacity comes from the server, and what the reader looks at stays where it was.
     page.get_by_role("slider", name="Opacity").press("Home")
@@ -145,7 +145,7 @@ def test_maps_are_compared_and_a_slow_method_can_be_cancelled(page):
     page.get_by_role("button", name="Cancel").click()
     idle(page)
     expect(page.get_by_role("button", name="Compute ScoreCAM")).to_be_visible()
-    expect(panels(page)).to_have_count(4 * len(TRAINED))
+    expect(panels(page)).to_have_count(3 * len(TRAINED))
 
 
 def test_the_figure_and_the_raw_maps_hold_what_is_shown(page):
@@ -162,15 +162,15 @@ def test_the_figure_and_the_raw_maps_hold_what_is_shown(page):
     with page.expect_download() as download:
         page.get_by_role("button", name="Raw maps as .npz").click()
     with np.load(BytesIO(download.value.path().read_bytes())) as archive:
-        assert len(archive.files) == 1 + 4 * len(TRAINED)
+        assert len(archive.files) == 1 + 3 * len(TRAINED)
 
 
 def test_one_model_is_measured_against_chance(page):
     """Last, for it takes the other models and methods out."""
-    for box, left in ((0, len(TRAINED)), (1, 4)):
+    for box, left in ((0, len(TRAINED)), (1, 3)):
         for kept in range(left - 1, 0, -1):
             page.get_by_test_id("stMultiSelect").nth(box).get_by_role("combobox").press("Backspace")
-            expect(panels(page)).to_have_count(kept * (1 if box else 4))
+            expect(panels(page)).to_have_count(kept * (1 if box else 3))
     tab(page, "Does the model mind?")
     page.get_by_role("button", name=re.compile("Measure 2 maps")).click()
     expect(page.locator(".js-plotly-plot")).to_have_count(2)

@@ -92,9 +92,19 @@ def test_16_bit_png_is_scaled_not_clipped():
     np.testing.assert_array_equal(scan.pixels, GREY)
 
 
-def test_16_bit_png_in_the_darkest_sixteenth_is_named():
-    scan = read_scan(encoded(Image.fromarray(GREY.astype(np.uint16) * 16)))
-    assert "darkest sixteenth" in scan.warnings[0]
+def test_12_bit_samples_in_a_16_bit_file_are_named():
+    """Also under a white caption, and in a colour file, of which Pillow keeps the upper half of each sample."""
+    dark = GREY.astype(np.uint16) * 16
+    captioned = dark.copy()
+    captioned[:3, :20] = 65535
+    rows = b"".join(b"\0" + row.tobytes() for row in np.repeat(dark.astype(">u2")[..., None], 3, axis=2))
+    for data in (
+        encoded(Image.fromarray(dark)),
+        encoded(Image.fromarray(captioned)),
+        png_chunks(120, 100, 16, 2, rows),
+    ):
+        (warning,) = read_scan(data).warnings
+        assert "nearly black, as where 12-bit samples" in warning
 
 
 def test_16_bit_grey_with_a_transparent_level():

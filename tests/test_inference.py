@@ -1,11 +1,14 @@
 """One call from a scan to what a page shows."""
 
+import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from conftest import ramp
 
+from rcdnet.checkpoint import WEIGHTS_FOLDER, card_digest, load_checkpoint
 from rcdnet.inference import classify, load_classifier, load_trained
 from rcdnet.registry import MODELS
 
@@ -46,5 +49,27 @@ def test_every_model_either_answers_or_says_why_not():
     assert all("python -m train fit" in str(reason) for reason in reasons.values())
 
 
-def test_a_model_is_read_once_and_shared():
+def test_a_model_is_read_once_and_shared_until_other_weights_are_shipped(tmp_path, monkeypatch):
+    """A running app went on with the old weights, while its Results page described the new ones."""
     assert load_classifier("rcdnet") is load_classifier("rcdnet")
+    for name in ("rcdnet.json", "rcdnet.safetensors"):
+        shutil.copy(WEIGHTS_FOLDER / name, tmp_path)
+    monkeypatch.setattr("rcdnet.inference.card_digest", partial(card_digest, folder=tmp_path))
+    monkeypatch.setattr("rcdnet.inference.load_checkpoint", partial(load_checkpoint, folder=tmp_path))
+    before = load_classifier("rcdnet")
+    (tmp_path / "rcdnet.json").write_text(replace(before.card, threshold=0.5).to_json())
+    after = load_classifier("rcdnet")
+    assert (after.card.threshold, after.card.sha256) == (0.5, before.card.sha256)
+    assert after.key != before.key != replace(before, own="mine").key
+
+
+def test_a_maps_strength_is_that_of_the_scan_and_not_of_the_margin(classifiers, phantom):
+    """The default scale of the Compare page ended at a maximum that stood nowhere on the scan."""
+    (p,) = classify(np.ascontiguousarray(phantom[:220]), [classifiers["rcdnet"]])
+    maps = np.zeros((2, 14, 14), np.float32)
+    maps[:, 0] = 5  # above the scan, which begins in the fifth row of the canvas
+    maps[1, 7, 7] = 2
+    high = replace(p, maps=maps)
+    assert p.frame.top > 48
+    assert high.strength("benign") == 0
+    assert high.strength("malignant") == pytest.approx(high.heat("malignant").max(), rel=0.01)

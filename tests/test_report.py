@@ -68,6 +68,8 @@ def test_what_a_call_rests_on_is_said(predictions):
         "It rests on three parts, in log-odds: the network, which the heatmap explains, for malignant (+1.2), the inside of its "
         "outline for benign (-0.4) and its shape neither way (+0.0); +0.6 is added to every scan."
     )
+    faint = replace(with_p(predictions[0], 0.8), parts=parts, lesion=np.full((14, 14), 0.3, np.float32))
+    assert "what its outline would hold, were it sure of any, for benign (-0.4)" in rests_on(faint)
 
 
 def test_trust_names_both_sets_and_what_the_threshold_costs():

@@ -21,7 +21,8 @@ from train.runs.share import shared
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
 MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
-LESION_KEYS = ("mask ", "box ")  # begin what the session keeps of a lesion that the reader gave
+# Begin what the session keeps of a scan beside it: a lesion that the reader gave, and the name of a second scan.
+KEYS_OF_SCANS = ("mask ", "box ", "second ")
 SCREEN, THUMBNAIL = 800, (128, 96)  # pixels
 
 state = st.session_state
@@ -29,9 +30,9 @@ state = st.session_state
 
 @dataclass(frozen=True, eq=False)  # a list is searched for one: the very same, whatever another is called
 class Held:
-    """A scan in the session. view: its pixels at a screen's size. said: predictions by the hash of the weights that made them.
+    """A scan in the session. view: its pixels at a screen's size. said: predictions by `Classifier.key`.
 
-    explained: predictions of any method, by that hash and method. measured: `rcdnet.faithfulness.examine`, as Compare keeps it.
+    explained: predictions of any method, by that key and method. measured: `rcdnet.faithfulness.examine`, as Compare keeps it.
     """
 
     name: str
@@ -89,9 +90,9 @@ def scan_panel(
         chosen = list(state.scans).index(state.chosen) if state.get("chosen") in state.scans else 0
         for position, one in enumerate(held):
             # A model of one's own may have come later than the scan.
-            if missing := [c for c in classifiers if c.card.sha256 not in one.said]:
+            if missing := [c for c in classifiers if c.key not in one.said]:
                 one.said.update(_calls_of(one.scan.pixels, missing))
-            _list_entry(position, one, one.said[classifiers[0].card.sha256], chosen=position == chosen)
+            _list_entry(position, one, one.said[classifiers[0].key], chosen=position == chosen)
         if held and below:
             below(held)
         if held or state.refused:
@@ -149,7 +150,7 @@ def _take_in(files: list[tuple[str, bytes]], classifiers: list[Classifier]) -> N
 
 
 def _calls_of(pixels: np.ndarray, asked: list[Classifier]) -> dict[str, Prediction]:
-    return {c.card.sha256: p for c, p in zip(asked, classify(pixels, asked), strict=True)}
+    return {c.key: p for c, p in zip(asked, classify(pixels, asked), strict=True)}
 
 
 def forget_uploads(files) -> None:
@@ -162,5 +163,5 @@ def forget_uploads(files) -> None:
 def _clear() -> None:
     state.scans.clear()
     state.refused.clear()
-    for key in [key for key in state if str(key).startswith(LESION_KEYS)]:
-        del state[key]
+    for key in ["chosen", *(key for key in state if str(key).startswith(KEYS_OF_SCANS))]:
+        state.pop(key, None)

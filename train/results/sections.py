@@ -149,8 +149,8 @@ def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         if not table:
             continue
         text = (
-            "At the model's threshold, intervals by Wilson's method as if each image were another patient. Without an AUC: fewer than ten "
-            "images of one class. Groups overlap."
+            "At the model's threshold; intervals of sensitivity and specificity by Wilson's method as if each image were another patient, "
+            "of the AUC by bootstrap over patients or groups. Without an AUC: fewer than ten images of one class. Groups overlap."
         )
         exhibits.append([interval_exhibit(f"{r.name}. {r.images}", text, table, points)])
     return exhibits
