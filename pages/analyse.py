@@ -154,5 +154,9 @@ st.plotly_chart(
 st.caption(
     "Each map is scaled to its own maximum, so only its strength tells a weak one from a strong one. "
     "Strengths of different models do not compare."
-    + (" Every call also weighs what the model's own outline holds, which no heatmap shows." if weighed else "")
+    + (
+        " Calls also weigh what a model's own outline holds, where it draws one; no heatmap shows that."
+        if weighed
+        else ""
+    )
 )

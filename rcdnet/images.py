@@ -29,6 +29,7 @@ _COLOUR_SHARE = 0.005
 # Share of an image's pixels that its two most frequent grey levels have: at most 0.48 in the 2100 scans of BUSI and BUS-BRA at
 # hand, 1 in their masks.
 _TWO_LEVELS = 0.9
+_OF_THE_REST = 0.2  # that the second level has at least, of all pixels that are not of the first
 
 _DARK = 32  # grey level; 76 is the lowest that a hundredth of a scan of BUSI or BUS-BRA at hand lies above
 
@@ -78,7 +79,8 @@ def read_scan(data: bytes) -> Scan:
     """
     scan = _decoded(data)
     levels = np.sort(np.bincount(scan.pixels.ravel(), minlength=256))
-    if levels[-2:].sum() >= _TWO_LEVELS * scan.pixels.size:
+    rest = scan.pixels.size - levels[-1]  # a small scan on a large black screen is mostly one level, too
+    if levels[-2:].sum() >= _TWO_LEVELS * scan.pixels.size and levels[-2] >= _OF_THE_REST * rest:
         raise ImageError("The image is of two grey levels, as a lesion mask or a drawing is. Upload the scan itself.")
     return scan
 

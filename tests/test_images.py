@@ -92,6 +92,13 @@ def test_16_bit_png_is_scaled_not_clipped():
     np.testing.assert_array_equal(scan.pixels, GREY)
 
 
+def test_a_small_scan_on_a_large_black_screen_is_a_scan(phantom):
+    screen = np.zeros((1080, 1920), np.uint8)
+    screen[100:500, 100:580] = phantom[:400, :480]
+    assert (screen == 0).mean() > 0.9
+    np.testing.assert_array_equal(read_scan(encoded(Image.fromarray(screen))).pixels, screen)
+
+
 def test_12_bit_samples_in_a_16_bit_file_are_named():
     """Also under a white caption, and in a colour file, of which Pillow keeps the upper half of each sample."""
     dark = GREY.astype(np.uint16) * 16
