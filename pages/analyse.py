@@ -49,7 +49,6 @@ scan, view, said = held[chosen].scan, held[chosen].view, held[chosen].said
 answers = {c.name: said[c.key] for c in classifiers}
 predictions = list(answers.values())
 rcdnet = predictions[0]
-no_outline = rcdnet.lesion is not None and not rcdnet.outlines(view.shape)
 
 controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
@@ -121,7 +120,7 @@ with verdict:
         f'<div class="word">{CALL_SIGNS[rcdnet.call]} {rcdnet.call}</div>'
         f'<div class="plain">{call_sentence(rcdnet)}</div></div>'
     )
-    for warning in [*scan.warnings, *([NO_OUTLINE] if no_outline else [])]:
+    for warning in [*scan.warnings, *([NO_OUTLINE] if rcdnet.misses_lesion else [])]:
         st.warning(warning)
     st.markdown(agreement(predictions))
     if resting := rests_on(rcdnet):

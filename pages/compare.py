@@ -128,13 +128,10 @@ said = [
     agreement(ps) if len(scans) == 1 else f"{name}: {agreement(ps)}" for name, ps in zip(names, first_of, strict=True)
 ]
 look = Look(opacity, colour_map, contour_lines)
-signless = [m for m in methods if m in SIGN_BY_CHANCE]
-doubts = (
-    [f"The sign of {listed(signless)} is left to chance: a map may show the reverse of what stands out."]
-    if signless
-    else []
-)
-doubts += beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if not c.own], methods)
+doubts = beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if not c.own], methods)
+if signless := [m for m in methods if m in SIGN_BY_CHANCE]:
+    reverse = f"The sign of {listed(signless)} is left to chance: a map may show the reverse of what stands out."
+    doubts = [reverse, *doubts]
 viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts]), key=place, on_box_change=lambda: None)
 
 layers = {c.name: c.spec.target_layer for c in asked}

@@ -4,9 +4,11 @@
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import nn
@@ -92,15 +94,26 @@ def build(name: str, data: bytes) -> tuple[nn.Module, LesionDecoder | None]:
     Raises:
         SafetensorError, RuntimeError: the bytes are damaged, or of another network.
     """
-    tensors, of_decoder = parted(load_tensors(data))
-    network = create_model(name)
-    network.load_state_dict(tensors)
-    network = network.float().eval()
+    network, decoder = holding(name, load_tensors(data))
+    return network.eval(), decoder.eval() if decoder else None
+
+
+def holding(
+    name: str, tensors: Mapping[str, torch.Tensor], *, drop_path: float = 0.0
+) -> tuple[nn.Module, LesionDecoder | None]:
+    """The network that holds the tensors of a weight file, and its decoder if there are any of it, float32.
+
+    Raises:
+        RuntimeError: the tensors are of another network.
+    """
+    of_network, of_decoder = parted(tensors)
+    network = create_model(name, drop_path=drop_path)
+    network.load_state_dict(of_network)
     if not of_decoder:
         return network, None
     decoder = decoder_for(network, spec_of(name).input_size)
     decoder.load_state_dict(of_decoder)
-    return network, decoder.float().eval()
+    return network, decoder
 
 
 def write_checkpoint(weights: bytes, card: ModelCard, folder: Path = WEIGHTS_FOLDER) -> None:

@@ -90,6 +90,11 @@ class Prediction:
         """The raw map of a class on the scan's own pixels, float32 (H, W), zero or more; or on those of a resized copy."""
         return self.frame.to_image(self.maps[CLASSES.index(class_name)], shape)
 
+    @property
+    def misses_lesion(self) -> bool:
+        """Whether the model draws outlines, and none on this scan."""
+        return self.lesion is not None and not (self.frame.content(self.lesion) > 0.5).any()
+
     def outlines(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:
         """The predicted outline on the scan's own pixels, or those of a resized copy, as `rcdnet.outline.contours`; else empty."""
         return [] if self.lesion is None else contours(self.frame.to_image(self.lesion, shape))

@@ -80,9 +80,9 @@ def rests_on(p: Prediction) -> str:
         return ""
     words = {
         "network": "the network, which the heatmap explains,",
-        "outline": "the inside of its outline"
-        if p.lesion is None or p.outlines()
-        else "what its outline would hold, were it sure of any,",
+        "outline": "what its outline would hold, were it sure of any,"
+        if p.misses_lesion
+        else "the inside of its outline",
         "shape": "its shape",
     }
     said = [

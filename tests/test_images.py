@@ -12,7 +12,7 @@ from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 
 from rcdnet.errors import ImageError
-from rcdnet.images import MAX_BYTES, read_mask, read_scan
+from rcdnet.images import MAX_BYTES, read_scan
 
 GREY = ramp()
 
@@ -74,29 +74,11 @@ def test_grey_below_8_bit_spans_black_to_white(bits):
     np.testing.assert_array_equal(scan.pixels, samples * 255 // (levels - 1))
 
 
-def test_two_levels_are_a_mask_and_no_scan():
-    """A mask dropped among the scans got a call."""
-    lesion = np.zeros((90, 120), bool)
-    lesion[30:60, 40:90] = True
-    mask = Image.fromarray(lesion)  # of one bit
-    for data in (encoded(mask), encoded(mask.convert("L")), encoded(mask.convert("L"), "JPEG")):
-        np.testing.assert_array_equal(read_mask(data, lesion.shape), lesion)
-        with pytest.raises(ImageError, match="two grey levels, as a lesion mask"):
-            read_scan(data)
-
-
 def test_16_bit_png_is_scaled_not_clipped():
     """Pillow's convert("L") turned 99.6 % of a 16-bit scan white."""
     wide = GREY.astype(np.uint16) * 257
     scan = read_scan(encoded(Image.fromarray(wide)))
     np.testing.assert_array_equal(scan.pixels, GREY)
-
-
-def test_a_small_scan_on_a_large_black_screen_is_a_scan(phantom):
-    screen = np.zeros((1080, 1920), np.uint8)
-    screen[100:500, 100:580] = phantom[:400, :480]
-    assert (screen == 0).mean() > 0.9
-    np.testing.assert_array_equal(read_scan(encoded(Image.fromarray(screen))).pixels, screen)
 
 
 def test_12_bit_samples_in_a_16_bit_file_are_named():

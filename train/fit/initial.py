@@ -1,17 +1,16 @@
 """The weights a run starts from."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint
+from rcdnet.checkpoint import WEIGHTS_FOLDER, holding, load_checkpoint
 from rcdnet.errors import CheckpointError, ConfigError
 from rcdnet.model import TRUNK
-from rcdnet.outline import LesionDecoder, decoder_for, parted
+from rcdnet.outline import LesionDecoder, parted
 from rcdnet.registry import create_model, spec_of
 
 IMAGENET_TRUNK = WEIGHTS_FOLDER.parent / "imagenet" / "rcdnet-trunk.safetensors"  # its README says where from
@@ -39,8 +38,8 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> Start:
     if init == "random":
         return Start(_with_silent_head(create_model(name, drop_path=drop_path)))
     if init == "bundled":
-        network, _, decoder = load_checkpoint(name)
-        return _loaded(name, network.state_dict(), decoder.state_dict() if decoder else {}, drop_path)
+        load_checkpoint(name)  # refuses what is missing, damaged or too weak
+        return _from_file(name, WEIGHTS_FOLDER / f"{name}.safetensors", drop_path)
     if init == "imagenet" and name == "rcdnet":
         return _from_file(name, IMAGENET_TRUNK, drop_path)
     if init == "imagenet":
@@ -54,16 +53,6 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> Start:
     return _from_file(name, Path(init), drop_path)
 
 
-def _loaded(name: str, tensors: Mapping[str, Tensor], of_decoder: Mapping[str, Tensor], drop_path: float) -> Start:
-    model = create_model(name, drop_path=drop_path)
-    model.load_state_dict(tensors)
-    if not of_decoder:
-        return Start(model)
-    decoder = decoder_for(model, spec_of(name).input_size)
-    decoder.load_state_dict(of_decoder)
-    return Start(model.train(), decoder)
-
-
 def _from_file(name: str, path: Path, drop_path: float) -> Start:
     try:
         tensors = load_file(path)
@@ -72,10 +61,10 @@ def _from_file(name: str, path: Path, drop_path: float) -> Start:
             f"{path.name} cannot be read as safetensors ({error}). Expected weights of a run or of timm."
         ) from error
     model = create_model(name)
-    tensors, of_decoder = parted(tensors)
-    if tensors.keys() == model.state_dict().keys():
+    if parted(tensors)[0].keys() == model.state_dict().keys():
         try:
-            return _loaded(name, tensors, of_decoder, drop_path)
+            network, decoder = holding(name, tensors, drop_path=drop_path)
+            return Start(network.train(), decoder)
         except RuntimeError as error:
             raise CheckpointError(f"{path.name} does not fit {spec_of(name).title}: {error}") from error
     # timm itself is silent about weights that are missing from a file.

@@ -108,13 +108,13 @@ def exhibits(names: Sequence[str], views: Sequence[View], runs: Path) -> list[Ex
     ]
     own, missing = own_results(runs)
     shown += [Exhibit(f"{name}, evaluated", missing[name]) for name in names if name in missing]
-    others = [result for name in names[1:] for result in own.get(name, ())]
-    for first in own.get(names[0], ()):
-        beside = [other for other in others if ids_of(other) == ids_of(first)]
-        others = [other for other in others if other not in beside]
-        shown.append(_evaluated([first, *beside]))
+    on_same: dict[frozenset[tuple[str, int]], list[Result]] = {}
+    for result in (r for name in names for r in own.get(name, ())):
+        on_same.setdefault(ids_of(result), []).append(result)
+    firsts = own.get(names[0], ())
+    apart = "On other images, so these figures do not compare with those above. "
     return shown + [
-        _evaluated([other], "On other images, so these figures do not compare with those above. ") for other in others
+        _evaluated(results, apart if firsts and results[0] not in firsts else "") for results in on_same.values()
     ]
 
 

@@ -144,8 +144,8 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     split = Split.read(out / "split.json")
     check_start(config, split)
     if not read_progress(out).epoch:
-        config = _taught(config, decoded, decoded.rows_of(split.train), note)
-        if accelerator.is_main_process:
+        asked, config = config, _taught(config, decoded, decoded.rows_of(split.train), note)
+        if config != asked and accelerator.is_main_process:
             write_whole(out / "config.json", config.to_json().encode())
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
