@@ -183,7 +183,7 @@ def test_the_readmes_sentences_say_what_the_records_say():
         f"({birads})",
         f"the same box has {reader(to_busi[0], box)} on BUSI and {reader(to_busbra[0], box)} on BUS-BRA",
         f"not proven better than it on BUSI from any seed ({', '.join(on_busi).replace(', p ', ', ')})",
-        f"it is worse from seed 0 ({on_busbra[0]}), and there is no proven difference from the others "
+        f"it is worse than the box from seed 0 ({on_busbra[0]}), and from the other seeds no difference from the box is proven "
         f"({', '.join(on_busbra[1:]).replace(', p ', ', ')})",
         f"The mean of the three seeds by group or patient is {mean_to_busi} and {mean_to_busbra}.",
         f"The network by itself has {reader(busbra, alone)} and {reader(busi, alone)}.",
