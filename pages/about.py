@@ -23,7 +23,7 @@ st.markdown(
     """
 #### How the figures below were measured
 Each table says which images its figures are of and what was chosen on them. The images were split by patient and near-copy. Where weights trained on every image, their
-figures are those of runs of the same recipe that left images out. The recipe of the weights that come with the app was settled while watching BUS-BRA's folds 1, 2 and 4 and
+figures are those of runs of the same recipe that left images out. The recipe of the weights that come with the app was settled while watching BUS-BRA's folds 1 to 4 and
 parts of BUSI, so these figures lean to the good side. The Results page has the curves, the references and the tests across sites.
 """
 )
