@@ -123,3 +123,4 @@ def test_events_come_back_and_a_half_written_line_is_left_for_later(tmp_path):
     path.write_text("".join(map(line_of, events)) + line_of(EPOCH)[:40])
     assert read_events(path) == events
     assert event_of(line_of(EPOCH).replace('"size"', '"from a later version": 1, "size"')) == EPOCH
+    assert event_of(line_of(events[0]).replace(', "untaught": []', "")) == events[0]  # from an earlier one

@@ -13,16 +13,17 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY
 
+from rcdnet.errors import CheckpointError
 from rcdnet.heatmaps import logits_and_maps
 from rcdnet.outline import LesionDecoder, decoder_for
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
 from train.config import TrainConfig
 from train.fit.augment import augment, draw_moves
-from train.fit.decoder import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events
 from train.fit.state import Progress, restore_state, save_state
+from train.fit.supervision import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 
 
 def test_two_processes_train_as_one(busi, tmp_path):
@@ -238,6 +239,9 @@ def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
     first.step(0, grey.clone(), None, batch)
     save_state(tmp_path, "resnet50", Progress(epoch=1), first.raw, first.kept, first.optimiser)
     restore_state(tmp_path, "resnet50", second.raw, second.kept, second.optimiser)
+    other = Engine(replace(config, mask_weight=1.0), create_model("resnet50"), 1, accelerator_for(config))
+    with pytest.raises(CheckpointError, match="holds other parts than this run trains: lesion masks"):
+        restore_state(tmp_path, "resnet50", other.raw, other.kept, other.optimiser)
     moments = [(p, v) for p, state in second.optimiser.state.items() for v in state.values() if v.shape == p.shape]
     assert len(moments) == 2 * len(list(second.raw.parameters()))
     assert all(p.stride() == v.stride() for p, v in moments)

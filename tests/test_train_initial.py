@@ -16,7 +16,9 @@ from rcdnet.registry import CLASSES, MODELS
 from train.__main__ import main
 from train.config import TrainConfig
 from train.evaluate.predictions import read_predictions
+from train.evaluate.ship import ship
 from train.fit.engine import Engine, accelerator_for
+from train.fit.events import read_events
 from train.fit.initial import IMAGENET_TRUNK, starting_model
 
 
@@ -86,9 +88,14 @@ def test_without_lesion_masks_of_both_classes_no_outline_is_learnt(busi, tmp_pat
     run = tmp_path / "run"
     assert main(["fit", *TINY, "--epochs", "1", "--data", f"folder={tmp_path / 'scans'}", "--out", str(run)]) == 0
     log = (run / "log.txt").read_text()
-    assert "no outline is learnt" in log
-    assert "birads_weight is 0" in log
+    assert "No outline is learnt" in log
+    assert "BI-RADS category is known of no training image" in log
+    # What was asked for stays, so that runs of one recipe are known as such whatever their images know.
     config = TrainConfig.read(run / "config.json")
-    assert (config.mask_weight, config.evidence_weight, config.birads_weight) == (0, 0, 0)
+    assert (config.mask_weight, config.evidence_weight, config.birads_weight) == (1, 0.5, 0.5)
+    started = read_events(run / "events.jsonl")[0]
+    assert started.untaught == ("mask_weight", "evidence_weight", "birads_weight")
+    card = ship(run, weights_folder=tmp_path / "weights", results_folder=tmp_path / "results")
+    assert card.trained_on.endswith("from random weights")
     assert not [name for name in load_file(run / "best.safetensors") if name.startswith("decoder.")]
     assert all(row.vote == row.score == 0 for row in read_predictions(run / "predictions.csv"))

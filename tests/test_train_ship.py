@@ -100,6 +100,7 @@ def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, 
     assert [f.data for f in card.folds][:2] == ["BUS-BRA, part 1 of 2", "BUSI, part 1 of 2"]
     assert card.operating_points[1].threshold == pytest.approx(card.threshold)
     assert card.recipe["epochs"] == 1
+    assert card.trained_on.endswith("from random weights, with lesion masks and BI-RADS as supervision")
     assert {(f.results, f.predictions_sha256) for f in card.validation} == {("final-folds", pooled.predictions_sha256)}
     assert {g.data for g in card.subgroups} == {"BUS-BRA", "BUSI"}
     assert ModelCard.parse(tmp_path / "weights" / "mobilenetv2.json").to_json() == card.to_json()

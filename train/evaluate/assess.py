@@ -29,9 +29,9 @@ from train.evaluate.evaluation import (
 )
 from train.evaluate.predictions import Scores, predictions, write_predictions
 from train.evaluate.references import box_weights
-from train.fit.decoder import class_evidence
 from train.fit.loop import as_input
 from train.fit.state import read_best, read_progress
+from train.fit.supervision import class_evidence
 from train.folders import BUNDLED, RUNS_FOLDER
 
 BATCH = 64

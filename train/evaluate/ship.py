@@ -3,15 +3,13 @@
 import hashlib
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
-import numpy as np
-
 from rcdnet import preprocessing
-from rcdnet.card import Figures, ModelCard, OperatingPoint, Subgroup
+from rcdnet.card import Figures, ModelCard, Subgroup
 from rcdnet.checkpoint import WEIGHTS_FOLDER, write_checkpoint
 from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES, spec_of
@@ -19,11 +17,11 @@ from train.config import TrainConfig
 from train.data.sources import CITATIONS, LICENCES, TITLES
 from train.data.splits import Split, rule_of
 from train.evaluate.assess import halved
-from train.evaluate.compare import RESULTS_FOLDER, own_predictions
-from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
-from train.evaluate.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
+from train.evaluate.compare import RESULTS_FOLDER
+from train.evaluate.judges import evaluation_of, figures, of_external_tests, of_fold, operating_points, which
 from train.evaluate.pool import pool, recipe_of
-from train.evaluate.records import public_tests, publish
+from train.evaluate.records import publish
+from train.fit.events import Started, read_events
 from train.fit.state import read_best, read_progress
 
 KNOWN_FAILURES = (
@@ -70,13 +68,13 @@ def ship(
     with tempfile.TemporaryDirectory() as place:
         pooled = Path(place) / f"{run.name}-folds"
         evidence = pooled if own else run
-        evaluation = pool(own, pooled) if own else _evaluation_of(run)
+        evaluation = pool(own, pooled) if own else evaluation_of(run)
         seeds: tuple[Figures, ...] = ()
         for seed, runs in others.items():
             _check_same_folds(own, runs, seed)
             again = Path(place) / f"{run.name}-seed{seed}-folds"
-            found = _figures(pool(runs, again), again.name, lambda s: _which(s, own))
-            seeds += tuple(replace(figures, data=f"{figures.data}, seed {seed}") for figures in found)
+            found = figures(pool(runs, again), again.name, lambda s: which(s, own))
+            seeds += tuple(replace(f, data=f"{f.data}, seed {seed}") for f in found)
         card = ModelCard(
             model=config.model,
             classes=CLASSES,
@@ -84,17 +82,17 @@ def ship(
             preprocessing=preprocessing.VERSION,
             threshold=evaluation.threshold,
             threshold_rule=evaluation.threshold_rule,
-            validation=_figures(evaluation, evidence.name, lambda s: _which(s, own or [run])),
-            trained_on=_trained_on(config, split),
+            validation=figures(evaluation, evidence.name, lambda s: which(s, own or [run])),
+            trained_on=_trained_on(run, config, split),
             training_command=command_of(config, split),
             split_sha256=split.digest,
             date=date.today().isoformat(),
             known_failures=KNOWN_FAILURES,
             sha256=hashlib.sha256(weights).hexdigest(),
             calibration=evaluation.calibration,
-            folds=tuple(figures for fold in own for figures in _of_fold(fold)),
+            folds=tuple(found for fold in own for found in of_fold(fold)),
             seeds=seeds,
-            cross_site=tuple(figures for judge in cross_site for figures in _of_external_tests(judge, config.seed)),
+            cross_site=tuple(found for judge in cross_site for found in of_external_tests(judge, config.seed)),
             subgroups=tuple(
                 Subgroup(
                     TITLES.get(s.name, s.name), g.name, g.images, g.malignant, g.auc.value if g.auc else math.nan,
@@ -103,7 +101,7 @@ def ship(
                 for s in evaluation.sets
                 for g in s.subgroups
             ),
-            operating_points=_operating_points(evidence, evaluation),
+            operating_points=operating_points(evidence, evaluation),
             recipe=recipe_of(config) | {"seed": config.seed},
             run=run.name,
             licence=" ".join([*(LICENCES[source] for source, _ in config.data if source in LICENCES), *_licence_of_start(config)]),
@@ -158,7 +156,7 @@ def _check_same_folds(own: Sequence[Path], runs: Sequence[Path], seed: int) -> N
             "on the split.json of its counterpart, and give all of them."
         )
     for run in runs:
-        _evaluation_of(run)
+        evaluation_of(run)
 
 
 def _check_finished(run: Path) -> None:
@@ -194,24 +192,16 @@ def _images(split: Split) -> set[str]:
     return {*split.train, *split.validation, *split.conflicts}
 
 
-def _evaluation_of(run: Path, place: Path | None = None) -> Evaluation:
-    """The evaluation in `place` or the run itself, once it is sure that it is of the run's weights."""
-    evaluation = read_evaluation((place or run) / "evaluation.json")
-    if evaluation.weights_sha256 != (hashlib.sha256(halved(read_best(run))).hexdigest(),):
-        again = f"python -m train evaluate {run}" + (" --data SOURCE=DIR" if place else "")
-        raise DatasetError(f"The evaluation in {place or run} is of other weights. Make it anew: {again}")
-    own_predictions(place or run, evaluation)
-    return evaluation
-
-
-def _trained_on(config: TrainConfig, split: Split) -> str:
+def _trained_on(run: Path, config: TrainConfig, split: Split) -> str:
     counts: dict[str, int] = {}
     for i in split.train:
         source = i.partition("/")[0]
         counts[source] = counts.get(source, 0) + 1
     images = " and ".join(f"{count} images of {TITLES.get(source, source)}" for source, count in counts.items())
-    masks = config.mask_weight or config.evidence_weight
-    helpers = [word for word, weight in (("lesion masks", masks), ("BI-RADS", config.birads_weight)) if weight]
+    started = [event for event in read_events(run / "events.jsonl") if isinstance(event, Started)]
+    words = {"mask_weight": "lesion masks", "evidence_weight": "lesion masks", "birads_weight": "BI-RADS"}
+    taught = [name for name in words if getattr(config, name) and name not in started[-1].untaught]
+    helpers = dict.fromkeys(words[name] for name in taught)
     start = (
         "a file's" if config.init.endswith(".safetensors") else {"imagenet": "ImageNet"}.get(config.init, config.init)
     )
@@ -221,80 +211,3 @@ def _trained_on(config: TrainConfig, split: Split) -> str:
 def _licence_of_start(config: TrainConfig) -> list[str]:
     spec = spec_of(config.model)
     return [f"The ImageNet weights it started from: {spec.licence}."] if config.init == "imagenet" else []
-
-
-def _which(s: SetFigures, runs: Sequence[Path]) -> str:
-    """Which images of a data set validated in these runs."""
-    title = TITLES.get(s.name, s.name)
-    configs = [TrainConfig.read(run / "config.json") for run in runs]
-    if any(Split.read(run / "split.json").rule != rule_of(c) for run, c in zip(runs, configs, strict=True)):
-        return f"{title}, the part that a split file held out"
-    folds, parts = sorted({config.fold for config in configs}), configs[0].folds
-    numbers = ", ".join(map(str, folds))
-    match configs[0].split:
-        case "official" if s.name == "busbra":
-            return f"{title}, official fold{'s' if len(folds) > 1 else ''} {numbers}"
-        case "official":
-            return f"{title}, {len(folds)} of {parts} parts held out"
-        case "k-fold":
-            return f"{title}, part{'s' if len(folds) > 1 else ''} {numbers} of {parts}"
-    return f"{title}, three tenths held out"
-
-
-def _of_fold(run: Path) -> tuple[Figures, ...]:
-    return _figures(_evaluation_of(run), run.name, lambda s: _which(s, [run]))
-
-
-def _of_external_tests(run: Path, seed: int) -> tuple[Figures, ...]:
-    """Figures of the external tests of a run, which say its seed where it is not `seed`; `DatasetError` if it has none."""
-    places = [place for place in public_tests(run) if (place / "evaluation.json").exists()]
-    if not places:
-        raise DatasetError(
-            f"{run} was not tested on another public data set. Do it with: python -m train evaluate {run} --data SOURCE=DIR"
-        )
-    config = TrainConfig.read(run / "config.json")
-    trained = " and ".join(TITLES.get(source, source) for source, _ in config.data)
-    apart = f", seed {config.seed}" if config.seed != seed else ""
-    found: tuple[Figures, ...] = ()
-    for place in places:
-        found += _figures(
-            _evaluation_of(run, place),
-            f"{run.name}/external/{place.name}",
-            lambda s: f"trained on {trained}, tested on {TITLES.get(s.name, s.name)}{apart}",
-        )
-    return found
-
-
-def _figures(evaluation: Evaluation, results: str, data: Callable[[SetFigures], str]) -> tuple[Figures, ...]:
-    """Of each set of an evaluation, what the card says; `data` says which images they are."""
-    return tuple(
-        Figures(
-            data=data(s),
-            role=s.role.removeprefix("validation: ").removeprefix("external: "),
-            images=s.images,
-            malignant=s.malignant,
-            groups=s.groups,
-            auc=s.figures["auc"].value,
-            auc_interval=(s.figures["auc"].low, s.figures["auc"].high),
-            auc_by_group=s.auc_by_group.value,
-            sensitivity=s.figures["sensitivity"].value,
-            specificity=s.figures["specificity"].value,
-            ece=s.figures["ece"].value,
-            results=results,
-            predictions_sha256=evaluation.predictions_sha256,
-        )
-        for s in evaluation.sets
-    )
-
-
-def _operating_points(place: Path, evaluation: Evaluation) -> tuple[OperatingPoint, ...]:
-    rows = [row for row in own_predictions(place, evaluation) if row.source in evaluation.chosen_on]
-    labels, scores = np.array([row.label for row in rows]), np.array([row.probability for row in rows])
-    points = []
-    for sensitivity in SENSITIVITIES:
-        threshold = threshold_at_sensitivity(labels, scores, sensitivity)
-        at = rates(confusion(labels, scores, threshold))
-        points.append(
-            OperatingPoint(threshold, at["sensitivity"], at["specificity"], at["precision"], at["precision_benign"])
-        )
-    return tuple(points)

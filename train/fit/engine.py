@@ -21,7 +21,7 @@ from rcdnet.preprocessing import normalise
 from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
 from train.fit.augment import augment, draw_moves
-from train.fit.decoder import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
+from train.fit.supervision import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
 
 KNOWN = 0.9999  # share, in floats
 CPU_BF16 = ("avx512_bf16", "amx_bf16")  # torch's names of the units that multiply bf16; without one it is only emulated

@@ -11,7 +11,10 @@ from train.files import whole_lines
 
 @dataclass(frozen=True)
 class Started:
-    """A run begins, or goes on after `epoch` epochs. conflicts: near-duplicates under two labels, left out."""
+    """A run begins, or goes on after `epoch` epochs. conflicts: near-duplicates under two labels, left out.
+
+    untaught: the settings that asked for supervision which its training images cannot give.
+    """
 
     event: ClassVar[str] = "started"
     time: float
@@ -24,6 +27,7 @@ class Started:
     validation: int
     conflicts: int
     skipped: tuple[str, ...]
+    untaught: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,15 @@ def read_events(path: Path) -> list[Event]:
 
 
 def event_of(line: str) -> Event:
-    """The event of one line; fields that a later version added are ignored. `DatasetError` if it is none."""
+    """The event of one line; fields that a later version added are ignored, those that an earlier one lacked have their default.
+
+    Raises:
+        DatasetError: it is none.
+    """
     try:
         data = json.loads(line)
         kind = _KINDS[data["event"]]
-        return kind(**{f.name: _frozen(data[f.name]) for f in fields(kind)})
+        return kind(**{f.name: _frozen(data[f.name]) for f in fields(kind) if f.name in data})
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             f"events.jsonl holds a line that is no event of this version: {line[:80]}. Begin a new run."

@@ -21,6 +21,7 @@ from train.fit.engine import Engine, Images, device_name
 from train.fit.events import Epoch, Finished, Started, Step, line_of
 from train.fit.initial import Start, starting_model
 from train.fit.state import Progress, read_progress, restore_state, save_state
+from train.fit.supervision import teachable
 
 CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 VALIDATION_BATCH = 64
@@ -31,6 +32,7 @@ def fit(
 ) -> Generator[Started | Step | Epoch | Finished, None, None]:
     """Train from where `out` left off, or from the start, and keep the checkpoints there. Leaving the iteration stops it.
 
+    What `config` asks the images to teach and they cannot is left out, and named in `Started`.
     On a CPU, a run cut short and resumed ends with the weights of one that was not, bit for bit.
 
     Raises:
@@ -46,6 +48,7 @@ def fit(
         raise DatasetError(
             f"{len(rows)} training images are fewer than one batch of {config.batch_size}. Add images, or make batches smaller."
         )
+    config, untaught = teachable(config, decoded, rows)
     torch.manual_seed(config.seed)
     begun = read_progress(out).epoch > 0
     start = (
@@ -70,7 +73,7 @@ def fit(
     yield Started(
         time=time.time(), model=config.model, device=device_name(device), processes=accelerator.num_processes,
         epoch=progress.epoch, epochs=config.epochs, training=len(rows), validation=len(held_out),
-        conflicts=len(split.conflicts), skipped=decoded.skipped,
+        conflicts=len(split.conflicts), skipped=decoded.skipped, untaught=untaught,
     )  # fmt: skip
 
     for epoch in range(progress.epoch, config.epochs):

@@ -18,7 +18,7 @@ from rcdnet.errors import CheckpointError
 from rcdnet.outline import PREFIX
 from rcdnet.registry import CLASSES
 from train.files import write_whole
-from train.fit.decoder import Supervised
+from train.fit.supervision import Supervised
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ def restore_state(
     if not progress.epoch:
         return progress
     tensors = load_file(out / "last.safetensors")
+    if {k[4:] for k in tensors if k.startswith("net.")} != net.state_dict().keys():
+        raise CheckpointError(
+            f"{out / 'last.safetensors'} holds other parts than this run trains: lesion masks or BI-RADS categories came or went "
+            "since it began. Put the data back as it was, or begin a new run."
+        )
     net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
     if kept is not net:
         kept.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("kept.")})

@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
@@ -41,6 +40,11 @@ from train.runs.places import samples_of
 
 PATIENCE_S = 2  # for whoever only looks whether the lock is held
 STEP_EVERY_S = 2  # seconds between words on how far an epoch is
+UNTAUGHT = {  # what it means that a setting had nothing to learn from
+    "mask_weight": "No outline is learnt: of the training images, lesion masks or boxes are not known in both classes",
+    "evidence_weight": "Nothing tells the heatmap where the lesion is, for the same reason",
+    "birads_weight": "The BI-RADS category is known of no training image, so it teaches nothing",
+}
 STOP_EVERY = 10  # steps between looks at the stop file where several processes have to agree on it
 
 
@@ -143,10 +147,6 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
     check_start(config, split)
-    if not read_progress(out).epoch:
-        asked, config = config, _taught(config, decoded, decoded.rows_of(split.train), note)
-        if config != asked and accelerator.is_main_process:
-            write_whole(out / "config.json", config.to_json().encode())
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
     last: Event = Stopped(time.time(), epoch)
@@ -175,25 +175,6 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
                 _evaluate(out, config, decoded, split, note)
         record(event)
     return last
-
-
-def _taught(config: TrainConfig, decoded: Decoded, rows: np.ndarray, note) -> TrainConfig:
-    """The settings without what nothing in the training `rows` could teach.
-
-    A decoder that nobody taught, or taught one class alone, would draw an outline all the same, and have a say in the call.
-    """
-    if (config.mask_weight or config.evidence_weight) and len(
-        np.unique(decoded.labels[rows][decoded.masked[rows]])
-    ) < 2:
-        note(
-            "Lesion masks or boxes are known of no training image, or of one class alone: mask_weight and evidence_weight are 0, "
-            "no outline is learnt"
-        )
-        config = replace(config, mask_weight=0.0, evidence_weight=0.0)
-    if config.birads_weight and np.isnan(decoded.suspicion[rows]).all():
-        note("The BI-RADS category is known of no training image: birads_weight is 0")
-        config = replace(config, birads_weight=0.0)
-    return config
 
 
 def _split(config: TrainConfig, given: Path | None, decoded: Decoded) -> Split:
@@ -264,6 +245,7 @@ def sentence(event: Event) -> str:
             return (
                 f"Started {what}{where}: {event.training} training and {event.validation} validation images, "
                 f"{event.conflicts} left out for their label, {len(event.skipped)} skipped"
+                + "".join(f". {UNTAUGHT[name]}" for name in event.untaught)
             )
         case Epoch():
             aucs = "".join(f", AUC {source} {auc:.3f}" for source, auc in event.auc_by_source.items())

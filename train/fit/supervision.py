@@ -1,15 +1,35 @@
 """What supervises a network beside the label while it trains: lesion masks, on a decoder and on the heatmap, and BI-RADS."""
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from rcdnet.outline import LEVELS, LesionDecoder
+from rcdnet.registry import CLASSES
+from train.config import TrainConfig
+from train.data.decode import Decoded
 
 OUTSIDE = 0.01  # share of a place below which it holds no lesion
 PEAK = 0.3  # weight of where the evidence is highest, beside what it says inside and outside the lesion
+
+
+def teachable(config: TrainConfig, decoded: Decoded, rows: np.ndarray) -> tuple[TrainConfig, tuple[str, ...]]:
+    """The settings without the supervision that the training `rows`, int (N,), cannot give, and the names of those settings.
+
+    A decoder that nobody taught, or taught one class alone, would draw an outline all the same, and have a say in the call.
+    """
+    outlined = len(np.unique(decoded.labels[rows][decoded.masked[rows]])) == len(CLASSES)
+    known = {
+        "mask_weight": outlined,
+        "evidence_weight": outlined,
+        "birads_weight": bool(np.isfinite(decoded.suspicion[rows]).any()),
+    }
+    untaught: dict[str, Any] = {name: 0.0 for name in known if getattr(config, name) and not known[name]}
+    return replace(config, **untaught), tuple(untaught)
 
 
 class Outputs(NamedTuple):
