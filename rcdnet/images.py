@@ -31,6 +31,9 @@ _COLOUR_SHARE = 0.005
 _TWO_LEVELS = 0.9
 _OF_THE_REST = 0.2  # that the second level has at least, of all pixels that are not of the first
 
+_MASK_SHADES = (
+    0.1  # share of a mask; of a scan of BUSI or BUS-BRA at least .14 is neither dark nor bright, half of them have .78
+)
 _DARK = 32  # grey level; 76 is the lowest that a hundredth of a scan of BUSI or BUS-BRA at hand lies above
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
@@ -123,7 +126,8 @@ def read_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """A lesion mask for a scan of (height, width) `shape`, bool (H, W): white is the lesion.
 
     Raises:
-        ImageError: as `read_scan`, which takes no mask; another size than the scan's; or nothing, or everything, is white.
+        ImageError: as `read_scan`, which takes no mask; another size than the scan's; shades of grey; or nothing, or everything, is
+            white.
     """
     pixels = _decoded(data).pixels
     if pixels.shape != shape:
@@ -131,10 +135,19 @@ def read_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
             f"The mask has {pixels.shape[1]} × {pixels.shape[0]} pixels and the scan {shape[1]} × {shape[0]}. "
             "Give the mask that belongs to this scan, at the same size."
         )
+    if is_shaded(pixels):
+        raise ImageError(
+            "Much of this mask is neither black nor white, as in a scan. Expected the lesion in white on black."
+        )
     lesion = pixels > 127
     if not lesion.any() or lesion.all():
         raise ImageError("The mask marks nothing, or everything. Expected the lesion in white on black.")
     return lesion
+
+
+def is_shaded(pixels: np.ndarray) -> bool:
+    """Whether a grey image, uint8 (H, W), has too many pixels neither dark nor bright for a mask, whose edge alone may be soft."""
+    return bool(((pixels >= 32) & (pixels < 224)).mean() > _MASK_SHADES)
 
 
 def _open(data: bytes) -> Image.Image:

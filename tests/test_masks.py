@@ -20,6 +20,11 @@ def test_two_levels_are_a_mask_and_no_scan():
             read_scan(data)
 
 
+def test_a_scan_is_no_mask(phantom):
+    with pytest.raises(ImageError, match="Much of this mask is neither black nor white"):
+        read_mask(encoded(Image.fromarray(phantom)), phantom.shape)
+
+
 def test_a_small_scan_on_a_large_black_screen_is_a_scan(phantom):
     screen = np.zeros((1080, 1920), np.uint8)
     screen[100:500, 100:580] = phantom[:400, :480]

@@ -40,12 +40,28 @@ def test_masks_beside_their_images_are_masks_and_never_images(clinic):
     assert decode(samples, 64).masked.all()
 
 
-@pytest.mark.parametrize("place", ["masks/scan 1.png", "scan 9_mask.png", "Masks/deep/a.png", "scan-mask.png"])
-def test_a_mask_without_its_image_is_refused(clinic, place):
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("masks/scan 1.png", "lies in a folder of masks. Put each mask beside its image"),
+        ("Masks/deep/a.png", "lies in a folder of masks"),
+        ("scan 9_mask.png", "the mask of an image called scan 9, but no such image is beside it"),
+        ("scan 1_tumor_mask.png", "the mask of an image called scan 1_tumor, but no such image"),
+        ("scan-mask.png", "the mask of an image called scan, but"),
+    ],
+)
+def test_a_mask_without_its_image_is_refused(clinic, place, sentence):
     (clinic / "benign" / place).parent.mkdir(parents=True, exist_ok=True)
     (clinic / "benign" / "scan 1_mask.png").rename(clinic / "benign" / place)
-    with pytest.raises(DatasetError, match="seems to be a mask without its image"):
+    with pytest.raises(DatasetError, match=f"benign/{place} .*{sentence}"):
         read_folder(clinic)
+
+
+def test_a_picture_of_greys_is_no_mask(clinic):
+    """The scan with its lesion drawn in was united into the lesion."""
+    shutil.copy(clinic / "benign" / "scan 1.png", clinic / "benign" / "scan 1_mask_overlay.png")
+    with pytest.raises(DatasetError, match=r"scan 1_mask_overlay\.png is named as a mask, but much of it is neither"):
+        decode(read_folder(clinic), 64)
 
 
 def test_a_mask_under_any_name_is_no_scan(clinic):

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.images import read_scan
+from rcdnet.images import is_shaded, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.sources import Sample
@@ -111,7 +111,8 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
     """The union of the sample's masks on the image's own pixels, bool (H, W); the ellipse in its box where it has no mask.
 
     Raises:
-        DatasetError: a mask is missing, damaged, of another size than the image, or neither white nor 1 inside the lesion.
+        DatasetError: a mask is missing, damaged, of another size than the image, of shades of grey, or neither white nor 1 inside the
+            lesion.
     """
     lesion = np.zeros(shape, bool)
     if not sample.masks and sample.box:
@@ -136,6 +137,10 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
         if 1 < mask.max() <= 127:
             raise DatasetError(
                 f"The brightest pixel of the mask {path.name} is {mask.max()}. Expected 255 inside the lesion and 0 outside, or 1 and 0."
+            )
+        if is_shaded(mask):
+            raise DatasetError(
+                f"{path.name} is named as a mask, but much of it is neither black nor white, as in a scan. Rename it or leave it out."
             )
         lesion |= mask > (127 if mask.max() > 127 else 0)
     return lesion

@@ -156,11 +156,15 @@ def _images_and_masks(folder: Path) -> dict[Path, list[Path]]:
     masks_of: dict[Path, list[Path]] = {path: [] for path in files if not owners[path]}
     by_name = {(path.parent, path.stem): path for path in masks_of}
     for path in files:
-        owner = by_name.get((path.parent, found[1])) if (found := owners[path]) else None
-        if (found and not owner) or not _MASK_FOLDERS.isdisjoint(map(str.lower, path.relative_to(folder).parts[:-1])):
+        named, owner = path.relative_to(folder.parent).as_posix(), None
+        if not _MASK_FOLDERS.isdisjoint(map(str.lower, path.relative_to(folder).parts[:-1])):
             raise DatasetError(
-                f"{path.relative_to(folder.parent).as_posix()} seems to be a mask without its image beside it. Put masks beside "
-                "their images, as NAME_mask.png, or name both in a table."
+                f"{named} lies in a folder of masks. Put each mask beside its image, as NAME_mask.png, or name both in a table."
+            )
+        if (found := owners[path]) and not (owner := by_name.get((path.parent, found[1]))):
+            raise DatasetError(
+                f"{named} is named like the mask of an image called {found[1]}, but no such image is beside it. Name the mask after "
+                "its image, as NAME_mask.png, or name both in a table."
             )
         if owner:
             masks_of[owner].append(path)
