@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 # "Based on EfficientNet" names no size. Lite0 has B0's layers and widths, with ReLU6 and without squeeze-and-excitation, for CBAM is
-# the attention that the paper adds; and its ImageNet weights, with which the paper starts too, lie in assets/imagenet.
+# the attention that the paper adds; and its ImageNet weights, for the pre-trained ones of section 2.3.1, lie in assets/imagenet.
 TRUNK = "tf_efficientnet_lite0"
 
 

@@ -69,7 +69,7 @@ def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
     assert (found.low, found.high) == share_interval(found.value, sick.sum())
     assert by_name["BI-RADS 2"].auc is None  # benign alone
     assert sum(by_name[f"lesion size: {third} third"].images for third in ("small", "middle", "large")) == 342
-    assert by_name["with burned-in marks"].images == 134
+    assert by_name["with marks found by rule"].images == 134
     birads = np.array([row.birads for row in rows[:400]])
     assert a.references["BI-RADS category"].auc.value == pytest.approx(roc_auc_score(labels, birads))
     assert a.references["BI-RADS category"].model_auc.value == pytest.approx(a.figures["auc"].value)

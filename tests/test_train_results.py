@@ -84,9 +84,17 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
 
 def test_a_sensitivity_that_was_chosen_is_not_the_headline_where_another_is_known(bundle):
     r = bundle.validation[0]
-    held = replace(r, figures=replace(r.figures, held_out={"sensitivity": 0.914, "specificity": 0.72, "ece": 0.04}))
+    held = replace(
+        r,
+        figures=replace(
+            r.figures,
+            held_out={"auc": 0.87, "auc_by_group": 0.88, "sensitivity": 0.914, "specificity": 0.72, "ece": 0.04},
+        ),
+    )
     sentence = in_a_sentence([held])
     assert "finds 91 of 100 cancers and calls 28 of 100 benign lesions malignant (AUC" in sentence
+    assert "; 0.87 if the other folds calibrate)" in sentence
+    assert "has an AUC of 0.870 by image and 0.880 by patient or group, sensitivity 0.914" in roles([held])
 
 
 def test_references_and_what_was_left_out_stand_beside(bundle):

@@ -56,7 +56,7 @@ def test_pooled_folds_score_every_image_once_and_choose_one_point_for_all(folds,
     busbra = [row for row in rows if row.source == "busbra"]
     found = [row.probability >= pooled.threshold for row in busbra if row.label]
     assert np.mean(found) >= 0.95
-    assert set(pooled.sets[0].held_out) == {"auc", "ece", "sensitivity", "specificity"}
+    assert set(pooled.sets[0].held_out) == {"auc", "auc_by_group", "ece", "sensitivity", "specificity"}
     # By hand: each run with what the other one chose.
     right = []
     for part, other in (parts, parts[::-1]):

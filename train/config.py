@@ -34,8 +34,8 @@ class TrainConfig:
     )
     init: str = setting(
         "imagenet",
-        "weights to start from: imagenet (the paper's choice; RcdNet's lie here, the others need the network once), bundled (the "
-        "app's), random, or a safetensors file",
+        "weights to start from: imagenet (as the paper's pre-trained ones are taken to be; RcdNet's lie here, the others need the "
+        "network once), bundled (the app's), random, or a safetensors file",
     )
     split: str = setting(
         "7:3",

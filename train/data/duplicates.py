@@ -75,8 +75,8 @@ def _unit(picture: np.ndarray) -> np.ndarray:
 def near_duplicate_pairs(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> np.ndarray:
     """Index pairs int (P, 2) of one image of `first` and one of `second` that are near-copies of each other.
 
-    One of a pair may be mirrored, or cropped by up to 8 % all around or on one side; a copy that is both, or turned, or cropped
-    otherwise, is found only where the whole images are alike enough.
+    One of a pair may be mirrored, or cropped by up to 8 % all around, or by 8 % on one side; a copy that is both, or turned, or
+    cropped otherwise, as by 5 % at the top alone, is found only where the whole images are alike enough.
     """
     found = []
     for view in range(len(_VIEWS)):

@@ -71,7 +71,7 @@ class SetFigures:
     figures: `train.evaluate.metrics.figures_of`; `ece`, the calibration error; `pointing`, the share of lesions that the true
     class's map points at, and `dice`, the mean overlap of the predicted outline, nan without masks. references: other readers of
     the same images, as far as the data has them.
-    held_out: of pooled runs, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.
+    held_out: of pooled runs, `auc`, `auc_by_group`, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.
     """
 
     name: str
@@ -167,7 +167,7 @@ def _means(values: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:
-    """By BI-RADS category, scanner, burned-in marks, and third of lesion size."""
+    """By BI-RADS category, scanner, burned-in marks as far as `train.data.marks` finds them, and third of lesion size."""
     named: dict[str, list[Row]] = {}
     shares = [r.lesion_share for r in rows if not math.isnan(r.lesion_share)]
     small, large = np.quantile(shares, [1 / 3, 2 / 3]) if shares else (math.nan, math.nan)
@@ -175,7 +175,7 @@ def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:
         names = [
             f"BI-RADS {row.birads}" if row.birads is not None else None,
             f"scanner {row.device}" if row.device else None,
-            {True: "with burned-in marks", False: "without burned-in marks", None: None}[row.marks],
+            {True: "with marks found by rule", False: "without marks found by rule", None: None}[row.marks],
         ]
         if not math.isnan(row.lesion_share):
             third = "small" if row.lesion_share <= small else "large" if row.lesion_share > large else "middle"

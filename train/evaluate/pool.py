@@ -13,7 +13,7 @@ from train.evaluate.assess import chosen_here
 from train.evaluate.calibrate import OperatingPoint, operating_point
 from train.evaluate.compare import own_predictions
 from train.evaluate.evaluation import Evaluation, figures_by_source, read_evaluation, write_evaluation
-from train.evaluate.metrics import calibration_error, confusion, rates
+from train.evaluate.metrics import calibration_error, confusion, group_means, rates
 from train.evaluate.predictions import Row, write_predictions
 
 APART = ("data", "fold", "seed")  # what may differ between runs of one recipe
@@ -54,7 +54,8 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         rows, point.threshold, lambda source: _role(configs[0], source in point.chosen_on, len(runs))
     )
     if len(runs) > 1:
-        sets = tuple(replace(s, held_out=_held_out(parts, s.name)) for s in sets)
+        judged = cross_fitted(parts)
+        sets = tuple(replace(s, held_out=_held_out(judged, s.name)) for s in sets)
     out.mkdir(parents=True, exist_ok=True)
     epochs = {evaluation.epoch for evaluation in evaluations}
     evaluation = Evaluation(
@@ -96,21 +97,28 @@ def _point(rows: Sequence[Row], box: tuple[float, ...] = (), *, alike: bool = Tr
     return operating_point(labels, evidence, np.array([row.source for row in rows]), box, alike=alike)
 
 
-def _held_out(parts: Sequence[Sequence[Row]], source: str) -> dict[str, float]:
-    """Figures of a source with the calibration and threshold that the other runs would have chosen for each run."""
-    labels, scores, called = [], [], []
+def cross_fitted(parts: Sequence[Sequence[Row]]) -> list[tuple[Row, bool]]:
+    """The rows of several runs with the probability that the other runs' calibration gives them, and whether it is a call for
+    malignant at the other runs' threshold."""
+    judged = []
     for k, part in enumerate(parts):
         point = _point([row for j, other in enumerate(parts) if j != k for row in other])
         for row in part:
-            if row.source == source:
-                probability = float(point.calibration.probability(*_evidence(row)))
-                labels.append(row.label)
-                scores.append(probability)
-                called.append(float(probability >= point.threshold))
-    at = rates(confusion(np.array(labels), np.array(called), 0.5))
+            probability = float(point.calibration.probability(*_evidence(row)))
+            judged.append((replace(row, probability=probability), probability >= point.threshold))
+    return judged
+
+
+def _held_out(judged: Sequence[tuple[Row, bool]], source: str) -> dict[str, float]:
+    """Figures of a source with the calibration and threshold that the other runs would have chosen for each run."""
+    rows, called = zip(*(pair for pair in judged if pair[0].source == source), strict=True)
+    labels, scores = np.array([row.label for row in rows]), np.array([row.probability for row in rows])
+    at = rates(confusion(labels, np.array(called, float), 0.5))
+    of_groups = group_means(labels, scores, np.array([row.group for row in rows]))
     return {
         "auc": float(roc_auc_score(labels, scores)),
-        "ece": calibration_error(np.array(labels), np.array(scores)),
+        "auc_by_group": float(roc_auc_score(*of_groups)),
+        "ece": calibration_error(labels, scores),
         "sensitivity": at["sensitivity"],
         "specificity": at["specificity"],
     }

@@ -34,9 +34,10 @@ def beside_the_paper(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit
         ]  # fmt: skip
 
     started = (
-        f"Its models start from ImageNet weights, ours from {_starts(bundle)}. It divides the images 7 to 3 and says that duplicates were "
-        "screened, not how; ours are divided by patient and near-copy, of which BUSI has many. Figures of the two cannot be set against "
-        "each other."
+        f"Its RcdNet starts from pre-trained weights, of the others' start it says nothing; ours start from {_starts(bundle)}, and their "
+        "calls also weigh an outline learnt from lesion masks, which it does not use. It divides the images 7 to 3 and says that "
+        "duplicates were screened, not how; ours are divided by patient and near-copy, of which BUSI has many. Figures of the "
+        "two cannot be set against each other."
     )
     internal = Exhibit(
         "Reported by the paper: internal validation, its table 1",

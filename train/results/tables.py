@@ -18,17 +18,19 @@ PAPER = ("precision_macro", "recall_macro", "f1_macro", "accuracy", "auc")
 def in_a_sentence(results: Sequence[Result]) -> str:
     """What a model's results on validation come to, for a reader in a hurry.
 
-    A sensitivity that was chosen says nothing, so where runs were pooled it is the one at the thresholds of the other runs.
+    A sensitivity that was chosen says nothing, so where runs were pooled it is the one at the thresholds of the other runs. Nor is an
+    AUC without bias whose calibration, which weighs the parts of a call, was fitted on the same images.
     """
     parts = []
     for r in results:
         figures, auc = r.figures.figures, r.figures.figures["auc"]
         at = r.figures.held_out or {key: figures[key].value for key in ("sensitivity", "specificity")}
         chosen = " at a threshold chosen to find 95 of 100 of these" if r.chosen and not r.figures.held_out else ""
+        fitted = f"; {r.figures.held_out['auc']:.2f} if the other folds calibrate" if r.figures.held_out else ""
         parts.append(
             f"on {r.figures.images} images of {r.images} it finds {at['sensitivity'] * 100:.0f} of 100 cancers and calls "
             f"{(1 - at['specificity']) * 100:.0f} of 100 benign lesions malignant{chosen} (AUC {auc.value:.2f}, "
-            f"{auc.low:.2f} to {auc.high:.2f})"
+            f"{auc.low:.2f} to {auc.high:.2f}{fitted})"
         )
     return f"{results[0].name}: {'; '.join(parts)}."
 
@@ -72,8 +74,9 @@ def roles(results: Sequence[Result]) -> str:
     for r in results:
         if held := r.figures.held_out:
             sentences.append(
-                f"With the calibration and threshold that the other folds choose, {r.name} has sensitivity {held['sensitivity']:.3f}, "
-                f"specificity {held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
+                f"With the calibration and threshold that the other folds choose, {r.name} has an AUC of {held['auc']:.3f} by image and "
+                f"{held['auc_by_group']:.3f} by patient or group, sensitivity {held['sensitivity']:.3f}, specificity "
+                f"{held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
             )
     for sentences_of in dict.fromkeys(r.left_out for r in results):
         counted = Counter(sentence.partition(": ")[2] for sentence in sentences_of)
