@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from rcdnet.errors import ImageError
@@ -30,10 +30,9 @@ _COLOUR_SHARE = 0.005
 # hand, 1 in their masks.
 _TWO_LEVELS = 0.9
 _OF_THE_REST = 0.2  # that the second level has at least, of all pixels that are not of the first
-
-_MASK_SHADES = (
-    0.1  # share of a mask; of a scan of BUSI or BUS-BRA at least .14 is neither dark nor bright, half of them have .78
-)
+# Share of a mask that may be neither dark nor bright, for soft edges; of a scan of BUSI or BUS-BRA at least .14 is, of half of them .78.
+_MASK_SHADES = 0.1
+_MASK_EDGE = 0.9  # share of a mask's outermost pixels that a lesion may cover; an inverted mask's are all white
 _DARK = 32  # grey level; 76 is the lowest that a hundredth of a scan of BUSI or BUS-BRA at hand lies above
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
@@ -81,6 +80,8 @@ def read_scan(data: bytes) -> Scan:
         ImageError: not an image, damaged, several frames, too large, too small, one flat colour, or two as a mask has.
     """
     scan = _decoded(data)
+    if int(scan.pixels.max()) - int(scan.pixels.min()) <= 2:
+        raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
     levels = np.sort(np.bincount(scan.pixels.ravel(), minlength=256))
     rest = scan.pixels.size - levels[-1]  # a small scan on a large black screen is mostly one level, too
     if levels[-2:].sum() >= _TWO_LEVELS * scan.pixels.size and levels[-2] >= _OF_THE_REST * rest:
@@ -88,7 +89,8 @@ def read_scan(data: bytes) -> Scan:
     return scan
 
 
-def _decoded(data: bytes) -> Scan:
+def _decoded(data: bytes, *, scaled: bool = True) -> Scan:
+    """`scaled`: 16-bit samples from their full range; else values up to 255 stay what they are, as labels want it."""
     if not data:
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
     if len(data) > MAX_BYTES:
@@ -105,14 +107,15 @@ def _decoded(data: bytes) -> Scan:
         image.load()
         # Pillow minds this tag at 8 bits only.
         inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-        rgb = _to_rgb_or_grey(ImageOps.exif_transpose(image), inverted_16_bit=inverted)
+        upright = ImageOps.exif_transpose(image)
+        if not scaled and upright.mode.startswith("I;16") and np.asarray(upright).max() <= 255:
+            upright, inverted = Image.fromarray(np.asarray(upright).astype(np.uint8)), False
+        rgb = _to_rgb_or_grey(upright, inverted_16_bit=inverted)
     except ImageError:
         raise
     except _DECODER_ERRORS as error:
         raise ImageError(_DAMAGED) from error
     pixels, notes = (rgb, ()) if rgb.ndim == 2 else _grey_of_rgb(rgb)
-    if int(pixels.max()) - int(pixels.min()) <= 2:
-        raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
     if np.percentile(pixels, 99) < _DARK:
         notes = (
             *notes,
@@ -122,32 +125,41 @@ def _decoded(data: bytes) -> Scan:
     return Scan(np.ascontiguousarray(pixels), hashlib.sha256(data).hexdigest(), notes)
 
 
-def read_mask(data: bytes, shape: tuple[int, int]) -> np.ndarray:
-    """A lesion mask for a scan of (height, width) `shape`, bool (H, W): white is the lesion.
+def read_mask(data: bytes, shape: tuple[int, int], *, may_be_empty: bool = False) -> np.ndarray:
+    """The lesion that a mask marks in a scan of (height, width) `shape`, bool (H, W): where it is white, or 1.
 
     Raises:
-        ImageError: as `read_scan`, which takes no mask; another size than the scan's; shades of grey; or nothing, or everything, is
-            white.
+        ImageError: as `read_scan`, which takes no mask; another size than the scan's; shades of grey; dimmer than white; nothing is
+            marked, unless `may_be_empty`; or all of its edge is, as an inverted mask's is.
     """
-    pixels = _decoded(data).pixels
+    pixels = _decoded(data, scaled=False).pixels
     if pixels.shape != shape:
         raise ImageError(
             f"The mask has {pixels.shape[1]} × {pixels.shape[0]} pixels and the scan {shape[1]} × {shape[0]}. "
             "Give the mask that belongs to this scan, at the same size."
         )
-    if is_shaded(pixels):
+    if 1 < pixels.max() <= 127:
+        raise ImageError(
+            f"The brightest pixel of the mask is {pixels.max()}. Expected 255 inside the lesion and 0 outside, or 1 and 0."
+        )
+    if ((pixels >= 32) & (pixels < 224)).mean() > _MASK_SHADES:
         raise ImageError(
             "Much of this mask is neither black nor white, as in a scan. Expected the lesion in white on black."
         )
-    lesion = pixels > 127
-    if not lesion.any() or lesion.all():
-        raise ImageError("The mask marks nothing, or everything. Expected the lesion in white on black.")
+    lesion = pixels > (127 if pixels.max() > 127 else 0)
+    if np.concatenate([lesion[0], lesion[-1], lesion[:, 0], lesion[:, -1]]).mean() > _MASK_EDGE:
+        raise ImageError("The mask marks everything, or all but the lesion. Expected the lesion in white on black.")
+    if not lesion.any() and not may_be_empty:
+        raise ImageError("The mask marks nothing. Expected the lesion in white on black.")
     return lesion
 
 
-def is_shaded(pixels: np.ndarray) -> bool:
-    """Whether a grey image, uint8 (H, W), has too many pixels neither dark nor bright for a mask, whose edge alone may be soft."""
-    return bool(((pixels >= 32) & (pixels < 224)).mean() > _MASK_SHADES)
+def size_of(data: bytes) -> tuple[int, int]:
+    """(height, width) that `read_scan` would give the image, from its head alone; `ImageError` if that cannot be read."""
+    image = _open(data)
+    width, height = image.size
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -179,6 +191,8 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _check_frames(image: Image.Image) -> None:
+    if image.format == "MPO":  # a phone's photo with a preview or a gain map behind it; the first is the photo
+        return
     # Asking a TIFF for its number of frames walks all of them, which a hostile file makes minutes long.
     try:
         image.seek(1)

@@ -4,6 +4,7 @@ import random
 import re
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,14 @@ def test_refused_with_its_own_sentence(kind, grown_mb):
     with pytest.raises(ImageError, match=words):
         read_scan(data)
     assert grown_mb() < 50
+
+
+def test_a_photo_with_a_preview_behind_it_is_read():
+    """Phones write them as .jpg; they were refused as clips."""
+    buffer = BytesIO()
+    first, preview = Image.fromarray(GREY), Image.fromarray(255 - GREY)
+    first.save(buffer, "MPO", save_all=True, append_images=[preview], quality=95)
+    assert abs(read_scan(buffer.getvalue()).pixels.astype(int) - GREY).max() < 8
 
 
 def test_largest_accepted_sides(grown_mb):

@@ -20,6 +20,39 @@ def test_two_levels_are_a_mask_and_no_scan():
             read_scan(data)
 
 
+def test_a_mask_marks_a_lesion_however_it_was_saved():
+    """Transparent and 16-bit masks taught that everything, or nothing, is lesion."""
+    lesion = np.zeros((90, 120), bool)
+    lesion[30:60, 40:90] = True
+    white = np.full((90, 120), 255, np.uint8)
+    saved = {
+        "ones": Image.fromarray(lesion.astype(np.uint8)),
+        "ones of 16 bits": Image.fromarray(lesion.astype(np.uint16)),
+        "255 of 16 bits": Image.fromarray(lesion.astype(np.uint16) * 255),
+        "65535 of 16 bits": Image.fromarray(lesion.astype(np.uint16) * 65535),
+        "white with the lesion opaque": Image.merge("LA", [Image.fromarray(white), Image.fromarray(white * lesion)]),
+    }
+    for name, image in saved.items():
+        np.testing.assert_array_equal(read_mask(encoded(image), lesion.shape), lesion, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("mask", "sentence"),
+    [
+        (np.full((90, 120), 255, np.uint8), "marks everything, or all but the lesion"),
+        (
+            255 - np.pad(np.full((30, 40), 255, np.uint8), ((30, 30), (40, 40))),
+            "marks everything, or all but the lesion",
+        ),
+        (np.zeros((90, 120), np.uint8), "marks nothing"),
+        (np.pad(np.full((30, 40), 85, np.uint8), ((30, 30), (40, 40))), "brightest pixel of the mask is 85"),
+    ],
+)
+def test_what_marks_no_lesion_is_refused(mask, sentence):
+    with pytest.raises(ImageError, match=sentence):
+        read_mask(encoded(Image.fromarray(mask)), mask.shape)
+
+
 def test_a_scan_is_no_mask(phantom):
     with pytest.raises(ImageError, match="Much of this mask is neither black nor white"):
         read_mask(encoded(Image.fromarray(phantom)), phantom.shape)

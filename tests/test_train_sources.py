@@ -1,21 +1,25 @@
 """Images of one's own: what is taken for an image, for its mask, for BUSI, and what is refused."""
 
 import csv
+import os
 import shutil
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from rcdnet.errors import DatasetError
+from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
 from train.data.decode import decode, read_lesion
 from train.data.duplicates import fingerprint
 from train.data.sources import Sample, is_busi, read_busi, read_folder, read_sources
 from train.data.splits import make_split
-from train.runs.places import Place, places
+from train.evaluate.references import box_geometry
+from train.runs.places import Place, places, samples_of
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def test_a_mask_without_its_image_is_refused(clinic, place, sentence):
 def test_a_picture_of_greys_is_no_mask(clinic):
     """The scan with its lesion drawn in was united into the lesion."""
     shutil.copy(clinic / "benign" / "scan 1.png", clinic / "benign" / "scan 1_mask_overlay.png")
-    with pytest.raises(DatasetError, match=r"scan 1_mask_overlay\.png is named as a mask, but much of it is neither"):
+    with pytest.raises(DatasetError, match=r"scan 1_mask_overlay\.png: Much of this mask is neither black nor white"):
         decode(read_folder(clinic), 64)
 
 
@@ -77,10 +81,37 @@ def test_a_mask_may_be_of_ones_and_must_mark_something(clinic, busi):
     Image.fromarray(white // 255).save(sample.masks[0])
     np.testing.assert_array_equal(read_lesion(sample, white.shape), lesion)
     Image.fromarray(white // 4).save(sample.masks[0])
-    with pytest.raises(DatasetError, match=r"brightest pixel of the mask scan 1_mask.png is 63\. Expected 255 inside"):
+    with pytest.raises(
+        DatasetError, match=r"scan 1_mask.png: The brightest pixel of the mask is 63\. Expected 255 inside"
+    ):
         read_lesion(sample, white.shape)
     Image.fromarray(white * 0).save(sample.masks[0])
     assert decode([sample], 64).masked.tolist() == [False]
+
+
+def test_damaged_and_hostile_masks_are_refused_as_scans_are(clinic):
+    """Pillow's own errors ended the run, whatever it was told to do with broken files."""
+    (sample, *_) = read_folder(clinic)
+    whole = sample.masks[0].read_bytes()
+    huge = whole[:16] + (20000).to_bytes(4) * 2 + whole[24:29]
+    huge += zlib.crc32(huge[12:29]).to_bytes(4) + whole[33:]
+    for content in (whole[:200], b"%!PS-Adobe-3.0 EPSF-3.0", huge, b""):
+        sample.masks[0].write_bytes(content)
+        with pytest.raises(DatasetError, match=r"scan 1_mask.png: .* Repair the mask, or leave the pair out"):
+            read_lesion(sample, (440, 520))
+    sample.masks[0].unlink()
+    with pytest.raises(DatasetError, match=r"The mask scan 1_mask.png cannot be opened"):
+        read_lesion(sample, (440, 520))
+
+
+def test_a_turned_image_has_the_box_of_its_upright_self(clinic):
+    """The box was sought on the picture as it lies in the file, after the last epoch."""
+    (sample, *_) = read_folder(clinic)
+    turned, upright = Image.open(sample.path), box_geometry([sample])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # shown a quarter turn clockwise
+    turned.transpose(Image.Transpose.ROTATE_90).save(sample.path.with_suffix(".jpg"), exif=exif, quality=95)
+    np.testing.assert_allclose(box_geometry([replace(sample, path=sample.path.with_suffix(".jpg"))]), upright)
 
 
 def test_images_of_ones_own_are_never_taken_for_busi(clinic, busi, tmp_path):
@@ -114,3 +145,41 @@ def test_sources_of_one_class_each_are_refused_before_they_train():
     with pytest.raises(DatasetError, match="No source would validate with images of both classes"):
         make_split(TrainConfig("rcdnet", init="random"), samples, prints)
     make_split(TrainConfig("rcdnet", init="random", split="all"), samples, prints)
+
+
+@pytest.mark.parametrize("header", ["path,label,Patient", "Path, Label, patient", "path,label,PATIENT"])
+def test_patients_are_known_however_their_column_is_written(clinic, header):
+    (clinic / "mine.csv").write_text(f"{header}\nbenign/scan 1.png,benign,p1\nmalignant/scan 1.png,malignant,p2\n")
+    assert [sample.patient for sample in read_folder(clinic / "mine.csv")] == ["mine/p1", "mine/p2"]
+
+
+def test_a_column_that_would_be_passed_over_is_refused(clinic):
+    """Under the name patient_id, 7 of 8 patients came to lie on both sides of the split."""
+    (clinic / "mine.csv").write_text("path,label,patient_id\nbenign/scan 1.png,benign,p1\n")
+    with pytest.raises(
+        DatasetError,
+        match=r"mine\.csv has the columns patient_id, which are not read\. Expected path, label, patient, m",
+    ):
+        read_folder(clinic / "mine.csv")
+
+
+def test_images_behind_a_link_are_not_passed_over(clinic, tmp_path):
+    (clinic / "benign").rename(tmp_path / "elsewhere")
+    (clinic / "benign").symlink_to(tmp_path / "elsewhere")  # which is followed
+    assert len(read_folder(clinic)) == 4
+    (clinic / "malignant" / "site 2").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DatasetError, match="malignant/site 2 is a link to a folder, whose images would be passed over"):
+        read_folder(clinic)
+
+
+def test_a_link_in_a_circle_leads_out_of_the_data(clinic, tmp_path):
+    (clinic / "benign" / "loop.png").symlink_to(clinic / "benign" / "loop.png")
+    with pytest.raises(ConfigError, match=r"clinic/benign/loop.png leads out of the folder for data"):
+        samples_of([("folder", str(clinic))], tmp_path)
+
+
+def test_a_name_that_is_no_text_is_refused_before_it_trains(clinic):
+    (clinic / "benign" / "scan 1.png").rename(clinic / "benign" / os.fsdecode(b"M\xfcller.png"))
+    (clinic / "benign" / "scan 1_mask.png").unlink()
+    with pytest.raises(DatasetError, match=r"clinic/benign/M\\udcfcller.png cannot be written as text"):
+        read_sources([("folder", str(clinic))])

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.images import is_shaded, read_scan
+from rcdnet.images import MAX_BYTES, read_mask, read_scan, size_of
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.sources import Sample
@@ -97,8 +97,17 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
 
 def read_pixels(sample: Sample) -> np.ndarray:
     """The sample's grey image, uint8 (H, W), read exactly as an upload is; `DatasetError` names a file that is broken."""
+    return _read_as(lambda data: read_scan(data).pixels, sample)
+
+
+def shape_of(sample: Sample) -> tuple[int, int]:
+    """(height, width) of `read_pixels`, from the head of the file alone; raises as it does."""
+    return _read_as(size_of, sample)
+
+
+def _read_as(read: Callable[[bytes], T], sample: Sample) -> T:
     try:
-        return read_scan(sample.path.read_bytes()).pixels
+        return read(_bytes(sample.path))
     except OSError as error:
         raise DatasetError(
             f"{sample.id}: {sample.path.name} cannot be opened ({error.strerror}). Put it back."
@@ -107,12 +116,16 @@ def read_pixels(sample: Sample) -> np.ndarray:
         raise DatasetError(f"{sample.id}: {error} Repair the file or leave it out.") from error
 
 
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)  # enough to see that it is too large
+
+
 def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
     """The union of the sample's masks on the image's own pixels, bool (H, W); the ellipse in its box where it has no mask.
 
     Raises:
-        DatasetError: a mask is missing, damaged, of another size than the image, of shades of grey, or neither white nor 1 inside the
-            lesion.
+        DatasetError: a mask is missing, or `rcdnet.images.read_mask` refuses it.
     """
     lesion = np.zeros(shape, bool)
     if not sample.masks and sample.box:
@@ -122,27 +135,11 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
         return across**2 + down**2 <= 1
     for path in sample.masks:
         try:
-            # Not `read_scan`, which refuses the one flat colour of an empty mask.
-            with Image.open(path) as image:
-                mask = np.asarray(image.convert("L"))
-        except (OSError, SyntaxError) as error:
-            raise DatasetError(
-                f"The mask {path.name} is damaged ({error}). Leave the pair out or repair it."
-            ) from error
-        if mask.shape != shape:
-            raise DatasetError(
-                f"The mask {path.name} has {mask.shape[1]} × {mask.shape[0]} pixels, its image {shape[1]} × {shape[0]}. "
-                "Leave the pair out or repair it."
-            )
-        if 1 < mask.max() <= 127:
-            raise DatasetError(
-                f"The brightest pixel of the mask {path.name} is {mask.max()}. Expected 255 inside the lesion and 0 outside, or 1 and 0."
-            )
-        if is_shaded(mask):
-            raise DatasetError(
-                f"{path.name} is named as a mask, but much of it is neither black nor white, as in a scan. Rename it or leave it out."
-            )
-        lesion |= mask > (127 if mask.max() > 127 else 0)
+            lesion |= read_mask(_bytes(path), shape, may_be_empty=True)
+        except OSError as error:
+            raise DatasetError(f"The mask {path.name} cannot be opened ({error.strerror}). Put it back.") from error
+        except ImageError as error:
+            raise DatasetError(f"{path.name}: {error} Repair the mask, or leave the pair out.") from error
     return lesion
 
 

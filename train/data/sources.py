@@ -140,7 +140,7 @@ def read_folder(place: Path) -> list[Sample]:
                 patient=f"{name}/{row['patient'].strip()}" if (row.get("patient") or "").strip() else None,
                 masks=(place.parent / row["mask"],) if row.get("mask") else (),
             )
-            for row in _rows(place, ("path", "label"))
+            for row in _rows(place, ("path", "label"), own=True)
         ]
     return [
         Sample(f"{name}/{path.relative_to(place).as_posix()}", name, path, label, masks=tuple(masks))
@@ -155,6 +155,11 @@ def _images_and_masks(folder: Path) -> dict[Path, list[Path]]:
     owners = {path: _MASK.fullmatch(path.stem) for path in files}
     masks_of: dict[Path, list[Path]] = {path: [] for path in files if not owners[path]}
     by_name = {(path.parent, path.stem): path for path in masks_of}
+    if linked := [path for path in sorted(folder.rglob("*")) if path.is_symlink() and path.is_dir()]:
+        raise DatasetError(
+            f"{linked[0].relative_to(folder.parent).as_posix()} is a link to a folder, whose images would be passed over. Put the folder "
+            "itself there, or name its images in a table."
+        )
     for path in files:
         named, owner = path.relative_to(folder.parent).as_posix(), None
         if not _MASK_FOLDERS.isdisjoint(map(str.lower, path.relative_to(folder).parts[:-1])):
@@ -171,6 +176,7 @@ def _images_and_masks(folder: Path) -> dict[Path, list[Path]]:
     return masks_of
 
 
+TABLE = ("path", "label", "patient", "mask")
 LAYOUTS = {
     "busi": "folders benign and malignant with PNG images, and NAME_mask.png beside each",
     "busbra": "bus_data.csv and 5-fold-cv.csv beside the folders Images and Masks",
@@ -199,6 +205,10 @@ def read_sources(data: Iterable[tuple[str, str]]) -> list[Sample]:
             raise DatasetError(f"Two sources are named {name}. Rename the folder or file of one of them.")
         names.add(name)
         for sample in found:
+            if not sample.id.isprintable():
+                raise DatasetError(
+                    f"{ascii(sample.id)[1:-1]} cannot be written as text. Rename the file, to letters that everybody can read."
+                )
             if sample.id in paths:
                 raise DatasetError(
                     f"{sample.id} is there twice, as {paths[sample.id].name} and {sample.path.name}. Expected every image once: "
@@ -233,16 +243,25 @@ def _box(text: str) -> tuple[int, int, int, int]:
     return x, y, width, height
 
 
-def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+def _rows(path: Path, columns: Iterable[str], *, own: bool = False) -> list[dict[str, str]]:
+    """The rows of a table that has `columns`. Of one's `own` no other than `TABLE` may be there: a column of patients under another
+    name, passed over, would let them lie on both sides of a split."""
     try:
         with _existing(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
+            if own:
+                reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DatasetError(f"{path.name} is no table in UTF-8 ({error}). Save it as CSV in UTF-8.") from error
     if missing := [c for c in columns if c not in (reader.fieldnames or ())]:
         raise DatasetError(
             f"{path.name} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}."
+        )
+    if own and (others := [name for name in reader.fieldnames or () if name not in TABLE]):
+        raise DatasetError(
+            f"{path.name} has the columns {', '.join(others)}, which are not read. Expected {', '.join(TABLE)}: rename them or take "
+            "them out."
         )
     if any("\0" in value for row in rows for value in row.values() if isinstance(value, str)):
         raise DatasetError(f"{path.name} holds a zero byte. Save it as CSV in UTF-8.")

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rcdnet.outline import box_numbers
-from train.data.decode import read_lesion
+from train.data.decode import read_lesion, shape_of
 from train.data.sources import Sample
 
 
@@ -62,8 +61,7 @@ def _box(sample: Sample) -> tuple[float, float, float, float, float] | None:
     """x, y, width and height as shares of the image, and height over width in pixels."""
     if sample.box is None and not sample.masks:
         return None
-    with Image.open(sample.path) as image:
-        columns, rows = image.size
+    rows, columns = shape_of(sample)
     if sample.box is not None:
         x, y, width, height = sample.box
     else:

@@ -89,7 +89,7 @@ def samples_of(data: Sequence[tuple[str, str]], *roots: Path) -> list[Sample]:
     whole = [root.resolve() for root in roots]
     for sample in samples:
         for path in (sample.path, *sample.masks):
-            if whole and not any(path.resolve().is_relative_to(root) for root in whole):
+            if whole and not any(_leads_to(path).is_relative_to(root) for root in whole):
                 raise ConfigError(f"{sample.id} leads out of the folder for data. Take it out, or copy the file there.")
     return samples
 
@@ -102,10 +102,17 @@ def phantoms(runs: Path) -> tuple[tuple[str, str], ...]:
     return (("folder", str((folder / f"{PHANTOMS}.csv").resolve())),)
 
 
+def _leads_to(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a link in a circle
+        return Path()
+
+
 def _is_table(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return {"path", "label"} <= {column.strip() for column in file.readline(1000).split(",")}
+            return {"path", "label"} <= {column.strip().lower() for column in file.readline(1000).split(",")}
     except OSError:
         return False
 

@@ -55,7 +55,7 @@ def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Cal
         ConfigError: `out` holds a run already.
         RunFailed: it could not go on; the message says why and what to do, and stands in `events.jsonl`.
     """
-    if (out / "events.jsonl").exists():
+    if any((out / name).exists() for name in ("events.jsonl", "queued", "starting")):
         raise ConfigError(f"{out} holds a run already. Go on with --resume {out}, or give another --out.")
     if not config.data:
         raise ConfigError("No data was named. Give at least one, as --data busbra=DIR, busi=DIR or folder=DIR.")
@@ -88,7 +88,12 @@ def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[s
         raise ConfigError(
             f"Another process trains in {out}. Wait for it, or stop it by making the file {out / 'stop'}."
         ) from None
-    (out / "starting").unlink(missing_ok=True)  # made by `train.runs.worker`; from here on the lock says it
+    if not (
+        out / "starting"
+    ).exists():  # begun by hand: a wish to stop is of an earlier process, which a kill left behind
+        (out / "stop").unlink(missing_ok=True)
+    for name in ("queued", "starting"):  # made by `train.runs.jobs` and `worker`; from here on the lock says it
+        (out / name).unlink(missing_ok=True)
     try:
         if new:
             (out / "split.json").unlink(missing_ok=True)  # of a start that was cut short; this one may ask for another
@@ -137,6 +142,10 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     decoded = decode_for(config, samples_of(config.data, *roots))
     for reason in decoded.skipped:
         note(f"Skipped: {reason}")
+    if unknown := sum(not sample.patient for sample in decoded.samples):
+        note(
+            f"The patient of {unknown} images is not known, so two of one patient that are not alike may part in the split"
+        )
     if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
         note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
     if accelerator.is_main_process and not (out / "split.json").exists():

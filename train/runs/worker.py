@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from rcdnet.errors import RcdnetError
 from train.files import append_line
-from train.fit.events import Epoch, Failed, Started, line_of, read_events
+from train.fit.events import Epoch, Failed, Finished, Started, line_of, read_events
 from train.runs.jobs import State, device_of, environment_for, queue_of, runs_in, state_of, worker_lock
 
 PATIENCE_S = 10  # for a worker that is just about to leave an empty queue
@@ -59,8 +59,10 @@ def _train(run: Path, device: str) -> None:
 
 def _tell(run: Path, before: int, said: int) -> None:
     """Record why a run ended that could not do so itself; one that a signal ended is lost, and its state says so."""
-    events = read_events(run / "events.jsonl")[before:]
-    if events and not isinstance(events[-1], Started | Epoch):
+    events = read_events(run / "events.jsonl")
+    if any(isinstance(event, Finished) for event in events):  # somebody else saw it through
+        return
+    if events[before:] and not isinstance(events[-1], Started | Epoch):
         return
     lines = (run / "log.txt").read_bytes()[said:].decode(errors="replace").strip().splitlines()
     message = lines[-1] if lines else "It ended without a word. log.txt may say more."
