@@ -117,12 +117,20 @@ def holding(
 
 
 def write_checkpoint(weights: bytes, card: ModelCard, folder: Path = WEIGHTS_FOLDER) -> None:
-    """Write a weight file and, last, its card; the card makes the pair complete."""
+    """Write a weight file and, last, its card; the card makes the pair complete. A full disk leaves the earlier pair."""
     if hashlib.sha256(weights).hexdigest() != card.sha256:
         raise CheckpointError(f"The card of {card.model} carries another SHA-256 than the weights it is written with.")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{card.model}.safetensors").write_bytes(weights)
-    (folder / f"{card.model}.json").write_text(card.to_json(), "utf-8")
+    files = {f"{card.model}.safetensors": weights, f"{card.model}.json": card.to_json().encode()}
+    try:
+        for name, content in files.items():
+            (folder / f"{name}.new").write_bytes(content)
+        for name in files:
+            (folder / f"{name}.new").replace(folder / name)
+    except OSError:
+        for name in files:
+            (folder / f"{name}.new").unlink(missing_ok=True)
+        raise
 
 
 def training_hint(name: str) -> str:

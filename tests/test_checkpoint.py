@@ -1,8 +1,10 @@
 """Weights are only loaded whole, matching and good enough."""
 
+import errno
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +52,22 @@ def test_round_trip(pair, tmp_path):
     assert decoder is None
     assert not network.training
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in network.parameters())
+
+
+def test_a_disk_that_is_full_leaves_the_weights_that_answer(pair, tmp_path, monkeypatch):
+    weights, card = pair
+    write_checkpoint(weights, card, tmp_path)
+
+    def half(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(weights, replace(card, threshold=0.5), tmp_path)
+    assert load_checkpoint("mobilenetv2", tmp_path)[1] == card
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_no_weights_says_how_to_train(tmp_path):

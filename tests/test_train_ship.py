@@ -12,12 +12,14 @@ from conftest import TINY, copied
 from rcdnet.card import ModelCard
 from rcdnet.errors import DatasetError
 from train.__main__ import main
+from train.config import TrainConfig
+from train.data.sources import CITATIONS, LICENCES
 from train.evaluate.calibrate import operating_point
 from train.evaluate.evaluation import read_evaluation
 from train.evaluate.pool import pool
 from train.evaluate.predictions import read_predictions
 from train.evaluate.records import publish
-from train.evaluate.ship import ship
+from train.evaluate.ship import _citations, _licences, ship
 from train.files import append_line
 from train.fit.events import Failed, line_of
 
@@ -126,9 +128,40 @@ def test_shipping_with_folds_takes_their_figures_and_keeps_their_records(folds, 
     (other_data / "split.json").write_text(json.dumps(split | {"train": split["train"][1:]}))
     with pytest.raises(DatasetError, match="trained on other images"):
         ship(final, [other_data], **places)
+    blind = copied(folds[0], tmp_path / "blind")
+    events = (blind / "events.jsonl").read_text()
+    (blind / "events.jsonl").write_text(events.replace('"untaught": []', '"untaught": ["mask_weight"]'))
+    with pytest.raises(DatasetError, match=r"trained with other settings .*\(mask_weight\)"):
+        ship(final, [blind, folds[1]], **places)
+    with pytest.raises(DatasetError, match=r"differs from .* in mask_weight"):
+        pool([folds[1], blind], tmp_path / "pooled")
     with pytest.raises(DatasetError, match="is of other weights"):
         ship(final, [stale(folds[0], tmp_path / "stale")], **places)
     assert before == {path: path.read_bytes() for path in tmp_path.glob("[rw]*/**/*.*")}  # a refusal changes nothing
+
+
+def test_a_run_named_by_a_dot_replaces_no_other_record(run, tmp_path, monkeypatch):
+    """Without a name of its own its record took the place of all of them."""
+    other = tmp_path / "results" / "other" / "evaluation.json"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    monkeypatch.chdir(copied(run, tmp_path / "mine"))
+    card = ship(Path(), weights_folder=tmp_path / "weights", results_folder=tmp_path / "results")
+    assert card.run == "mine"
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"mine", "other"}
+    assert other.exists()
+
+
+def test_weights_inherit_the_duties_of_those_they_started_from(run, tmp_path):
+    own = TrainConfig(model="vit", init="bundled", data=(("folder", "clinic"),))
+    assert "The app's weights it started from: BUS-BRA: CC BY 4.0" in " ".join(_licences(own))
+    assert _citations(own) == (CITATIONS["busbra"], CITATIONS["busi"])
+    earlier = replace(own, model="mobilenetv2", init=str(run / "best.safetensors"))
+    assert _licences(earlier) == [LICENCES["busbra"], LICENCES["busi"]]
+    assert _citations(earlier) == (CITATIONS["busbra"], CITATIONS["busi"])
+    assert _licences(replace(own, init="found.safetensors")) == [
+        "The weights it started from, found.safetensors: not known."
+    ]
 
 
 def test_folds_of_another_seed_stand_beside_and_change_nothing_else(folds, final, data, tmp_path):

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
-    except RcdnetError as error:
+    except (RcdnetError, OSError) as error:  # of OSErrors a full disk, or a folder that may not be read
         print(error, file=sys.stderr)
         return 1
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -15,6 +16,7 @@ from train.evaluate.compare import own_predictions
 from train.evaluate.evaluation import Evaluation, figures_by_source, read_evaluation, write_evaluation
 from train.evaluate.metrics import calibration_error, confusion, group_means, rates
 from train.evaluate.predictions import Row, write_predictions
+from train.fit.events import Started, read_events
 
 APART = ("data", "fold", "seed")  # what may differ between runs of one recipe
 
@@ -31,7 +33,7 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         DatasetError: the runs are not of one recipe, are not evaluated, or share an image.
     """
     evaluations = [read_evaluation(run / "evaluation.json") for run in runs]
-    configs = [TrainConfig.read(run / "config.json") for run in runs]
+    configs = [config_of(run) for run in runs]
     recipes = [recipe_of(config) for config in configs]
     for run, recipe in zip(runs, recipes, strict=True):
         if recipe != recipes[0]:
@@ -48,6 +50,9 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     boxes = [evaluation.calibration.box for evaluation in evaluations]
     # Linear models of one recipe: their mean is what a model of all the images is taken to be.
     box = tuple(np.mean(boxes, axis=0).tolist()) if all(boxes) else ()
+    if not box:  # then no outline's shape can be scored by the weights to come
+        parts = [[replace(row, score=0.0) for row in part] for part in parts]
+        rows = [row for part in parts for row in part]
     point = _point(rows, box, alike=len(runs) > 1)
     rows = [replace(row, probability=float(point.calibration.probability(*_evidence(row)))) for row in rows]
     sets = figures_by_source(
@@ -72,6 +77,15 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     )
     write_evaluation(out / "evaluation.json", evaluation)
     return evaluation
+
+
+def config_of(run: Path) -> TrainConfig:
+    """The settings of a run, with those off that its images could not teach: a run that learnt no outline is of another recipe."""
+    config = TrainConfig.read(run / "config.json")
+    events = read_events(run / "events.jsonl")
+    untaught = next((event.untaught for event in reversed(events) if isinstance(event, Started)), ())
+    off: dict[str, Any] = dict.fromkeys(untaught, 0.0)
+    return replace(config, **off)
 
 
 def recipe_of(config: TrainConfig) -> dict[str, object]:

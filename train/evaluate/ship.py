@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rcdnet import preprocessing
 from rcdnet.card import Figures, ModelCard, Subgroup
-from rcdnet.checkpoint import WEIGHTS_FOLDER, write_checkpoint
+from rcdnet.checkpoint import WEIGHTS_FOLDER, read_card, write_checkpoint
 from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
@@ -19,9 +19,8 @@ from train.data.splits import Split, rule_of
 from train.evaluate.assess import halved
 from train.evaluate.compare import RESULTS_FOLDER
 from train.evaluate.judges import evaluation_of, figures, of_external_tests, of_fold, operating_points, which
-from train.evaluate.pool import pool, recipe_of
+from train.evaluate.pool import config_of, pool, recipe_of
 from train.evaluate.records import publish
-from train.fit.events import Started, read_events
 from train.fit.state import read_best, read_progress
 
 KNOWN_FAILURES = (
@@ -53,7 +52,12 @@ def ship(
         DatasetError: a run is not finished, not evaluated, or on other weights; recipes, data or validation images differ.
         CheckpointError: a run has no weights, or not those it says.
     """
-    config, split = TrainConfig.read(run / "config.json"), Split.read(run / "split.json")
+    run, folds, cross_site = (
+        run.resolve(),
+        [p.resolve() for p in folds],
+        [p.resolve() for p in cross_site],
+    )  # each has a name then
+    config, split = config_of(run), Split.read(run / "split.json")
     judges = [run, *folds, *cross_site]
     if len({judge.name for judge in judges}) < len(judges):
         raise DatasetError("Two of these runs have the same name. Rename the folder of one.")
@@ -62,7 +66,7 @@ def ship(
     for judge in folds:
         _check_fold(config, split, judge)
     for judge in cross_site:
-        _check_recipe(config, judge, ("split", "folds", "sources"))
+        _check_recipe(config, judge, ("split", "folds", "sources", "birads_weight"))  # BUSI has no BI-RADS to teach
     weights = halved(read_best(run))
     own, others = _by_seed(folds, config.seed)
     with tempfile.TemporaryDirectory() as place:
@@ -83,8 +87,8 @@ def ship(
             threshold=evaluation.threshold,
             threshold_rule=evaluation.threshold_rule,
             validation=figures(evaluation, evidence.name, lambda s: which(s, own or [run])),
-            trained_on=_trained_on(run, config, split),
-            training_command=command_of(config, split),
+            trained_on=_trained_on(config, split),
+            training_command=command_of(TrainConfig.read(run / "config.json"), split),
             split_sha256=split.digest,
             date=date.today().isoformat(),
             known_failures=KNOWN_FAILURES,
@@ -104,16 +108,16 @@ def ship(
             operating_points=operating_points(evidence, evaluation),
             recipe=recipe_of(config) | {"seed": config.seed},
             run=run.name,
-            licence=" ".join([*(LICENCES[source] for source, _ in config.data if source in LICENCES), *_licence_of_start(config)]),
-            citations=tuple(CITATIONS[source] for source, _ in config.data if source in CITATIONS),
+            licence=" ".join(_licences(config)),
+            citations=_citations(config),
         )  # fmt: skip
+        write_checkpoint(weights, card, weights_folder)
         # Ids and patients of a clinic's own images stay where they are.
         if all(source in TITLES for judge in judges for source, _ in TrainConfig.read(judge / "config.json").data):
             for judge in [run, *own, *cross_site]:
                 publish(judge, results_folder, external=judge in cross_site)
             for several in Path(place).iterdir():
                 publish(several, results_folder)
-    write_checkpoint(weights, card, weights_folder)
     return card
 
 
@@ -180,7 +184,7 @@ def _check_fold(config: TrainConfig, split: Split, fold: Path) -> None:
 
 
 def _check_recipe(config: TrainConfig, judge: Path, free: Sequence[str]) -> None:
-    own, other = recipe_of(config), recipe_of(TrainConfig.read(judge / "config.json"))
+    own, other = recipe_of(config), recipe_of(config_of(judge))
     if differing := [name for name in own if own[name] != other[name] and name not in free]:
         raise DatasetError(
             f"{judge} was trained with other settings than the weights to be shipped ({', '.join(differing)}), so it does not "
@@ -192,22 +196,44 @@ def _images(split: Split) -> set[str]:
     return {*split.train, *split.validation, *split.conflicts}
 
 
-def _trained_on(run: Path, config: TrainConfig, split: Split) -> str:
+def _trained_on(config: TrainConfig, split: Split) -> str:
     counts: dict[str, int] = {}
     for i in split.train:
         source = i.partition("/")[0]
         counts[source] = counts.get(source, 0) + 1
     images = " and ".join(f"{count} images of {TITLES.get(source, source)}" for source, count in counts.items())
-    started = [event for event in read_events(run / "events.jsonl") if isinstance(event, Started)]
-    words = {"mask_weight": "lesion masks", "evidence_weight": "lesion masks", "birads_weight": "BI-RADS"}
-    taught = [name for name in words if getattr(config, name) and name not in started[-1].untaught]
-    helpers = dict.fromkeys(words[name] for name in taught)
+    masks = config.mask_weight or config.evidence_weight
+    helpers = [word for word, weight in (("lesion masks", masks), ("BI-RADS", config.birads_weight)) if weight]
     start = (
         "a file's" if config.init.endswith(".safetensors") else {"imagenet": "ImageNet"}.get(config.init, config.init)
     )
     return f"{images}, from {start} weights" + (f", with {' and '.join(helpers)} as supervision" if helpers else "")
 
 
-def _licence_of_start(config: TrainConfig) -> list[str]:
-    spec = spec_of(config.model)
-    return [f"The ImageNet weights it started from: {spec.licence}."] if config.init == "imagenet" else []
+def _licences(config: TrainConfig) -> list[str]:
+    """A sentence for each of the data sets and of the weights that a run started from, whose own duties it inherits."""
+    own = [LICENCES[source] for source, _ in config.data if source in LICENCES]
+    if config.init == "imagenet":
+        return [*own, f"The ImageNet weights it started from: {spec_of(config.model).licence}."]
+    if config.init == "bundled":
+        return [*own, f"The app's weights it started from: {read_card(config.model).licence}"]
+    if before := _run_before(config):
+        return list(dict.fromkeys([*own, *_licences(before)]))
+    return (
+        [*own, f"The weights it started from, {Path(config.init).name}: not known."] if config.init != "random" else own
+    )
+
+
+def _citations(config: TrainConfig) -> tuple[str, ...]:
+    own = [CITATIONS[source] for source, _ in config.data if source in CITATIONS]
+    if config.init == "bundled":
+        own += read_card(config.model).citations
+    if before := _run_before(config):
+        own += _citations(before)
+    return tuple(dict.fromkeys(own))
+
+
+def _run_before(config: TrainConfig) -> TrainConfig | None:
+    """The settings of the run whose weights a run started from, if it did."""
+    settings = Path(config.init).with_name("config.json")
+    return TrainConfig.read(settings) if config.init.endswith(".safetensors") and settings.exists() else None
