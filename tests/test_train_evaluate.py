@@ -111,6 +111,10 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     assert "nothing was chosen here" in outside["sets"][0]["role"]
     with pytest.raises(DatasetError, match="was used in training"):
         evaluate_elsewhere(out, [("busi", str(busi))])
+    for number, path in enumerate(sorted(place.rglob("*).png"))):  # another clinic's, in a folder of the same name
+        path.rename(path.with_name(f"visit {number}.png"))
+    with pytest.raises(DatasetError, match="external/clinic holds a test on other images, clinic/benign/benign"):
+        evaluate_elsewhere(out, [("folder", str(place))])
 
 
 def test_an_external_test_leaves_out_the_patients_of_a_table_that_the_run_read(busi, tmp_path):
