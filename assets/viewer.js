@@ -4,9 +4,10 @@
 const FARTHEST = 16;
 const views = new WeakMap(); // the element of a viewer -> what the reader has done with it; it outlives new data
 
-export default function ({ data, parentElement, setStateValue }) {
-  const view = views.get(parentElement) ?? { zoom: 1, x: 0.5, y: 0.5, at: null, box: null, drawing: false };
+export default function ({ data, parentElement, setTriggerValue }) {
+  const view = views.get(parentElement) ?? { zoom: 1, x: 0.5, y: 0.5, at: null, drawing: false };
   views.set(parentElement, view);
+  view.boxes = data.scans.map((scan) => scan.box); // the server keeps them, through other pages and other scans
   view.stop?.();
   const root = parentElement.querySelector(".viewer");
   root.replaceChildren();
@@ -22,7 +23,7 @@ export default function ({ data, parentElement, setStateValue }) {
     view.drawing = !view.drawing;
     refresh();
   });
-  button(bar, "Clear the box", "Forget the box", () => setBox(null));
+  button(bar, "Clear the box", "Forget the box", forgetBoxes);
   added(bar, "span", "hint").textContent = "Wheel zooms, dragging moves, a double click fits; arrows, + and − do the same.";
 
   const body = added(root, "div", "body");
@@ -79,7 +80,7 @@ export default function ({ data, parentElement, setStateValue }) {
     canvas.onpointermove = (event) => {
       view.at = placeOf(p, event);
       if (from && view.drawing) {
-        view.box = { scan: content.scan, places: [from.u, from.v, view.at.u, view.at.v] };
+        view.boxes[content.scan] = [from.u, from.v, view.at.u, view.at.v];
       } else if (from) {
         view.x = from.x - (event.clientX - from.clientX) / canvas.clientWidth / view.zoom;
         view.y = from.y - (event.clientY - from.clientY) / canvas.clientHeight / view.zoom;
@@ -89,7 +90,7 @@ export default function ({ data, parentElement, setStateValue }) {
       panels.forEach(cover);
     };
     canvas.onpointerup = () => {
-      if (from && view.drawing && view.box) setBox(view.box);
+      if (from && view.drawing && view.boxes[content.scan]) setBox(content.scan);
       from = null;
     };
     canvas.onpointerleave = () => {
@@ -97,6 +98,7 @@ export default function ({ data, parentElement, setStateValue }) {
       panels.forEach(cover);
     };
     canvas.onwheel = (event) => {
+      if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) return; // sideways the page scrolls
       event.preventDefault();
       const place = placeOf(p, event);
       zoom(event.deltaY < 0 ? 1.25 : 1 / 1.25, place);
@@ -139,12 +141,19 @@ export default function ({ data, parentElement, setStateValue }) {
     view.y = Math.min(1 - half, Math.max(half, view.y));
   }
 
-  function setBox(box) {
+  function setBox(scan) {
     view.drawing = false;
-    const [left, top, right, bottom] = box?.places ?? [0, 0, 0, 0];
+    const [left, top, right, bottom] = view.boxes[scan];
     const wide = Math.abs(right - left) > 0.01 && Math.abs(bottom - top) > 0.01;
-    view.box = box && wide ? box : null;
-    setStateValue("box", view.box && { scan: box.scan, places: box.places });
+    if (!wide) view.boxes[scan] = null;
+    setTriggerValue("box", { scan, places: view.boxes[scan] });
+    refresh();
+  }
+
+  function forgetBoxes() {
+    view.drawing = false;
+    view.boxes.fill(null);
+    setTriggerValue("box", { scan: null, places: null });
     refresh();
   }
 
@@ -200,8 +209,8 @@ export default function ({ data, parentElement, setStateValue }) {
     const context = p.canvas.getContext("2d");
     context.drawImage(p.base, 0, 0);
     const ratio = window.devicePixelRatio || 1;
-    if (view.box && view.box.scan === p.content.scan) {
-      const [left, top, right, bottom] = view.box.places;
+    if (view.boxes[p.content.scan]) {
+      const [left, top, right, bottom] = view.boxes[p.content.scan];
       const corners = [[left, top], [right, top], [right, bottom], [left, bottom]];
       trace(context, corners.map(([u, v]) => spot(p, u, v)), "#00e5ff", [6, 4]);
     }

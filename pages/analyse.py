@@ -11,7 +11,16 @@ from rcdnet.errors import NotTrained
 from rcdnet.grid import CALLED
 from rcdnet.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
-from rcdnet.report import agreement, call_row, call_sentence, calls_csv, rests_on, scan_figure, trust_sentence
+from rcdnet.report import (
+    agreement,
+    call_row,
+    call_sentence,
+    calls_csv,
+    rests_on,
+    scan_figure,
+    told_apart,
+    trust_sentence,
+)
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "analyse"
@@ -138,11 +147,12 @@ for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False
             st.popover("Why, and what to do").code(str(silent[name]), language=None, wrap_lines=True)
             continue
         p = answers[name]
+        probability, threshold = told_apart(p)
         st.image(picture(p, *SMALL), width="stretch", alt=f"{p.title}. {map_note(p)}")
         st.html(
             f'<div class="card {p.call}"><div class="title">{p.title}</div>'
-            f'<div class="word">{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}</div>'
-            f'<div class="plain">threshold {p.threshold:.2f}, validation AUC {cards[name].validation[0].auc:.2f}'
+            f'<div class="word">{CALL_SIGNS[p.call]} {p.call} {probability}</div>'
+            f'<div class="plain">threshold {threshold}, validation AUC {cards[name].validation[0].auc:.2f}'
             f"<br>{map_note(p)}</div></div>"
         )
 st.plotly_chart(

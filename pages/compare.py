@@ -105,16 +105,23 @@ def explain(names: list[str], tick=None) -> None:
 explain(methods)
 predictions = [[one.explained[c.key, m] for c in asked for m in [*methods, *slow]] for one in scans]
 names = [f"Scan {held.index(one) + 1}" for one in scans]
-place = "box " + " ".join(one.scan.sha256[:8] for one in scans)
-box = (state.get(place) or {}).get("box")
+place = "viewer " + " ".join(one.scan.sha256[:8] for one in scans)
+boxes = [state.get(f"box {one.scan.sha256}") for one in scans]
+
+
+def keep_box() -> None:
+    """Of the scan that the reader drew on, for as long as the scan is there; all are forgotten where none was drawn."""
+    drawn = state[place]["box"]
+    for k, one in enumerate(scans):
+        if drawn["scan"] in (None, k):
+            state[f"box {one.scan.sha256}"] = drawn["places"]
 
 
 given = {name: mask for name, one in zip(names, scans, strict=True) if (mask := f"mask {one.scan.sha256}") in state}
 
 
 def lesion_of(number: int) -> dict:
-    drawn = box["places"] if box and box["scan"] == number else None
-    return {"mask": state.get(f"mask {scans[number].scan.sha256}"), "box": drawn}
+    return {"mask": state.get(f"mask {scans[number].scan.sha256}"), "box": boxes[number]}
 
 
 grid = arranged(
@@ -132,7 +139,7 @@ doubts = beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if no
 if signless := [m for m in methods if m in SIGN_BY_CHANCE]:
     reverse = f"The sign of {listed(signless)} is left to chance: a map may show the reverse of what stands out."
     doubts = [reverse, *doubts]
-viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts]), key=place, on_box_change=lambda: None)
+viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts], boxes), key=place, on_box_change=keep_box)
 
 layers = {c.name: c.spec.target_layer for c in asked}
 alike, right, faithful, slower, away = tabs(
@@ -158,7 +165,12 @@ if alike.open:
                     "compare like with like."
                 )
         with right_half:
-            rows = {f"{c.title}, {name}": (r, k) for r, c in enumerate(asked) for k, name in enumerate(names)}
+            rows = {
+                ", ".join([c.title, name, *([class_name] if len(classes) > 1 else [])]): (r, k, class_name)
+                for r, c in enumerate(asked)
+                for k, name in enumerate(names)
+                for class_name in dict.fromkeys(cell.class_name for cell in grid.cells[r] if cell.scan == k)
+            }
             model = st.selectbox("Between methods", list(rows))
             st.plotly_chart(similarity_chart(*method_similarity(grid, *rows[model])), key="between methods")
 if right.open:
@@ -195,12 +207,16 @@ if right.open:
 if faithful.open:
     with faithful:
         measured = held[chosen].measured
-        keys = {c.title: (c.key, grid.cells[r][0].class_name, *methods) for r, c in enumerate(asked)}
+        # Where both classes are shown, the one that the model calls is measured.
+        of_class = [cells[0].class_name if len(classes) == 1 else cells[0].prediction.call for cells in grid.cells]
+        keys = {c.title: (c.key, class_name, *methods) for c, class_name in zip(asked, of_class, strict=True)}
         st.markdown(
             "Blur what a map points at, and a faithful map's class loses its probability soon (a small area under **deletion**); "
             "leave only that sharp, and it comes back soon (a large area under **insertion**). **ROAD** fills the places in from "
             f"their neighbours instead; 0 says nothing. {FLOOR} is the floor, a map drawn by chance. **Alike** is the rank "
-            "correlation with the map of the same network with drawn weights: near 1, the map shows the scan and not what was learnt."
+            "correlation with the map of the same network with drawn weights: near 1, the map shows the scan and not what was learnt. "
+            "The places are those of the model's square canvas, the border that is added around a scan among them, where a map may be hot "
+            "too." + (" Measured is each model's map for the class that it calls." if len(classes) > 1 else "")
         )
         todo = [c for c in asked if keys[c.title] not in measured]
         if not methods:

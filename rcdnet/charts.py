@@ -50,7 +50,7 @@ def matrix_chart(
 
 
 def removal_chart(shares: Sequence[float], curves: Mapping[str, Sequence[float]], title: str) -> go.Figure:
-    """A class's probability over the share of the scan that was blurred, or shown, one line for each method."""
+    """A class's probability over the share of the canvas that was blurred, or shown, one line for each method."""
     figure = go.Figure()
     dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
     for k, (name, values) in enumerate(curves.items()):
@@ -62,7 +62,7 @@ def removal_chart(shares: Sequence[float], curves: Mapping[str, Sequence[float]]
         height=380, margin={"l": 10, "r": 10, "t": 50, "b": 10}, title=title, font={"size": 15},
         legend={"orientation": "h", "y": -0.25},
     )  # fmt: skip
-    figure.update_xaxes(title="share of the scan, hottest places first, %", range=[-2, 102])
+    figure.update_xaxes(title="share of the canvas, hottest places first, %", range=[-2, 102])
     figure.update_yaxes(title="probability of the class", range=[-0.02, 1.02])
     return figure
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,8 @@ from rcdnet.statements import RESEARCH_USE
 
 FORMATS = {"PDF": "application/pdf", "SVG": "image/svg+xml", "PNG": "image/png"}
 DPI = 300
-_PANEL = 1.7  # inches
+_PANEL, _ROW = 1.7, 1.2  # inches: a panel's width, and the height that a row's label needs
+_CHARACTERS = 18  # an inch of the caption holds at least
 
 
 def grid_figure(grid: Grid, look: Look, layers: Mapping[str, str], kind: str) -> bytes:
@@ -28,7 +30,8 @@ def grid_figure(grid: Grid, look: Look, layers: Mapping[str, str], kind: str) ->
     rows, columns = len(grid.cells), len(grid.columns)
     tall = max(s.pixels.shape[0] / s.pixels.shape[1] for s in grid.scans)
     figure = Figure(
-        figsize=(_PANEL * (columns + len(grid.scans)) + 0.9, (_PANEL * tall + 0.12) * rows + 1.3), layout="constrained"
+        figsize=(_PANEL * (columns + len(grid.scans)) + 0.9, (max(_PANEL * tall, _ROW) + 0.12) * rows + 1.3),
+        layout="constrained",
     )
     axes = figure.subplots(rows, len(grid.scans) + columns, squeeze=False)
     for axis in axes.ravel():
@@ -54,7 +57,8 @@ def grid_figure(grid: Grid, look: Look, layers: Mapping[str, str], kind: str) ->
         if look.contour_lines
         else f"Opacity {look.opacity * 100:.0f} % at its end."
     )
-    figure.supxlabel(f"{SCALES[grid.scale]} {drawn}\n{RESEARCH_USE}", fontsize=7)
+    width = int(_CHARACTERS * figure.get_figwidth())
+    figure.supxlabel("\n".join([*wrap(f"{SCALES[grid.scale]} {drawn}", width), RESEARCH_USE]), fontsize=7)
     buffer = BytesIO()
     # Words stay words in an SVG; no date, so that the same grid gives the same file.
     undated = {"PDF": {"CreationDate": None}, "SVG": {"Date": None}, "PNG": {}}[kind]

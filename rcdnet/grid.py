@@ -189,19 +189,25 @@ def unlike_classes(grid: Grid, column: int) -> bool:
     return not blind and len({cells[column].class_name for cells in grid.cells}) > 1
 
 
-def method_similarity(grid: Grid, row: int, scan: int) -> tuple[list[str], dict[tuple[str, str], tuple[float, float]]]:
-    """Methods, and how alike one model's maps of one scan are; where there are two classes, the first one's."""
-    maps: dict[str, np.ndarray] = {}
-    for cell in grid.cells[row]:
-        if cell.scan == scan:
-            maps.setdefault(cell.prediction.method, cell.heat((SIDE, SIDE)))
+def method_similarity(
+    grid: Grid, row: int, scan: int, class_name: str
+) -> tuple[list[str], dict[tuple[str, str], tuple[float, float]]]:
+    """Methods, and how alike one model's maps of one scan for a class are; those that know no class stand with any."""
+    maps = {
+        cell.prediction.method: cell.heat((SIDE, SIDE))
+        for cell in grid.cells[row]
+        if cell.scan == scan and (cell.class_name == class_name or cell.prediction.method in CLASS_BLIND)
+    }
     return list(maps), similarity_matrix(maps)
 
 
-def viewer_data(grid: Grid, look: Look, sentences: Sequence[str]) -> dict[str, object]:
+def viewer_data(
+    grid: Grid, look: Look, sentences: Sequence[str], boxes: Sequence[Sequence[float] | None]
+) -> dict[str, object]:
     """The grid as assets/viewer.js draws it: small raw maps, which the browser brings onto the scan as `Frame.to_image` does.
 
-    `sentences` stand beside the scan, the most important first.
+    Args:
+        sentences: stand beside the scan, the most important first. boxes: of each scan, as `shown` takes one.
     """
     return {
         "scans": [
@@ -211,8 +217,9 @@ def viewer_data(grid: Grid, look: Look, sentences: Sequence[str]) -> dict[str, o
                 "width": scan.pixels.shape[1],
                 "height": scan.pixels.shape[0],
                 "outlines": _outlines(scan),
+                "box": box and list(box),
             }
-            for scan in grid.scans
+            for scan, box in zip(grid.scans, boxes, strict=True)
         ],
         "columns": [dict(zip(("title", "note"), column_title(c, grid), strict=True)) for c in grid.columns],
         "rows": [

@@ -45,13 +45,19 @@ def calls_csv(rows: Iterable[dict[str, object]]) -> str:
 
 
 def call_sentence(p: Prediction) -> str:
-    """Probability and threshold in words, with as many decimals as it takes to tell them apart."""
-    digits = next((d for d in range(2, 6) if f"{p.p_malignant:.{d}f}" != f"{p.threshold:.{d}f}"), 6)
+    """Probability and threshold in words."""
+    probability, threshold = told_apart(p)
     side = "at or above" if p.call == "malignant" else "below"
     likelier = "malignant" if p.p_malignant >= 0.5 else "benign"
     if likelier != p.call:  # a threshold that finds nearly every cancer lies far below one half
         side = f"{likelier} is likelier, but it is {side}"
-    return f"Probability of malignancy {p.p_malignant:.{digits}f}: {side} {p.threshold:.{digits}f}, {p.threshold_rule}."
+    return f"Probability of malignancy {probability}: {side} {threshold}, {p.threshold_rule}."
+
+
+def told_apart(p: Prediction) -> tuple[str, str]:
+    """Probability and threshold, with as many decimals as it takes to see which is larger."""
+    digits = next((d for d in range(2, 6) if f"{p.p_malignant:.{d}f}" != f"{p.threshold:.{d}f}"), 6)
+    return f"{p.p_malignant:.{digits}f}", f"{p.threshold:.{digits}f}"
 
 
 def trust_sentence(card: ModelCard) -> str:
@@ -134,8 +140,9 @@ def scan_figure(
     axes[0].set_title("Scan as uploaded", color="white", fontsize=11)
     for axis, p in zip(axes[1:], predictions, strict=False):
         axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
+        probability, threshold = told_apart(p)
         axis.set_title(
-            f"{p.title}: {p.call}\np {p.p_malignant:.2f}, threshold {p.threshold:.2f}, map strength {p.strength(p.call):.2g}",
+            f"{p.title}: {p.call}\np {probability}, threshold {threshold}, map strength {p.strength(p.call):.2g}",
             color="white",
             fontsize=10,
         )

@@ -12,6 +12,7 @@ from conftest import ROOT, encoded, ramp
 from PIL import Image
 from processes import wait_for
 
+from rcdnet.images import MAX_BYTES
 from rcdnet.inference import load_trained
 from rcdnet.registry import MODELS
 
@@ -81,8 +82,10 @@ def test_two_scans_and_a_broken_file(page):
         ("secret-name one.png", SAMPLES[0].read_bytes()),
         ("broken <b>scan</b>.png", broken),
         ("two.png", SAMPLES[1].read_bytes()),
+        ("huge.png", SAMPLES[1].read_bytes() + bytes(MAX_BYTES)),
     )
     expect(page.get_by_text("damaged or incomplete")).to_have_count(1)
+    expect(page.get_by_text("The file is larger than 20 MB")).to_have_count(1)
     expect(page.get_by_text("Not read: broken <b>scan</b>.png")).to_be_visible()  # as text, never as markup
     scans = thumbnails(page)
     expect(scans).to_have_count(2)
@@ -114,6 +117,18 @@ def test_clicking_on_while_a_page_is_drawn_loses_no_picture(page):
     idle(page)
     expect(page.locator("img[src^='data:image/png;']")).to_have_count(3 + 1 + len(TRAINED))
     assert page.evaluate("Array.from(document.images).every(i => i.complete && i.naturalWidth > 0)")
+
+
+def test_a_change_of_page_while_scans_are_read_loses_none(page):
+    """Those that waited were gone without a word."""
+    upload(page, *((f"scan {k}.png", path.read_bytes() + bytes([k])) for k, path in enumerate(2 * SAMPLES)))
+    page.wait_for_timeout(500)
+    page.get_by_role("link", name="About").click()
+    expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
+    page.get_by_role("link", name="Analyse").click()
+    expect(thumbnails(page)).to_have_count(6)
+    idle(page)
+    expect(thumbnails(page).first).to_have_attribute("data-testid", "stBaseButton-primary")
 
 
 def test_controls_change_the_picture_and_run_no_model(page):
@@ -152,6 +167,7 @@ def test_downloads(page, tmp_path):
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 1 + 3 * len(TRAINED)
     idle(page)
+    thumbnails(page).nth(1).click()  # and at once, while the page is drawn again: it gave nothing then
     with page.expect_download() as download:
         page.get_by_role("button", name="This scan as a figure").click()
     with Image.open(download.value.path()) as figure:

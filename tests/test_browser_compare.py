@@ -120,6 +120,10 @@ def test_a_box_and_then_a_mask_give_localisation_figures(page):
     page.mouse.up()
     expect(page.get_by_text("Energy over chance is 1")).to_be_visible()
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    page.get_by_role("link", name="About").click()
+    expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_text("Energy over chance is 1")).to_be_visible()  # the box is kept
     wrong, right = encoded(Image.fromarray(PHANTOM.mask[:-1])), encoded(Image.fromarray(PHANTOM.mask))
     upload = page.get_by_test_id("stFileUploaderDropzoneInput").last
     upload.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": wrong})

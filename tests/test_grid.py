@@ -91,7 +91,7 @@ def test_each_scale_ends_where_it_says(made, scans):
 def test_the_browser_gets_the_map_and_where_it_lies(made, scans):
     """What assets/viewer.js does with it, here in Python, gives the map that the figures use."""
     grid = arranged(scans, made, ["malignant"], OWN)
-    data = viewer_data(grid, LOOK, ["first"])
+    data = viewer_data(grid, LOOK, ["first"], [None, (0.7, 0.6, 0.2, 0.3)])
     json.dumps(data)  # nothing that cannot travel
     assert len(data["panels"]) == 2 * len(grid.columns)
     assert [bool(scan["outlines"]) for scan in data["scans"]] == [True, True]
@@ -143,7 +143,7 @@ def test_similarity_by_model_and_by_method(made, scans):
     names, alike = model_similarity(grid, 0)
     assert names == [MODELS["rcdnet"].title, MODELS["vit"].title]
     assert alike[names[0], names[1]] == alike[names[1], names[0]]
-    names, alike = method_similarity(grid, 0, 1)
+    names, alike = method_similarity(grid, 0, 1, "malignant")
     assert names == METHODS
     assert len(alike) == 6
 

@@ -72,6 +72,8 @@ def scan_panel(
     state.setdefault("scans", {})  # (sha256, name) -> Held
     state.setdefault("refused", [])  # (name, sentence)
     state.setdefault("upload_round", 0)
+    state.setdefault("waiting", [])  # (name, bytes): a change of page while they are read loses none
+    state.setdefault("batch", {})  # size: of the last upload; first: the key of its first scan, until it is chosen
     with st.sidebar:
         uploads = st.file_uploader(
             "Breast ultrasound scans",
@@ -82,10 +84,17 @@ def scan_panel(
         samples = st.button("Try three synthetic phantoms", width="stretch", icon=":material/science:")
         if uploads or samples:
             drawn = [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
-            _take_in([(file.name, file.getvalue()) for file in uploads] + drawn, classifiers)
+            state.waiting += [(file.name, file.getvalue()) for file in uploads] + drawn
+            state.batch = {"size": len(state.waiting)}
+            state.refused.clear()  # what is said there is about the last upload
             forget_uploads(uploads)
             state.upload_round += 1  # an empty uploader: the list below is the one list of scans
             st.rerun()
+        if state.waiting:
+            _take_in(classifiers)
+            st.rerun()
+        if (first := state.batch.pop("first", None)) in state.scans:
+            state["chosen"] = first
         held = list(state.scans.values())
         chosen = list(state.scans).index(state.chosen) if state.get("chosen") in state.scans else 0
         for position, one in enumerate(held):
@@ -107,33 +116,36 @@ def scan_panel(
 def _list_entry(position: int, one: Held, call: Prediction, *, chosen: bool) -> None:
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.image(one.thumbnail)
-    if right.button(
+    right.button(
         f"{CALL_SIGNS[call.call]} {call.call} {call.p_malignant:.2f}",
         key=f"show_{position + 1}",
         width="stretch",
         type="primary" if chosen else "secondary",
         help=f"Show scan {position + 1}",
-    ):
-        state["chosen"] = list(state.scans)[position]
-        st.rerun()
+        on_click=state.__setitem__,  # another rerun from here would drop the figure that the page offers to take away
+        args=("chosen", list(state.scans)[position]),
+    )
     right.text(one.name)
 
 
-def _take_in(files: list[tuple[str, bytes]], classifiers: list[Classifier]) -> None:
-    """Read and classify each file; bytes already here are not run again."""
-    state.refused.clear()  # what is said there is about the last upload
-    first = None
+def _take_in(classifiers: list[Classifier]) -> None:
+    """Read and classify each file that waits; bytes already here are not run again."""
+    # A click elsewhere ends the script wherever it touches the page or its state, so between taking a file and keeping its scan it
+    # must not.
+    waiting, scans, refused, batch = state.waiting, state.scans, state.refused, state.batch
     progress = st.progress(0.0)
-    for index, (name, data) in enumerate(files):
-        progress.progress(index / len(files), text=f"Reading scan {index + 1} of {len(files)}")
+    while waiting:
+        read = batch["size"] - len(waiting)
+        progress.progress(read / batch["size"], text=f"Reading scan {read + 1} of {batch['size']}")
+        name, data = waiting.pop(0)
         try:
             scan = read_scan(data)
             key = (scan.sha256, name)
-            if key not in state.scans:
-                if sum(one.scan.pixels.size for one in state.scans.values()) + scan.pixels.size > MAX_PIXELS:
+            if key not in scans:
+                if sum(one.scan.pixels.size for one in scans.values()) + scan.pixels.size > MAX_PIXELS:
                     raise ImageError("The memory set aside for one session is full. Clear the scans first.")
-                same = next((one for one in state.scans.values() if one.scan.sha256 == scan.sha256), None)
-                state.scans[key] = Held(
+                same = next((one for one in scans.values() if one.scan.sha256 == scan.sha256), None)
+                scans[key] = Held(
                     name,
                     scan,
                     fit_within(scan.pixels, SCREEN),
@@ -142,10 +154,9 @@ def _take_in(files: list[tuple[str, bytes]], classifiers: list[Classifier]) -> N
                     same.measured if same else {},
                     png_url(staged(scan.pixels, *THUMBNAIL)),
                 )
-            first = first or key
+            batch.setdefault("first", key)
         except RcdnetError as error:
-            state.refused.append((name, str(error)))
-    state["chosen"] = first or state.get("chosen")
+            refused.append((name, str(error)))
     progress.empty()
 
 
@@ -161,7 +172,7 @@ def forget_uploads(files) -> None:
 
 
 def _clear() -> None:
-    state.scans.clear()
-    state.refused.clear()
+    for kept in (state.scans, state.refused, state.waiting):
+        kept.clear()
     for key in ["chosen", *(key for key in state if str(key).startswith(KEYS_OF_SCANS))]:
         state.pop(key, None)
