@@ -59,6 +59,8 @@ def faithfulness(
 ) -> Faithfulness:
     """Figures of the map that a prediction has for a class, on the scan that it was made from.
 
+    All places of the canvas are ranked, those of the border around the scan too, which a map may be hot in.
+
     Args:
         pixels: the scan, uint8 (H, W). tick: called before every pass through the network; what it raises ends the work.
     """

@@ -20,6 +20,7 @@ WHERE = (
     "is no better than these is not shown to be right."
 )
 TRUST = (
+    "Places are those of the model's square canvas, the border added around a scan among them. "
     "Insertion, deletion, ROAD and likeness cost seconds a map, so they are of images drawn by chance: those examined. Of fewer than ten "
     "patients or groups no interval is given."
 )
