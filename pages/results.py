@@ -23,7 +23,7 @@ bundle = bundled()
 st.markdown(
     f"Measured on images that were kept out of training, by patient and near-copy; BUSI names no patients. {measured_how(bundle.cards)} "
     "Intervals are 95 %, by bootstrap over patients or groups of near-copies. What the paper reports stands by itself, for its "
-    "images and models are not these."
+    "models, and most of its images, are not these."
 )
 if bundle.missing:
     st.warning("\n\n".join(map(plain, bundle.missing.values())))

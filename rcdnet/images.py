@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from rcdnet.errors import ImageError
@@ -90,7 +90,7 @@ def read_scan(data: bytes) -> Scan:
 
 
 def _decoded(data: bytes, *, scaled: bool = True) -> Scan:
-    """`scaled`: 16-bit samples from their full range; else values up to 255 stay what they are, as labels want it."""
+    """`scaled`: 16-bit samples from their full range; else deep samples by their own largest, and values up to 255 stay what they are."""
     if not data:
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
     if len(data) > MAX_BYTES:
@@ -108,8 +108,9 @@ def _decoded(data: bytes, *, scaled: bool = True) -> Scan:
         # Pillow minds this tag at 8 bits only.
         inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
         upright = ImageOps.exif_transpose(image)
-        if not scaled and upright.mode.startswith("I;16") and np.asarray(upright).max() <= 255:
-            upright, inverted = Image.fromarray(np.asarray(upright).astype(np.uint8)), False
+        if not scaled and upright.mode.startswith(("I", "F")):
+            samples = np.asarray(upright).astype(np.float64)
+            upright, inverted = Image.fromarray((samples * 255 / max(255, samples.max())).astype(np.uint8)), False
         rgb = _to_rgb_or_grey(upright, inverted_16_bit=inverted)
     except ImageError:
         raise
@@ -142,7 +143,9 @@ def read_mask(data: bytes, shape: tuple[int, int], *, may_be_empty: bool = False
         raise ImageError(
             f"The brightest pixel of the mask is {pixels.max()}. Expected 255 inside the lesion and 0 outside, or 1 and 0."
         )
-    if ((pixels >= 32) & (pixels < 224)).mean() > _MASK_SHADES:
+    # A mask may be white or any light grey on black.
+    share = (pixels - pixels.min()) / max(1, np.ptp(pixels))
+    if ((share > 1 / 8) & (share < 7 / 8)).mean() > _MASK_SHADES:
         raise ImageError(
             "Much of this mask is neither black nor white, as in a scan. Expected the lesion in white on black."
         )
@@ -152,14 +155,6 @@ def read_mask(data: bytes, shape: tuple[int, int], *, may_be_empty: bool = False
     if not lesion.any() and not may_be_empty:
         raise ImageError("The mask marks nothing. Expected the lesion in white on black.")
     return lesion
-
-
-def size_of(data: bytes) -> tuple[int, int]:
-    """(height, width) that `read_scan` would give the image, from its head alone; `ImageError` if that cannot be read."""
-    image = _open(data)
-    width, height = image.size
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
 
 
 def _open(data: bytes) -> Image.Image:

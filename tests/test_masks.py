@@ -30,10 +30,14 @@ def test_a_mask_marks_a_lesion_however_it_was_saved():
         "ones of 16 bits": Image.fromarray(lesion.astype(np.uint16)),
         "255 of 16 bits": Image.fromarray(lesion.astype(np.uint16) * 255),
         "65535 of 16 bits": Image.fromarray(lesion.astype(np.uint16) * 65535),
+        "4095 of 16 bits": Image.fromarray(lesion.astype(np.uint16) * 4095),
+        "ones of 32 bits": Image.fromarray(lesion.astype(np.int32)),
+        "floats": Image.fromarray(lesion.astype(np.float32)),
+        "light grey": Image.fromarray(lesion.astype(np.uint8) * 200),
         "white with the lesion opaque": Image.merge("LA", [Image.fromarray(white), Image.fromarray(white * lesion)]),
     }
     for name, image in saved.items():
-        np.testing.assert_array_equal(read_mask(encoded(image), lesion.shape), lesion, err_msg=name)
+        np.testing.assert_array_equal(read_mask(encoded(image, "TIFF"), lesion.shape), lesion, err_msg=name)
 
 
 @pytest.mark.parametrize(

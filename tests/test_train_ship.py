@@ -10,6 +10,7 @@ import pytest
 from conftest import TINY, copied
 
 from rcdnet.card import ModelCard
+from rcdnet.checkpoint import WEIGHTS_FOLDER
 from rcdnet.errors import DatasetError
 from train.__main__ import main
 from train.config import TrainConfig
@@ -154,11 +155,12 @@ def test_a_run_named_by_a_dot_replaces_no_other_record(run, tmp_path, monkeypatc
 
 def test_weights_inherit_the_duties_of_those_they_started_from(run, tmp_path):
     own = TrainConfig(model="vit", init="bundled", data=(("folder", "clinic"),))
-    assert "The app's weights it started from: BUS-BRA: CC BY 4.0" in " ".join(_licences(own))
-    assert _citations(own) == (CITATIONS["busbra"], CITATIONS["busi"])
-    earlier = replace(own, model="mobilenetv2", init=str(run / "best.safetensors"))
-    assert _licences(earlier) == [LICENCES["busbra"], LICENCES["busi"]]
-    assert _citations(earlier) == (CITATIONS["busbra"], CITATIONS["busi"])
+    with_a_card = replace(own, init=str(WEIGHTS_FOLDER / "vit.safetensors"))
+    of_a_run = replace(own, model="mobilenetv2", init=str(run / "best.safetensors"))
+    for config in (own, with_a_card, of_a_run):
+        assert _licences(config) == [LICENCES["busbra"], LICENCES["busi"]]
+        assert _citations(config) == (CITATIONS["busbra"], CITATIONS["busi"])
+    assert "tf_efficientnet_lite0" in _licences(replace(own, model="rcdnet"))[-1]
     assert _licences(replace(own, init="found.safetensors")) == [
         "The weights it started from, found.safetensors: not known."
     ]

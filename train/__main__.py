@@ -28,15 +28,20 @@ from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipp
 from train.evaluate.ship import ship
 from train.fit.bench import throughput
 from train.fit.events import Failed
-from train.runs.run import resume, start
+from train.runs.run import failure_of, resume, start
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
-    except (RcdnetError, OSError) as error:  # of OSErrors a full disk, or a folder that may not be read
+    except RcdnetError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if failure_of(error)[0] != "disk_full":
+            raise
+        print("The disk is full. Free some space and try again.", file=sys.stderr)
         return 1
 
 

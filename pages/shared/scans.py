@@ -73,7 +73,9 @@ def scan_panel(
     state.setdefault("refused", [])  # (name, sentence)
     state.setdefault("upload_round", 0)
     state.setdefault("waiting", [])  # (name, bytes): a change of page while they are read loses none
-    state.setdefault("batch", {})  # size: of the last upload; first: the key of its first scan, until it is chosen
+    state.setdefault(
+        "batch", {}
+    )  # size: files of the last uploads together; first: the key of their first scan, until it is chosen
     with st.sidebar:
         uploads = st.file_uploader(
             "Breast ultrasound scans",
@@ -84,9 +86,7 @@ def scan_panel(
         samples = st.button("Try three synthetic phantoms", width="stretch", icon=":material/science:")
         if uploads or samples:
             drawn = [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
-            state.waiting += [(file.name, file.getvalue()) for file in uploads] + drawn
-            state.batch = {"size": len(state.waiting)}
-            state.refused.clear()  # what is said there is about the last upload
+            _queue([(file.name, file.getvalue()) for file in uploads] + drawn)
             forget_uploads(uploads)
             state.upload_round += 1  # an empty uploader: the list below is the one list of scans
             st.rerun()
@@ -128,10 +128,19 @@ def _list_entry(position: int, one: Held, call: Prediction, *, chosen: bool) -> 
     right.text(one.name)
 
 
+def _queue(files: list[tuple[str, bytes]]) -> None:
+    """Have files wait to be read. A click elsewhere may end the script wherever it touches its state, so that is done first."""
+    waiting, batch, refused = state.waiting, state.batch, state.refused
+    if not waiting:
+        batch.clear()
+        refused.clear()  # what is said there is about the last uploads
+    waiting += files
+    batch["size"] = batch.get("size", 0) + len(files)
+
+
 def _take_in(classifiers: list[Classifier]) -> None:
     """Read and classify each file that waits; bytes already here are not run again."""
-    # A click elsewhere ends the script wherever it touches the page or its state, so between taking a file and keeping its scan it
-    # must not.
+    # As in `_queue`: between taking a file and keeping its scan neither the page nor the state may be touched.
     waiting, scans, refused, batch = state.waiting, state.scans, state.refused, state.batch
     progress = st.progress(0.0)
     while waiting:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.images import MAX_BYTES, read_mask, read_scan, size_of
+from rcdnet.images import MAX_BYTES, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.sources import Sample
@@ -97,17 +97,8 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
 
 def read_pixels(sample: Sample) -> np.ndarray:
     """The sample's grey image, uint8 (H, W), read exactly as an upload is; `DatasetError` names a file that is broken."""
-    return _read_as(lambda data: read_scan(data).pixels, sample)
-
-
-def shape_of(sample: Sample) -> tuple[int, int]:
-    """(height, width) of `read_pixels`, from the head of the file alone; raises as it does."""
-    return _read_as(size_of, sample)
-
-
-def _read_as(read: Callable[[bytes], T], sample: Sample) -> T:
     try:
-        return read(_bytes(sample.path))
+        return read_scan(_bytes(sample.path)).pixels
     except OSError as error:
         raise DatasetError(
             f"{sample.id}: {sample.path.name} cannot be opened ({error.strerror}). Put it back."

@@ -151,11 +151,12 @@ def read_folder(place: Path) -> list[Sample]:
 
 def _images_and_masks(folder: Path) -> dict[Path, list[Path]]:
     """Every image below a folder with its masks."""
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    below = sorted(folder.rglob("*"))
+    files = [path for path in below if path.suffix.lower() in IMAGE_SUFFIXES]
     owners = {path: _MASK.fullmatch(path.stem) for path in files}
     masks_of: dict[Path, list[Path]] = {path: [] for path in files if not owners[path]}
     by_name = {(path.parent, path.stem): path for path in masks_of}
-    if linked := [path for path in sorted(folder.rglob("*")) if path.is_symlink() and path.is_dir()]:
+    if linked := [path for path in below if path.is_symlink() and path.is_dir()]:
         raise DatasetError(
             f"{linked[0].relative_to(folder.parent).as_posix()} is a link to a folder, whose images would be passed over. Put the folder "
             "itself there, or name its images in a table."
@@ -205,10 +206,10 @@ def read_sources(data: Iterable[tuple[str, str]]) -> list[Sample]:
             raise DatasetError(f"Two sources are named {name}. Rename the folder or file of one of them.")
         names.add(name)
         for sample in found:
-            if not sample.id.isprintable():
-                raise DatasetError(
-                    f"{ascii(sample.id)[1:-1]} cannot be written as text. Rename the file, to letters that everybody can read."
-                )
+            try:
+                sample.id.encode()
+            except UnicodeEncodeError:
+                raise DatasetError(f"The name {ascii(sample.id)[1:-1]} is no text. Rename the file.") from None
             if sample.id in paths:
                 raise DatasetError(
                     f"{sample.id} is there twice, as {paths[sample.id].name} and {sample.path.name}. Expected every image once: "
@@ -258,7 +259,10 @@ def _rows(path: Path, columns: Iterable[str], *, own: bool = False) -> list[dict
         raise DatasetError(
             f"{path.name} has no column {', '.join(missing)}; it has {', '.join(reader.fieldnames or ())}."
         )
-    if own and (others := [name for name in reader.fieldnames or () if name not in TABLE]):
+    names = [name for name in reader.fieldnames or () if name]
+    if twice := [name for name in TABLE if own and names.count(name) > 1]:
+        raise DatasetError(f"{path.name} has two columns named {twice[0]}. Take one of them out.")
+    if others := [name for name in names if own and name not in TABLE]:
         raise DatasetError(
             f"{path.name} has the columns {', '.join(others)}, which are not read. Expected {', '.join(TABLE)}: rename them or take "
             "them out."

@@ -27,7 +27,7 @@ from train.evaluate.evaluation import (
     read_evaluation,
     write_evaluation,
 )
-from train.evaluate.predictions import Scores, predictions, read_predictions, write_predictions
+from train.evaluate.predictions import Row, Scores, predictions, read_predictions, write_predictions
 from train.evaluate.references import box_weights
 from train.fit.loop import as_input
 from train.fit.state import read_best, read_progress
@@ -132,26 +132,26 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
     if not keep.any():
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]
-    home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
-    place = out or home / "external" / "+".join(dict.fromkeys(sample.source for sample in samples))
-    _check_same_images(place, decoded)
     scores = _scores(network, decoder, decoded, np.flatnonzero(keep), point.calibration.box)
     rows = predictions(samples, groups[keep].tolist(), scores, point.calibration)
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
+    home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
+    place = out or home / "external" / "+".join(dict.fromkeys(row.source for row in rows))
+    _check_same_images(place, digest, rows)
     place.mkdir(parents=True, exist_ok=True)
     return _written(place, model, digest, epoch, point, left_out, rows, sets)
 
 
-def _check_same_images(place: Path, decoded: Decoded) -> None:
-    """Two folders of one name would take each other's place."""
-    if not (place / "predictions.csv").exists():
+def _check_same_images(place: Path, digest: str, rows: Sequence[Row]) -> None:
+    """Two folders of one name would take each other's place. The same weights say the same of the same image."""
+    if not (place / "evaluation.json").exists() or read_evaluation(place / "evaluation.json").weights_sha256 != (
+        digest,
+    ):
         return
-    there = {sample.id for sample in decoded.samples}
-    if gone := [row.id for row in read_predictions(place / "predictions.csv") if row.id not in there]:
-        raise DatasetError(
-            f"{place} holds a test on other images, {gone[0]} among them. Remove that folder, or give another one with --out."
-        )
+    before = {row.id: row.logit for row in read_predictions(place / "predictions.csv")}
+    if not any(math.isclose(before.get(row.id, math.nan), row.logit, abs_tol=0.01) for row in rows):
+        raise DatasetError(f"{place} holds a test on other images. Remove that folder, or give another one with --out.")
 
 
 def check_start(config: TrainConfig, split: Split) -> None:

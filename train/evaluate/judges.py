@@ -20,7 +20,7 @@ from train.fit.state import read_best
 
 
 def evaluation_of(run: Path, place: Path | None = None) -> Evaluation:
-    """The evaluation in `place` or the run itself, once it is sure that it is of the run's weights."""
+    """The evaluation in `place` or the run itself; `DatasetError` where it is not of the run's weights."""
     evaluation = read_evaluation((place or run) / "evaluation.json")
     if evaluation.weights_sha256 != (hashlib.sha256(halved(read_best(run))).hexdigest(),):
         again = f"python -m train evaluate {run}" + (" --data SOURCE=DIR" if place else "")
@@ -48,6 +48,7 @@ def which(s: SetFigures, runs: Sequence[Path]) -> str:
 
 
 def of_fold(run: Path) -> tuple[Figures, ...]:
+    """Figures of each data set that validated in a run; `DatasetError` where they are of other weights."""
     return figures(evaluation_of(run), run.name, lambda s: which(s, [run]))
 
 
@@ -94,6 +95,7 @@ def figures(evaluation: Evaluation, results: str, data: Callable[[SetFigures], s
 
 
 def operating_points(place: Path, evaluation: Evaluation) -> tuple[OperatingPoint, ...]:
+    """What thresholds for other shares of cancers found are worth, on the images that the threshold was chosen on."""
     rows = [row for row in own_predictions(place, evaluation) if row.source in evaluation.chosen_on]
     labels, scores = np.array([row.label for row in rows]), np.array([row.probability for row in rows])
     points = []

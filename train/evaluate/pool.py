@@ -81,11 +81,14 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
 
 def config_of(run: Path) -> TrainConfig:
     """The settings of a run, with those off that its images could not teach: a run that learnt no outline is of another recipe."""
-    config = TrainConfig.read(run / "config.json")
+    off: dict[str, Any] = dict.fromkeys(untaught_in(run), 0.0)
+    return replace(TrainConfig.read(run / "config.json"), **off)
+
+
+def untaught_in(run: Path) -> tuple[str, ...]:
+    """The settings of a run that asked for what its images could not teach, as `train.fit.events.Started` names them."""
     events = read_events(run / "events.jsonl")
-    untaught = next((event.untaught for event in reversed(events) if isinstance(event, Started)), ())
-    off: dict[str, Any] = dict.fromkeys(untaught, 0.0)
-    return replace(config, **off)
+    return next((event.untaught for event in reversed(events) if isinstance(event, Started)), ())
 
 
 def recipe_of(config: TrainConfig) -> dict[str, object]:

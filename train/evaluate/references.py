@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rcdnet.outline import box_numbers
-from train.data.decode import read_lesion, shape_of
+from train.data.decode import read_lesion, read_pixels
 from train.data.sources import Sample
 
 
@@ -61,7 +61,7 @@ def _box(sample: Sample) -> tuple[float, float, float, float, float] | None:
     """x, y, width and height as shares of the image, and height over width in pixels."""
     if sample.box is None and not sample.masks:
         return None
-    rows, columns = shape_of(sample)
+    rows, columns = read_pixels(sample).shape
     if sample.box is not None:
         x, y, width, height = sample.box
     else:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -19,7 +20,7 @@ from train.data.splits import Split, rule_of
 from train.evaluate.assess import halved
 from train.evaluate.compare import RESULTS_FOLDER
 from train.evaluate.judges import evaluation_of, figures, of_external_tests, of_fold, operating_points, which
-from train.evaluate.pool import config_of, pool, recipe_of
+from train.evaluate.pool import config_of, pool, recipe_of, untaught_in
 from train.evaluate.records import publish
 from train.fit.state import read_best, read_progress
 
@@ -52,11 +53,9 @@ def ship(
         DatasetError: a run is not finished, not evaluated, or on other weights; recipes, data or validation images differ.
         CheckpointError: a run has no weights, or not those it says.
     """
-    run, folds, cross_site = (
-        run.resolve(),
-        [p.resolve() for p in folds],
-        [p.resolve() for p in cross_site],
-    )  # each has a name then
+    # The last part of a path names the record; "." has none, and resolve() would take a link's from it.
+    run, *judging = (Path(os.path.abspath(path)) for path in (run, *folds, *cross_site))  # noqa: PTH100
+    folds, cross_site = judging[: len(folds)], judging[len(folds) :]
     config, split = config_of(run), Split.read(run / "split.json")
     judges = [run, *folds, *cross_site]
     if len({judge.name for judge in judges}) < len(judges):
@@ -66,7 +65,8 @@ def ship(
     for judge in folds:
         _check_fold(config, split, judge)
     for judge in cross_site:
-        _check_recipe(config, judge, ("split", "folds", "sources", "birads_weight"))  # BUSI has no BI-RADS to teach
+        unknown = {"birads_weight"} & {*untaught_in(run), *untaught_in(judge)}  # to one of two data sets, as to BUSI
+        _check_recipe(config, judge, ("split", "folds", "sources", *unknown))
     weights = halved(read_best(run))
     own, others = _by_seed(folds, config.seed)
     with tempfile.TemporaryDirectory() as place:
@@ -212,28 +212,34 @@ def _trained_on(config: TrainConfig, split: Split) -> str:
 
 def _licences(config: TrainConfig) -> list[str]:
     """A sentence for each of the data sets and of the weights that a run started from, whose own duties it inherits."""
-    own = [LICENCES[source] for source, _ in config.data if source in LICENCES]
+    found = [LICENCES[source] for source, _ in config.data if source in LICENCES]
     if config.init == "imagenet":
-        return [*own, f"The ImageNet weights it started from: {spec_of(config.model).licence}."]
-    if config.init == "bundled":
-        return [*own, f"The app's weights it started from: {read_card(config.model).licence}"]
-    if before := _run_before(config):
-        return list(dict.fromkeys([*own, *_licences(before)]))
-    return (
-        [*own, f"The weights it started from, {Path(config.init).name}: not known."] if config.init != "random" else own
-    )
+        found.append(f"The ImageNet weights it started from: {spec_of(config.model).licence}.")
+    elif before := _run_before(config):
+        found += _licences(before)
+    elif card := _card_before(config):
+        found += [f"{sentence.rstrip('.')}." for sentence in card.licence.split(". ")]
+    elif config.init != "random":
+        found.append(f"The weights it started from, {Path(config.init).name}: not known.")
+    return list(dict.fromkeys(found))
 
 
 def _citations(config: TrainConfig) -> tuple[str, ...]:
-    own = [CITATIONS[source] for source, _ in config.data if source in CITATIONS]
-    if config.init == "bundled":
-        own += read_card(config.model).citations
+    found = [CITATIONS[source] for source, _ in config.data if source in CITATIONS]
     if before := _run_before(config):
-        own += _citations(before)
-    return tuple(dict.fromkeys(own))
+        found += _citations(before)
+    elif card := _card_before(config):
+        found += card.citations
+    return tuple(dict.fromkeys(found))
 
 
 def _run_before(config: TrainConfig) -> TrainConfig | None:
     """The settings of the run whose weights a run started from, if it did."""
     settings = Path(config.init).with_name("config.json")
     return TrainConfig.read(settings) if config.init.endswith(".safetensors") and settings.exists() else None
+
+
+def _card_before(config: TrainConfig) -> ModelCard | None:
+    """The card of the weights that a run started from, if they have one."""
+    weights = WEIGHTS_FOLDER / f"{config.model}.safetensors" if config.init == "bundled" else Path(config.init)
+    return read_card(weights.stem, weights.parent) if weights.with_suffix(".json").exists() else None

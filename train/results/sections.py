@@ -126,7 +126,7 @@ def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         return []
     text = (
         "The same recipe, trained on one data set alone and tested on the other, whose images chose neither weights, "
-        "calibration nor threshold: a tenth of the images that it was trained on was kept aside for those two. The recipe itself was "
+        "calibration nor threshold: a tenth of the data set it learnt from was kept aside for those two. The recipe itself was "
         "settled while watching parts of both. This is nearer to what to "
         "expect in a hospital the model does not know than the figures of validation are. These are not the weights that "
         "the app uses. Neither set is the paper's external one."

@@ -88,9 +88,8 @@ def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[s
         raise ConfigError(
             f"Another process trains in {out}. Wait for it, or stop it by making the file {out / 'stop'}."
         ) from None
-    if not (
-        out / "starting"
-    ).exists():  # begun by hand: a wish to stop is of an earlier process, which a kill left behind
+    begun_by_hand = not (out / "starting").exists()
+    if begun_by_hand:  # then a wish to stop is of an earlier process, which a kill left behind
         (out / "stop").unlink(missing_ok=True)
     for name in ("queued", "starting"):  # made by `train.runs.jobs` and `worker`; from here on the lock says it
         (out / name).unlink(missing_ok=True)
