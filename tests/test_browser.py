@@ -167,7 +167,8 @@ def test_downloads(page, tmp_path):
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 1 + 3 * len(TRAINED)
     idle(page)
-    thumbnails(page).nth(1).click()  # and at once, while the page is drawn again: it gave nothing then
+    thumbnails(page).nth(1).click()  # one run of the script draws the button anew; a second one dropped what it offers
+    idle(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="This scan as a figure").click()
     with Image.open(download.value.path()) as figure:
