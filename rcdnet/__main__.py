@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rcdnet.bench import benchmark
 from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
-from rcdnet.images import MAX_BYTES, read_scan
+from rcdnet.images import bytes_of, read_scan
 from rcdnet.inference import Classifier, classify, load_classifier, load_trained
 from rcdnet.overlay import overlay, png
 from rcdnet.registry import MODELS
@@ -77,7 +77,7 @@ def _rows(files: list[Path], classifiers: list[Classifier], heatmaps: Path | Non
     stems = Counter(path.stem for path in files)
     for path in files:
         try:
-            scan = read_scan(_read(path))
+            scan = read_scan(bytes_of(path))
             predictions = classify(scan.pixels, classifiers)
             if heatmaps:
                 # Two files of one name must not overwrite each other's overlays.
@@ -88,11 +88,6 @@ def _rows(files: list[Path], classifiers: list[Classifier], heatmaps: Path | Non
             yield {"image": str(path), "error": str(error)}
             continue
         yield from (call_row(str(path), scan, prediction) for prediction in predictions)
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)  # enough to see that it is too large
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -68,6 +69,12 @@ class Scan:
     pixels: np.ndarray = field(repr=False)
     sha256: str
     warnings: tuple[str, ...] = ()
+
+
+def bytes_of(path: Path) -> bytes:
+    """What `read_scan` and `read_mask` take of a file: all of it, or enough to see that it is too large."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def read_scan(data: bytes) -> Scan:

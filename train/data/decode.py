@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.images import MAX_BYTES, read_mask, read_scan
+from rcdnet.images import bytes_of, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.sources import Sample
@@ -98,18 +97,13 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
 def read_pixels(sample: Sample) -> np.ndarray:
     """The sample's grey image, uint8 (H, W), read exactly as an upload is; `DatasetError` names a file that is broken."""
     try:
-        return read_scan(_bytes(sample.path)).pixels
+        return read_scan(bytes_of(sample.path)).pixels
     except OSError as error:
         raise DatasetError(
             f"{sample.id}: {sample.path.name} cannot be opened ({error.strerror}). Put it back."
         ) from error
     except ImageError as error:
         raise DatasetError(f"{sample.id}: {error} Repair the file or leave it out.") from error
-
-
-def _bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)  # enough to see that it is too large
 
 
 def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
@@ -126,7 +120,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
         return across**2 + down**2 <= 1
     for path in sample.masks:
         try:
-            lesion |= read_mask(_bytes(path), shape, may_be_empty=True)
+            lesion |= read_mask(bytes_of(path), shape, may_be_empty=True)
         except OSError as error:
             raise DatasetError(f"The mask {path.name} cannot be opened ({error.strerror}). Put it back.") from error
         except ImageError as error:

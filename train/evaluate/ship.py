@@ -241,5 +241,7 @@ def _run_before(config: TrainConfig) -> TrainConfig | None:
 
 def _card_before(config: TrainConfig) -> ModelCard | None:
     """The card of the weights that a run started from, if they have one."""
+    if config.init in ("random", "imagenet"):
+        return None
     weights = WEIGHTS_FOLDER / f"{config.model}.safetensors" if config.init == "bundled" else Path(config.init)
     return read_card(weights.stem, weights.parent) if weights.with_suffix(".json").exists() else None
