@@ -19,7 +19,8 @@ from rcdnet.outline import LesionDecoder, decoder_for
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
 from train.config import TrainConfig
-from train.fit.augment import augment, draw_moves
+from train.data.sources import NO_LESION
+from train.fit.augment import Views
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events
 from train.fit.state import Progress, restore_state, save_state
@@ -143,50 +144,6 @@ def test_the_decoder_keeps_the_finest_maps_size():
     assert LesionDecoder([8, 16, 24, 32])(maps).shape == (1, 3, 32, 32)
 
 
-def test_augmentation_moves_image_and_mask_together_and_never_upside_down():
-    config = TrainConfig(init="random", crop=0.8, rotation=11, scale=0.2, gamma=1.5, gain=0.2, noise=0.03, softened=1.0)
-    moves = draw_moves(config, 64, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
-    canvases = torch.zeros(64, 96, 96, dtype=torch.uint8)
-    canvases[:, 24:40, 40:60] = 200
-    grey, lesions = augment(canvases, (canvases > 0).to(torch.uint8), 64, moves)
-    assert grey.shape == lesions.shape == (64, 1, 64, 64)
-    assert grey.min() >= 0
-    assert grey.max() <= 1
-    for picture, lesion in zip(grey, lesions, strict=True):
-        assert picture[lesion > 0].mean() > picture[lesion == 0].mean() + 0.3
-        assert torch.nonzero(lesion[0])[:, 0].float().mean() < 32  # what lies in the upper half stays there
-    assert len({round(float(p.mean()), 4) for p in grey}) > 50
-    some = torch.tensor([3, 40])
-    part, _ = augment(canvases[some], None, 64, moves.of(some))
-    torch.testing.assert_close(part, grey[some])
-
-
-def test_a_rectangle_is_painted_over_in_as_many_images_as_asked_and_the_lesion_stays():
-    config = TrainConfig(init="random", crop=1.0, flip=0.0, rotation=0.0, scale=0.0, erase=0.5)
-    canvases = torch.full((400, 64, 64), 255, dtype=torch.uint8)
-    lesions = torch.ones(400, 64, 64, dtype=torch.uint8)
-    moves = draw_moves(config, 400, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
-    grey, inside = augment(canvases, lesions, 64, moves)
-    painted = grey[:, 0] < 0.99
-    share = painted.flatten(1).float().mean(dim=1)
-    assert 0.4 < (share > 0).float().mean() < 0.6
-    assert share.max() <= 0.36**2
-    assert share[share > 0].min() >= 0.08**2
-    assert (inside == 1).all()
-    one = painted[share.argmax()]
-    rows, columns = one.any(dim=1), one.any(dim=0)
-    assert torch.equal(one, rows[:, None] & columns[None])  # one rectangle
-
-
-def test_without_augmentation_an_image_stays_as_it_is():
-    config = TrainConfig(init="random", crop=1.0, rotation=0, scale=0, flip=0)
-    moves = draw_moves(config, 2, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
-    canvases = torch.randint(0, 256, (2, 64, 64), dtype=torch.uint8)
-    grey, lesions = augment(canvases, None, 64, moves)
-    torch.testing.assert_close(grey[:, 0], canvases / 255, atol=1e-4, rtol=0)
-    assert lesions is None
-
-
 def test_bf16_is_refused_where_there_is_none(data, tmp_path, capsys, monkeypatch):
     if Accelerator().device.type == "cuda":
         pytest.skip("this machine has bf16")
@@ -213,7 +170,7 @@ def test_the_averaged_weights_begin_as_a_plain_mean():
     batch = Images(torch.zeros(2, 64, 64, dtype=torch.uint8), None, torch.tensor([0, 1]), nothing.bool(), nothing)
     seen = []
     for number in range(5):
-        engine.step(number, grey.clone(), None, batch)
+        engine.step(number, Views(grey.clone(), None, torch.ones(2)), batch)
         seen.append(copy.deepcopy(engine.raw.model.conv_stem.weight.detach()))
     torch.testing.assert_close(engine.kept.model.conv_stem.weight, torch.stack(seen[1:]).mean(dim=0))
     assert not torch.equal(engine.kept.model.conv_stem.weight, seen[-1])
@@ -236,7 +193,7 @@ def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
         torch.zeros(2, dtype=torch.bool),
         torch.full((2,), torch.nan),
     )
-    first.step(0, grey.clone(), None, batch)
+    first.step(0, Views(grey.clone(), None, torch.ones(2)), batch)
     save_state(tmp_path, "resnet50", Progress(epoch=1), first.raw, first.kept, first.optimiser)
     restore_state(tmp_path, "resnet50", second.raw, second.kept, second.optimiser)
     other = Engine(replace(config, mask_weight=1.0), create_model("resnet50"), 1, accelerator_for(config))
@@ -247,8 +204,41 @@ def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
     assert all(p.stride() == v.stride() for p, v in moments)
     for number in (1, 2):
         torch.testing.assert_close(
-            first.step(number, grey.clone(), None, batch),
-            second.step(number, grey.clone(), None, batch),
+            first.step(number, Views(grey.clone(), None, torch.ones(2)), batch),
+            second.step(number, Views(grey.clone(), None, torch.ones(2)), batch),
             rtol=0,
             atol=0,
         )
+
+
+def test_a_scan_without_a_lesion_teaches_where_none_is_and_no_class():
+    """Its logits get no gradient; its pixels and its heatmap do."""
+    config = TrainConfig(model="rcdnet", init="random", batch_size=2, mixup=0.0, mask_weight=1.0, evidence_weight=1.0)
+    engine = Engine(config, create_model("rcdnet"), 1, accelerator_for(config))
+    grey, empty = torch.rand(2, 1, 64, 64), torch.zeros(2, 1, 64, 64)
+    nothing = Images(
+        torch.zeros(2, 64, 64, dtype=torch.uint8),
+        torch.zeros(2, 64, 64, dtype=torch.uint8),
+        torch.tensor([NO_LESION, NO_LESION]),
+        torch.ones(2, dtype=torch.bool),
+        torch.full((2,), torch.nan),
+    )
+    class_loss, added, right, _ = engine.step(0, Views(grey, empty, torch.ones(2)), nothing)
+    assert class_loss == 0
+    assert right == 0
+    assert added > 0
+
+
+def test_a_view_that_lost_its_lesion_teaches_no_class():
+    config = TrainConfig(model="mobilenetv2", init="random", batch_size=2, mixup=0.0)
+    engine = Engine(config, create_model("mobilenetv2"), 1, accelerator_for(config))
+    batch = Images(
+        torch.zeros(2, 64, 64, dtype=torch.uint8),
+        None,
+        torch.tensor([0, 1]),
+        torch.ones(2, dtype=torch.bool),
+        torch.full((2,), torch.nan),
+    )
+    grey = torch.rand(2, 1, 64, 64)
+    assert engine.step(0, Views(grey, None, torch.tensor([0.0, 0.2])), batch)[0] == 0
+    assert engine.step(1, Views(grey, None, torch.tensor([0.0, 0.3])), batch)[0] > 0

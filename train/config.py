@@ -100,6 +100,17 @@ class TrainConfig:
     erase: float = setting(
         0.0, "chance that a rectangle of an image, a tenth to a third of each side, is painted over", low=0.0, high=1.0
     )
+    stretch: float = setting(0.0, "largest change of width against height, as a share, either way", low=0.0, high=0.5)
+    framed: float = setting(
+        0.0, "chance that a scan is shown small, inside the frame of a viewer or a screenshot", low=0.0, high=1.0
+    )
+    marked: float = setting(0.0, "chance that measuring marks are drawn on a scan", low=0.0, high=1.0)
+    windows: float = setting(
+        0.0,
+        "chance that a part of a scan is shown, as often one with the whole lesion as one without any, where its mask is known",
+        low=0.0,
+        high=1.0,
+    )
     drop_path: float = setting(
         0.0,
         "chance that a training step leaves a residual block out, at its highest in the last one",

@@ -11,7 +11,7 @@ from rcdnet.errors import DatasetError, ImageError
 from rcdnet.images import bytes_of, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
-from train.data.sources import Sample
+from train.data.sources import NO_LESION, Sample
 
 T = TypeVar("T")
 
@@ -22,7 +22,8 @@ class Decoded:
 
     canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
     lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
-    frames: where each image lies on its canvas. masked: bool (N,), whether the lesion is known; an empty mask does not know it.
+    frames: where each image lies on its canvas. masked: bool (N,), whether it is known where the lesion is, or that there is none; an
+        empty mask of a scan with a lesion does not know it.
     skipped: a sentence for each sample that could not be read.
     """
 
@@ -42,8 +43,15 @@ class Decoded:
         )
 
     @property
+    def content(self) -> np.ndarray:
+        """float32 (N, 4): left, top, right and bottom of each scan on its canvas, which reaches from -1 to 1."""
+        corners = [(f.left, f.top, f.left + f.width, f.top + f.height) for f in self.frames]
+        sizes = np.array([[f.size] for f in self.frames], np.float32)
+        return np.array(corners, np.float32) / sizes * 2 - 1
+
+    @property
     def labels(self) -> np.ndarray:
-        """int64 (N,), indices into `CLASSES`."""
+        """int64 (N,), indices into `CLASSES`, or `NO_LESION`."""
         return np.array([sample.label for sample in self.samples], np.int64)
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
@@ -88,7 +96,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
         canvases=canvases[:rows],
         lesions=lesions[:rows],
         frames=tuple(frames),
-        masked=np.array(lesions[:rows].any(axis=(1, 2))),
+        masked=lesions[:rows].any(axis=(1, 2)) | np.array([sample.label == NO_LESION for sample in kept]),
         fingerprints=tuple(fingerprints),
         skipped=tuple(skipped),
     )

@@ -35,6 +35,8 @@ _MASK = re.compile(r"(.+?)[ _-]masks?(?![a-z]).*", re.IGNORECASE)  # the name of
 _MASK_FOLDERS = {"mask", "masks"}
 
 
+NO_LESION = -1  # the label of a scan of a breast in which there is none; it is no benign one
+
 T = TypeVar("T")
 
 
@@ -43,7 +45,7 @@ class Sample:
     """One labelled image on disk.
 
     id: unique over all sources, `source/file stem`.
-    label: index into `CLASSES`.
+    label: index into `CLASSES`, or `NO_LESION`.
     patient: id of the patient, where the source has one; images of one patient never part in a split.
     fold: official cross-validation fold, where the source has one.
     masks: lesion mask files, training supervision only; their union is the lesion.

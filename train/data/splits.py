@@ -13,7 +13,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
-from train.data.sources import Sample
+from train.data.sources import NO_LESION, Sample
 from train.files import write_whole
 
 
@@ -57,6 +57,7 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
             source has one.
     """
     labels = np.array([sample.label for sample in samples])
+    sources = np.array([sample.source for sample in samples])
     groups, conflict = grouped(samples, fingerprints)
     usable = ~conflict
     validation = np.zeros(len(samples), bool)
@@ -70,13 +71,13 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
             raise DatasetError(
                 f"No image is in official fold {config.fold}. The folds are {', '.join(map(str, known))}."
             )
-        unfolded = _parts(usable & ~official, labels, groups, config.folds, config.seed)
+        unfolded = _parts(usable & ~official, sources, labels, groups, config.folds, config.seed)
         validation |= unfolded == (config.fold - 1) % config.folds
     elif config.split == "k-fold":
-        validation = _parts(usable, labels, groups, config.folds, config.seed) == config.fold - 1
+        validation = _parts(usable, sources, labels, groups, config.folds, config.seed) == config.fold - 1
     elif config.split == "7:3":
         few = min(len(np.unique(groups[usable & (labels == label)])) for label in range(len(CLASSES))) < 10
-        parts = _parts(usable, labels, groups, 3 if few else 10, config.seed)
+        parts = _parts(usable, sources, labels, groups, 3 if few else 10, config.seed)
         validation = parts == 0 if few else (parts >= 0) & (parts < 3)
     # A near-copy of a validation image goes to validation too, whatever its own fold says.
     validation = np.isin(groups, groups[validation])
@@ -139,21 +140,46 @@ def _check_measurable(validation: Sequence[Sample]) -> None:
         )
 
 
-def _parts(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """int (N,): which of `count` parts each of the `rows` (bool) belongs to, classes in proportion and groups whole; else -1."""
+def _parts(
+    rows: np.ndarray, sources: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int
+) -> np.ndarray:
+    """int (N,): which of `count` parts each of the `rows` (bool) belongs to, classes in proportion and groups whole; else -1.
+
+    A source with enough of each class is divided by itself, the others together; and lesions by themselves, so that scans without
+    one change nothing about them.
+    """
     part = np.full(len(rows), -1)
-    where = np.flatnonzero(rows)
-    if not len(where):
-        return part
-    smallest = min(len(np.unique(groups[where][labels[where] == label])) for label in range(len(CLASSES)))
-    if smallest < count:
+    lesions = rows & (labels != NO_LESION)
+
+    def fewest(where: np.ndarray) -> int:
+        return min(len(np.unique(groups[where & (labels == label)])) for label in range(len(CLASSES)))
+
+    def divide(where: np.ndarray, classes: np.ndarray) -> None:
+        index = np.flatnonzero(where)
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(index, classes[index], groups[index])
+        for number, (_, held_out) in enumerate(folds):
+            part[index[held_out]] = number
+
+    enough = [source for source in np.unique(sources[lesions]) if fewest(lesions & (sources == source)) >= count]
+    together = lesions & ~np.isin(sources, enough)
+    if together.any() and fewest(together) < count:  # too few by themselves, but not beside the others
+        enough, together = [], lesions
+    if lesions.any() and (smallest := fewest(lesions)) < count:
         raise DatasetError(
             f"A class has {smallest} patients or groups of near-copies; at least {count} are needed to divide it in "
             f"{count}. Add images, or choose fewer folds."
         )
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(where, labels[where], groups[where])
-    for number, (_, held_out) in enumerate(folds):
-        part[where[held_out]] = number
+    for where in (*(lesions & (sources == source) for source in enough), together):
+        if where.any():
+            divide(where, labels)
+    # A group that holds both a lesion and a scan without one is where its lesion is.
+    placed = {int(group): int(part[row]) for row, group in enumerate(groups) if part[row] >= 0}
+    empty = rows & (labels == NO_LESION)
+    for row in np.flatnonzero(empty):
+        part[row] = placed.get(int(groups[row]), -1)
+    alone = empty & (part < 0)
+    if len(np.unique(groups[alone])) >= count:
+        divide(alone, np.zeros(len(rows), int))
     return part
 
 

@@ -21,6 +21,7 @@ from torchvision.transforms import v2
 from rcdnet.preprocessing import MEAN, STD, prepare
 from rcdnet.registry import create_model, spec_of
 from train.config import TrainConfig
+from train.fit.augment import Views
 from train.fit.engine import Engine, Images, accelerator_for, device_name
 
 IMAGES = 512
@@ -90,7 +91,7 @@ def throughput(config: TrainConfig, *, rounds: int = 5, steps: int = 4) -> Throu
     def ceiling_steps() -> None:
         nonlocal done
         for _ in range(steps):
-            engine.step(done, ready, ready_lesions, first)
+            engine.step(done, Views(ready, ready_lesions, torch.ones(batch, device=device)), first)
             done += 1
 
     plain_steps = _plain(config, scans, size, steps, accelerator)

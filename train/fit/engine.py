@@ -8,7 +8,6 @@ import torch
 from accelerate import Accelerator
 from timm.data import Mixup
 from timm.layers import convert_sync_batchnorm
-from timm.loss import SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
@@ -20,10 +19,12 @@ from rcdnet.outline import LesionDecoder, decoder_for
 from rcdnet.preprocessing import normalise
 from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
-from train.fit.augment import augment, draw_moves
+from train.data.sources import NO_LESION
+from train.fit.augment import Views, augment, draw_moves
 from train.fit.supervision import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
 
 KNOWN = 0.9999  # share, in floats
+SEEN = 0.25  # share of a lesion that a view must hold to teach its class
 CPU_BF16 = ("avx512_bf16", "amx_bf16")  # torch's names of the units that multiply bf16; without one it is only emulated
 
 
@@ -58,8 +59,11 @@ def device_name(device: torch.device) -> str:
 class Images:
     """Training images on the device where they train.
 
-    canvases: uint8 (N, S, S). lesions: uint8 (N, S, S), or None where masks do not supervise. labels: int64 (N,).
-    masked: bool (N,), whether the lesion is known. suspicion: float (N,), `Decoded.suspicion`.
+    canvases: uint8 (N, S, S). lesions: uint8 (N, S, S), or None where masks do not supervise.
+    labels: int64 (N,), indices into `CLASSES`, or `NO_LESION`.
+    masked: bool (N,), whether it is known where the lesion is, and that there is none. suspicion: float (N,), `Decoded.suspicion`.
+    content: float (N, 4), left, top, right and bottom of the scan on its canvas, which reaches from -1 to 1; None
+    where it fills it.
     """
 
     canvases: torch.Tensor
@@ -67,10 +71,12 @@ class Images:
     labels: torch.Tensor
     masked: torch.Tensor
     suspicion: torch.Tensor
+    content: torch.Tensor | None = None
 
     def of(self, rows: torch.Tensor) -> "Images":
         lesions = None if self.lesions is None else self.lesions[rows]
-        return Images(self.canvases[rows], lesions, self.labels[rows], self.masked[rows], self.suspicion[rows])
+        content = None if self.content is None else self.content[rows]
+        return Images(self.canvases[rows], lesions, self.labels[rows], self.masked[rows], self.suspicion[rows], content)
 
 
 def share_of(batch: int, accelerator: Accelerator) -> torch.Tensor:
@@ -130,7 +136,6 @@ class Engine:
             mixup_alpha=config.mixup, prob=float(config.mixup > 0), label_smoothing=config.label_smoothing,
             num_classes=len(CLASSES),
         )  # fmt: skip
-        self.class_loss = SoftTargetCrossEntropy()
         self.mine = share_of(config.batch_size, accelerator)
         self.net = accelerator.prepare(self.raw)
         if config.compile:
@@ -155,35 +160,39 @@ class Engine:
         if self.accelerator.num_processes > 1:
             rows, moves = rows[self.mine], moves.of(self.mine)
         batch = images.of(rows)
-        grey, lesions = augment(batch.canvases, batch.lesions, size, moves)
-        return self.step(number, grey, lesions, batch)
+        return self.step(number, augment(batch.canvases, batch.lesions, batch.content, size, moves), batch)
 
-    def step(self, number: int, grey: torch.Tensor, lesions: torch.Tensor | None, truth: Images) -> torch.Tensor:
-        """One update, counted from 0, on grey images float (N, 1, S, S) and lesions float (N, 1, S, S) or None.
+    def step(self, number: int, views: Views, truth: Images) -> torch.Tensor:
+        """One update, counted from 0. A view teaches a class only where its lesion is still in it, and there is one.
 
         Returns:
             class loss, added loss, share called right, and the norm of the gradient, float (4,).
         """
         self.schedule.step_update(number)
+        grey, lesions, left = views
         count, size = len(grey), grey.shape[-1]
+        labels, classed = truth.labels.clamp(min=0), (truth.labels != NO_LESION) & (left >= SEEN)
         # Everything that Mixup has to mix alike goes through it as one row for each image.
-        rows = [grey.flatten(1), truth.suspicion.nan_to_num()[:, None], truth.suspicion.isfinite().float()[:, None]]
+        rows = [grey.flatten(1), classed.float()[:, None]]
+        rows += [truth.suspicion.nan_to_num()[:, None], truth.suspicion.isfinite().float()[:, None]]
         if lesions is not None:
-            own = F.one_hot(truth.labels, len(CLASSES)).view(-1, len(CLASSES), 1, 1)
+            own = F.one_hot(labels, len(CLASSES)).view(-1, len(CLASSES), 1, 1)
             rows += [truth.masked.float()[:, None], (lesions * own).flatten(1)]
         np.random.seed([self.config.seed, number])  # timm's Mixup draws from numpy's own generator
-        mixed, targets = self.mixup(torch.cat(rows, dim=1), truth.labels)
+        mixed, targets = self.mixup(torch.cat(rows, dim=1), labels)
         x, rest = mixed[:, : size * size].reshape(count, 1, size, size), mixed[:, size * size :]
         out: Outputs = self.net(normalise(x).contiguous(memory_format=torch.channels_last))
-        class_loss = self.class_loss(out.logits, targets)
+        classed = rest[:, 0] > KNOWN
+        losses = -(targets * out.logits.float().log_softmax(dim=1)).sum(dim=1)
+        class_loss = (losses * classed).sum() / classed.sum().clamp(min=1)
         added = torch.zeros((), device=grey.device)
         # A known share below 1 is a mixture with an unknown one.
         if out.category is not None:
             added = added + self.config.birads_weight * birads_loss(
-                out.category.float(), rest[:, 0], rest[:, 1] > KNOWN
+                out.category.float(), rest[:, 1], rest[:, 2] > KNOWN
             )
         if lesions is not None:
-            maps, masked = rest[:, 3:].reshape(count, len(CLASSES), size, size), rest[:, 2] > KNOWN
+            maps, masked = rest[:, 4:].reshape(count, len(CLASSES), size, size), rest[:, 3] > KNOWN
             if out.pixels is not None:
                 added = added + self.config.mask_weight * lesion_loss(out.pixels.float(), maps, masked)
             if out.evidence is not None:
@@ -194,5 +203,5 @@ class Engine:
         self.optimiser.step()
         if self.average:
             self.average.update(self.raw, step=number)
-        right = (out.logits.argmax(dim=1) == targets.argmax(dim=1)).float().mean()
+        right = ((out.logits.argmax(dim=1) == targets.argmax(dim=1)) & classed).sum() / classed.sum().clamp(min=1)
         return torch.stack([class_loss, added, right, norm]).detach()

@@ -16,6 +16,7 @@ from rcdnet.preprocessing import normalise
 from rcdnet.registry import create_model
 from train.config import TrainConfig
 from train.data.decode import Decoded
+from train.data.sources import NO_LESION
 from train.data.splits import Split
 from train.fit.engine import Engine, Images, device_name
 from train.fit.events import Epoch, Finished, Started, Step, line_of
@@ -67,8 +68,9 @@ def fit(
 
     images = Images(
         there(decoded.canvases), there(decoded.lesions) if config.mask_weight or config.evidence_weight else None, there(decoded.labels),
-        there(decoded.masked), there(decoded.suspicion),
+        there(decoded.masked), there(decoded.suspicion), there(decoded.content),
     )  # fmt: skip
+    held_out = held_out[decoded.labels[held_out] != NO_LESION]  # its figures are of calls
     validation = torch.from_numpy(decoded.canvases[held_out]).to(device)
     yield Started(
         time=time.time(), model=config.model, device=device_name(device), processes=accelerator.num_processes,

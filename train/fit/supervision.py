@@ -12,6 +12,7 @@ from rcdnet.outline import LEVELS, LesionDecoder
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
 from train.data.decode import Decoded
+from train.data.sources import NO_LESION
 
 OUTSIDE = 0.01  # share of a place below which it holds no lesion
 PEAK = 0.3  # weight of where the evidence is highest, beside what it says inside and outside the lesion
@@ -22,7 +23,8 @@ def teachable(config: TrainConfig, decoded: Decoded, rows: np.ndarray) -> tuple[
 
     A decoder that nobody taught, or taught one class alone, would draw an outline all the same, and have a say in the call.
     """
-    outlined = len(np.unique(decoded.labels[rows][decoded.masked[rows]])) == len(CLASSES)
+    labels = decoded.labels[rows]
+    outlined = len(np.unique(labels[decoded.masked[rows] & (labels != NO_LESION)])) == len(CLASSES)
     known = {
         "mask_weight": outlined,
         "evidence_weight": outlined,
