@@ -132,22 +132,31 @@ def both_class_folders(place: Path) -> dict[str, Path]:
     return found
 
 
+def there(path: Path) -> bool:
+    """Whether a path exists; one that no file system takes does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def near(path: Path) -> str:
     """A question that names what may be meant by a path that is not there, empty where nothing is like it."""
     here = next((parent for parent in path.parents if parent.is_dir()), Path())
     rest = path.relative_to(here).parts
-    for place in (here, *list(here.absolute().parents)[:2]):  # as where paths begin at another folder than the table's
-        for first in range(len(rest)):
-            if (found := place.joinpath(*rest[first:])).exists():
-                return f"Is {found} meant?"
     names = [name for name in names_in(here, quiet=True) if not is_litter(name)]
-    alike = get_close_matches(rest[0], names, 3, 0.75)
+    # Where paths begin at another folder than the table's, or what was downloaded lies in a folder of its own.
+    for place in (here, *list(here.absolute().parents)[:2], *(here / name for name in names)):
+        for first in range(len(rest)):
+            if there(found := place.joinpath(*rest[first:])):
+                return f"Is {found} meant?"
+    alike = _alike(rest[0], names, 0.75)
     return f"Is {' or '.join(alike)} meant?" if alike else ""
 
 
 def same_name(folder: Path, name: str) -> str | None:
     """The entry of a folder that is written `name`, or, if it is the only one, in other Unicode form, other case or between spaces."""
-    if (folder / name).exists() or not folder.is_dir():
+    if there(folder / name) or not folder.is_dir():
         return name
 
     def plain(text: str) -> str:
@@ -181,11 +190,17 @@ def _hint_inside(place: Path, missing: str) -> str:
     if place.name.strip().casefold() in CLASSES:
         return f"Give {place.parent}, which holds the folder {place.name}."
     names = [name for name in _folders(place) if not is_litter(name)]
-    if alike := get_close_matches(missing, [name.strip().casefold() for name in names], 1, 0.6):
-        return f"Is {next(name for name in names if name.strip().casefold() == alike[0])} meant? Rename it."
+    if alike := _alike(missing, names, 0.6):
+        return f"Is {alike[0]} meant? Rename it."
     if names:
         return f"{place} has the folders {', '.join(names[:_NAMED])}."
     return f"{place} has no folders. Put the images into folders {' and '.join(CLASSES)}, or name them in a table."
+
+
+def _alike(name: str, names: Sequence[str], least: float) -> list[str]:
+    """Up to three names like this one, whatever their case."""
+    written = {other.strip().casefold(): other for other in names}
+    return [written[other] for other in get_close_matches(name.casefold(), written, 3, least)]
 
 
 def _places_below(place: Path) -> list[Path]:

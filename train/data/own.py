@@ -76,8 +76,9 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
         if not written:
             raise DatasetError(f"Line {line} of {table.name} names no image. Give its path, or take the row out.")
         path = path_of(table.parent, row["path"])
-        inside = path if Path(written).is_absolute() else path.relative_to(table.parent)
-        if any(map(is_litter, (path.name,) if inside.is_absolute() else inside.parts)):
+        own = path.is_relative_to(table.parent) and not Path(written).is_absolute()
+        inside = path.relative_to(table.parent) if own else path
+        if any(map(is_litter, [part for part in inside.parts if part != ".."] if own else (path.name,))):
             litter.append(path)
             continue
         samples.append(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from train.data.listing import near, same_name
+from train.data.listing import near, same_name, there
 
 TABLE = ("path", "label", "patient", "mask")
 SUFFIXES = (".csv", ".tsv")
@@ -102,7 +102,7 @@ def path_of(base: Path, cell: str) -> Path:
     Read as the cell, without spaces around it, with `\\` for `/`, and, where one file alone fits, in another Unicode form or case.
     """
     for text in dict.fromkeys((cell, clean(cell), clean(cell).replace("\\", "/"))):
-        if text and (base / text).exists():
+        if text and there(base / text):
             return base / text
     parts, here = Path(clean(cell).replace("\\", "/")).parts, base
     for part in parts:
