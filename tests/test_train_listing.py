@@ -15,6 +15,7 @@ from train.__main__ import main
 from train.data.audit import audit
 from train.data.listing import class_folders, is_picture
 from train.data.sources import is_busi, read_busbra, read_busi, read_folder, read_sources
+from train.data.tables import is_table
 from train.runs.places import Place, places
 
 
@@ -66,7 +67,7 @@ def test_the_audit_says_what_was_passed_over(clinic, capsys):
     assert main(["audit", "--data", f"folder={clinic}"]) == 0
     said = capsys.readouterr().out
     assert "clinic: passed over 1 hidden or system file or folder: benign/._1.png\n" in said
-    assert "clinic: passed over 1 file that are no images: malignant/notes.txt\n" in said
+    assert "clinic: passed over 1 file that is no image: malignant/notes.txt\n" in said
     assert "clinic: 2 benign, 2 malignant;" in said
 
 
@@ -100,9 +101,20 @@ def test_what_is_no_picture_is_named(clinic):
         "benign/scan.png.bak"
     ]
     assert not is_picture(clinic / "benign" / "pipe.png")
+    os.mkfifo(clinic / "pipe.csv")
+    assert not is_table(clinic / "pipe.csv")
     (clinic / "t.csv").write_text("path,label\nbenign/pipe.png,benign\nmalignant/1.png,malignant\n")
     (finding,) = audit(read_folder(clinic / "t.csv"))
     assert "pipe.png is no file" in finding.unreadable[0]
+
+
+def test_a_name_that_is_no_text_can_still_be_said(clinic, capsys):
+    (clinic / "benign" / os.fsdecode(b"M\xfcller\n.txt")).touch()
+    (clinic / "benign" / os.fsdecode(b".\xfc")).touch()
+    assert main(["audit", "--data", f"folder={clinic}"]) == 0
+    said = capsys.readouterr().out
+    assert r"clinic: passed over 1 file that is no image: benign/M\udcfcller\n.txt" in said
+    assert r"clinic: passed over 1 hidden or system file or folder: benign/.\udcfc" in said
 
 
 def test_what_lies_beside_the_classes_is_named(clinic):

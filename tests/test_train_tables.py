@@ -134,6 +134,12 @@ def test_litter_in_a_table_that_a_script_wrote_is_passed_over(set_):
     assert read(set_, above) == ([f"../set/{B}", M], [])
 
 
+def test_a_hidden_folder_that_a_table_names_is_meant(set_):
+    shutil.copytree(set_ / "benign", set_ / ".images")
+    content = f"path,label\n.images/{B[7:]},benign\n{M},malignant\n"
+    assert read(set_, content) == ([f".images/{B[7:]}", M], [])
+
+
 def test_masks_of_a_table_are_found_in_the_same_way_and_may_be_missing(set_):
     (set_ / "t.csv").write_text(f"path,label,mask\n{B},benign,benign\\benign (1)_mask.png\n{M},malignant,nan\n")
     samples = read_folder(set_ / "t.csv")

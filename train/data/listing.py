@@ -20,11 +20,11 @@ _PICTURES = {
 }  # fmt: skip
 # How a picture begins that has no suffix, as a file from a PACS or an old Mac.
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*", b"GIF8")
-# What Windows, macOS and storage boxes leave beside files; whatever begins with a dot is hidden, which holds their other names.
+# What Windows, macOS, Jupyter and storage boxes leave beside files, in small letters.
 _LITTER = {
     "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle", "@recycle", "@recently-snapshot",
     "#snapshot", "recycler", "recycled", "network trash folder", "temporary items", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db",
-    "desktop.ini", "icon\r", "__pycache__",
+    "desktop.ini", "icon\r", "__pycache__", ".ds_store", ".appledouble", ".thumbnails", ".ipynb_checkpoints",
 }  # fmt: skip
 _NAMED = 5  # files or folders that a sentence names
 _DEEP = 2  # folders below a place in which its class folders are looked for, to name them
@@ -40,12 +40,17 @@ class Listing:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or the system's own.
+    """Whether a file or folder of this name is hidden or the system's own."""
+    return name.startswith(".") or is_left_behind(name)
 
-    >>> [is_litter(name) for name in ("._scan.png", "Thumbs.db", "@eaDir", "~$table.xlsx", "scan.png")]
-    [True, True, True, True, False]
+
+def is_left_behind(name: str) -> bool:
+    """Whether a file or folder of this name is the system's own; a hidden one may be meant, where a table names it.
+
+    >>> [is_left_behind(name) for name in ("._scan.png", "Thumbs.db", "@eaDir", "~$table.xlsx", ".images", "scan.png")]
+    [True, True, True, True, False, False]
     """
-    return name.startswith((".", "~$", "@__")) or name.casefold() in _LITTER
+    return name.casefold().startswith(("._", ".trash", "~$", "@__")) or name.casefold() in _LITTER
 
 
 def listed(folder: Path) -> Listing:
@@ -90,17 +95,22 @@ def notes(listing: Listing, place: Path) -> list[str]:
     """A sentence each for the litter and for the other files that were passed over below `place`."""
 
     def said(paths: Sequence[Path]) -> str:
-        names = ", ".join(path.relative_to(place).as_posix() for path in paths[:_NAMED])
+        names = ", ".join(shown(path.relative_to(place).as_posix()) for path in paths[:_NAMED])
         return names + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
     found = []
     if count := len(listing.litter):
-        found.append(
-            f"passed over {count} hidden or system file{'s' * (count > 1)} or folder{'s' * (count > 1)}: {said(listing.litter)}"
-        )
+        many = "s" if count > 1 else ""
+        found.append(f"passed over {count} hidden or system file{many} or folder{many}: {said(listing.litter)}")
     if count := len(listing.others):
-        found.append(f"passed over {count} file{'s' * (count > 1)} that are no images: {said(listing.others)}")
+        what = "files that are no images" if count > 1 else "file that is no image"
+        found.append(f"passed over {count} {what}: {said(listing.others)}")
     return found
+
+
+def shown(name: str) -> str:
+    """A name that may hold anything, as it can stand in a line of text."""
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def class_folders(place: Path) -> dict[str, Path]:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
-from train.data.listing import Listing, both_class_folders, is_litter, is_picture, listed, names_in, notes
+from train.data.listing import (
+    Listing,
+    both_class_folders,
+    is_left_behind,
+    is_litter,
+    is_picture,
+    listed,
+    names_in,
+    notes,
+    shown,
+)
 from train.data.patients import patients_of
 from train.data.sample import TITLES, Sample, Say, label_of, unheard
 from train.data.tables import SUFFIXES, TABLE, clean, is_without, path_of, read_table
@@ -60,7 +70,7 @@ def _of_folders(place: Path, name: str, say: Say) -> list[Sample]:
             samples.append(Sample(f"{name}/{inside}", name, path, label, masks=tuple(masks)))
     beside = [entry for entry in names_in(place) if place / entry not in folders.values() and not is_litter(entry)]
     if more := [entry for entry in beside if (place / entry).is_dir() or is_picture(place / entry)]:
-        say(f"{name}: passed over what lies beside the folders {' and '.join(CLASSES)}: {', '.join(more)}")
+        say(f"{name}: passed over what lies beside the folders {' and '.join(CLASSES)}: {', '.join(map(shown, more))}")
     return samples
 
 
@@ -78,7 +88,7 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
         path = path_of(table.parent, row["path"])
         own = path.is_relative_to(table.parent) and not Path(written).is_absolute()
         inside = path.relative_to(table.parent) if own else path
-        if any(map(is_litter, [part for part in inside.parts if part != ".."] if own else (path.name,))):
+        if any(map(is_left_behind, inside.parts if own else (path.name,))):
             litter.append(path)
             continue
         samples.append(

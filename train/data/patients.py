@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from train.data.listing import shown
 from train.data.tables import clean, is_without
 
 _PARTS = re.compile(r"\d+|[^\W\d_]+")
@@ -36,10 +37,10 @@ def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
         found.append(first.setdefault(key, written))
         spellings.setdefault(key, {})[written] = None
     said = [
-        f"the patient of {count} image{'s' * (count > 1)} is given as {cell}, which is taken for not known"
+        f"the patient of {count} image{'s' * (count > 1)} is given as {shown(cell)}, which is taken for not known"
         for cell, count in unknown.items()
     ]
-    if alike := [" and ".join(names) for names in spellings.values() if len(names) > 1]:
+    if alike := [" and ".join(map(shown, names)) for names in spellings.values() if len(names) > 1]:
         more = f", and so are {len(alike) - 3} more groups" if len(alike) > 3 else ""
         said.append(
             f"patients {'; '.join(alike[:3])} are taken for one each{more}, for only their spelling differs; if they are two, give them "
@@ -48,7 +49,7 @@ def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
     for name, count in Counter(filter(None, found)).most_common(1):
         if count >= max(_MANY, _MOST_OF * len(cells)):
             said.append(
-                f"{count} of {len(cells)} images are of one patient, {name}; if that means not known, leave it empty"
+                f"{count} of {len(cells)} images are of one patient, {shown(name)}; if that means not known, leave it empty"
             )
     return found, said
 

@@ -74,9 +74,11 @@ def read_table(path: Path, columns: Iterable[str], *, own: bool = False) -> Rows
 def is_table(path: Path) -> bool:
     """Whether a file is a table of one's own: it has the columns path and label."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             start = file.read(4000)
-        found = _records(path, _decoded(path, start, partly=True)[0].splitlines()[:2], TABLE[:2], own=True)
+        found = _records(path, _decoded(path, start, partly=True)[0].splitlines()[:9], TABLE[:2], own=True)
     except (OSError, DatasetError):
         return False
     return bool(found) and set(TABLE[:2]) <= {clean(name).lower() for name in found[0][1]}

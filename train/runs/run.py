@@ -161,7 +161,7 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     split = Split.read(out / "split.json")
     check_unchanged(out, split, decoded)
     if unused := {s.id for s in decoded.samples}.difference(split.train, split.validation, split.conflicts):
-        note(f"{len(unused)} images are in no part of the split and are passed over, {min(unused)} first")
+        note(f"Passed over, for no part of the split has them: {len(unused)} of the images, {min(unused)} first")
     check_start(config, split)
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
