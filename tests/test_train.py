@@ -30,7 +30,7 @@ from train.runs.run import start
 
 def test_the_files_of_a_run(run):
     assert {p.name for p in run.iterdir()} == {
-        "config.json", "split.json", "events.jsonl", "best.safetensors", "best.json", "last.safetensors", "last.json",
+        "config.json", "split.json", "data.json", "events.jsonl", "best.safetensors", "best.json", "last.safetensors", "last.json",
         "predictions.csv", "evaluation.json", "log.txt", "lock",
     }  # fmt: skip
     started, *epochs, finished = read_events(run / "events.jsonl")

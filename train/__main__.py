@@ -157,11 +157,13 @@ def _fit(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> None:
     if options.data:
-        evaluation = evaluate_elsewhere(options.weights, options.data, options.out)
+        evaluation = evaluate_elsewhere(options.weights, options.data, options.out, _say)
         for sentence in evaluation.left_out:
             print(f"Left out: {sentence}")
     else:
-        evaluation = evaluate_again(Path(options.weights))
+        evaluation = evaluate_again(Path(options.weights), _say)
+    for remark in evaluation.remarks:
+        print(remark)
     print(table([(Path(options.weights).name, evaluation)]))
 
 
@@ -202,7 +204,7 @@ def _heatmaps(options: argparse.Namespace) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    for finding in audit(read_sources(options.data)):
+    for finding in audit(read_sources(options.data, _say)):
         _print_finding(finding)
 
 
@@ -216,6 +218,8 @@ def _print_finding(f: Finding) -> None:
     print(f"  burned-in text found on {len(f.text)} images, calipers on {len(f.calipers)}")
     for name, reason in BUSI_EXCLUDED.items() if f.source == "busi" else ():
         print(f"  left out by rule: {name}, for it {reason}")
+    for remark in f.remarks:
+        print(f"  {remark}")
     print(f"  unreadable: {len(f.unreadable)}")
     for sentence in f.unreadable:
         print(f"    {sentence}")

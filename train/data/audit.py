@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from train.data.decode import iterate_pixels
-from train.data.duplicates import fingerprint, near_duplicate_groups
-from train.data.marks import find_marks
-from train.data.sources import Sample
+from rcdnet.errors import DatasetError
+from train.data.decode import each, scan_of
+from train.data.duplicates import Fingerprint, fingerprint, near_duplicate_groups
+from train.data.marks import Marks, find_marks
+from train.data.remarks import remarks_on
+from train.data.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Finding:
     """One source of a data set, looked through.
 
     sizes: smallest, median and largest (height, width) by area. copies: ids of each near-duplicate group of two or more.
-    conflicts: the groups among them under two labels. unreadable: a sentence for each file.
+    conflicts: the groups among them under two labels. unreadable: a sentence for each file. remarks: what was warned of.
     """
 
     source: str
@@ -33,6 +35,17 @@ class Finding:
     text: tuple[str, ...]
     calipers: tuple[str, ...]
     unreadable: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is kept of an image that was looked at; not its pixels, so that memory does not grow with their number."""
+
+    shape: tuple[int, ...]
+    fingerprint: Fingerprint
+    marks: Marks
+    warnings: tuple[str, ...]
 
 
 def audit(samples: Sequence[Sample]) -> list[Finding]:
@@ -55,7 +68,7 @@ def summary(f: Finding) -> str:
     parts.append(f"Burned-in text on {len(f.text)}, calipers on {len(f.calipers)}.")
     if f.unreadable:
         parts.append(f"{len(f.unreadable)} cannot be read: {f.unreadable[0]}")
-    return " ".join(parts)
+    return " ".join((*parts, *f.remarks))
 
 
 def summaries(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -72,23 +85,26 @@ def _changed(path: Path) -> float:
     return path.stat().st_mtime if path.exists() else 0.0
 
 
+def _look(sample: Sample) -> _Look:
+    scan = scan_of(sample)
+    return _Look(scan.pixels.shape, fingerprint(scan.pixels), find_marks(scan.pixels), scan.warnings)
+
+
 def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:
-    kept, prints, shapes, text, calipers, unreadable = [], [], [], [], [], []
-    for sample, pixels in iterate_pixels(samples):
-        if not isinstance(pixels, np.ndarray):
-            unreadable.append(str(pixels))
-            continue
-        kept.append(sample)
-        prints.append(fingerprint(pixels))
-        shapes.append(pixels.shape)
-        marks = find_marks(pixels)
-        text += [sample.id] if marks.text else []
-        calipers += [sample.id] if marks.calipers else []
-    groups = near_duplicate_groups(prints) if prints else np.array([], int)
+    kept: list[Sample] = []
+    looks: list[_Look] = []
+    unreadable: list[str] = []
+    for sample, look in each(samples, _look):
+        if isinstance(look, DatasetError):
+            unreadable.append(str(look))
+        else:
+            kept.append(sample)
+            looks.append(look)
+    groups = near_duplicate_groups([look.fingerprint for look in looks]) if looks else np.array([], int)
     labels = np.array([sample.label for sample in kept])
     ids = np.array([sample.id for sample in kept], object)
     repeated = [group for group, count in Counter(groups.tolist()).items() if count > 1]
-    by_area = sorted(shapes, key=lambda s: s[0] * s[1])
+    by_area = sorted(((look.shape[0], look.shape[1]) for look in looks), key=lambda s: s[0] * s[1])
     return Finding(
         source=name,
         benign=int((labels == 0).sum()),
@@ -100,7 +116,8 @@ def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:
         conflicts=tuple(
             tuple(ids[groups == group]) for group in repeated if len(np.unique(labels[groups == group])) > 1
         ),
-        text=tuple(text),
-        calipers=tuple(calipers),
+        text=tuple(sample.id for sample, look in zip(kept, looks, strict=True) if look.marks.text),
+        calipers=tuple(sample.id for sample, look in zip(kept, looks, strict=True) if look.marks.calipers),
         unreadable=tuple(unreadable),
+        remarks=remarks_on(kept, [look.warnings for look in looks]),
     )

@@ -1,19 +1,29 @@
 """Every image of a run read once: canvas and lesion for the network, fingerprint for the split."""
 
+import hashlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.images import bytes_of, read_mask, read_scan
+from rcdnet.images import Scan, bytes_of, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
-from train.data.sources import NO_LESION, Sample
+from train.data.remarks import remarks_on
+from train.data.sample import NO_LESION, Sample
+from train.data.tables import not_there
 
 T = TypeVar("T")
+_READERS = min(
+    os.cpu_count() or 1, 8
+)  # images read at a time; while it is decoded, each takes several times its pixels
+_AHEAD = _READERS + 1  # images that may be read before anybody asks for them: memory does not grow with the data
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,8 @@ class Decoded:
     lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
     frames: where each image lies on its canvas. masked: bool (N,), whether it is known where the lesion is, or that there is none; an
         empty mask of a scan with a lesion does not know it.
-    skipped: a sentence for each sample that could not be read.
+    contents: SHA-256 of each image's file and, over their own digests, of its masks' files; empty without masks.
+    remarks: what was warned of while reading. skipped: a sentence for each sample that could not be read.
     """
 
     samples: tuple[Sample, ...]
@@ -33,6 +44,8 @@ class Decoded:
     frames: tuple[Frame, ...] = field(repr=False)
     masked: np.ndarray = field(repr=False)
     fingerprints: tuple[Fingerprint, ...] = field(repr=False)
+    contents: tuple[tuple[str, str], ...] = field(repr=False)
+    remarks: tuple[str, ...]
     skipped: tuple[str, ...]
 
     @property
@@ -74,20 +87,17 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
     count = len(samples)
     canvases, lesions = np.empty((count, size, size), np.uint8), np.zeros((count, size, size), np.uint8)
     kept: list[Sample] = []
-    frames: list[Frame] = []
-    fingerprints: list[Fingerprint] = []
+    read_of: list[_Reading] = []
     skipped: list[str] = []
-    for sample, read in _each(samples, lambda s: _read(s, size)):
+    for sample, read in each(samples, lambda s: _read(s, size)):
         if isinstance(read, DatasetError):
             if not skip_broken:
                 raise read
             skipped.append(str(read))
             continue
-        row = len(kept)
-        canvases[row], lesions[row] = read[0], read[1]
+        canvases[len(kept)], lesions[len(kept)], reading = read
         kept.append(sample)
-        frames.append(read[2])
-        fingerprints.append(read[3])
+        read_of.append(reading)
     rows = len(kept)
     if not rows:
         raise DatasetError(f"None of {count} images can be read. The first: {skipped[0]}")
@@ -95,23 +105,36 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
         samples=tuple(kept),
         canvases=canvases[:rows],
         lesions=lesions[:rows],
-        frames=tuple(frames),
+        frames=tuple(reading.frame for reading in read_of),
         masked=lesions[:rows].any(axis=(1, 2)) | np.array([sample.label == NO_LESION for sample in kept]),
-        fingerprints=tuple(fingerprints),
+        fingerprints=tuple(reading.fingerprint for reading in read_of),
+        contents=tuple(reading.contents for reading in read_of),
+        remarks=remarks_on(kept, [reading.warnings for reading in read_of]),
         skipped=tuple(skipped),
     )
 
 
-def read_pixels(sample: Sample) -> np.ndarray:
-    """The sample's grey image, uint8 (H, W), read exactly as an upload is; `DatasetError` names a file that is broken."""
+def scan_of(sample: Sample) -> Scan:
+    """The sample's image, read exactly as an upload is; `DatasetError` names a file that is broken."""
     try:
-        return read_scan(bytes_of(sample.path)).pixels
+        if sample.path.exists() and not sample.path.is_file():  # a pipe would be waited for
+            raise DatasetError(
+                f"{sample.id}: {sample.path.name} is no file. Put an image in its place or leave it out."
+            )
+        return read_scan(bytes_of(sample.path))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{sample.id}: {sample.path} is not there. {not_there(sample.path)}") from error
     except OSError as error:
         raise DatasetError(
             f"{sample.id}: {sample.path.name} cannot be opened ({error.strerror}). Put it back."
         ) from error
     except ImageError as error:
         raise DatasetError(f"{sample.id}: {error} Repair the file or leave it out.") from error
+
+
+def read_pixels(sample: Sample) -> np.ndarray:
+    """The sample's grey image, uint8 (H, W); raises as `scan_of`."""
+    return scan_of(sample).pixels
 
 
 def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
@@ -138,22 +161,52 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
 
 def iterate_pixels(samples: Sequence[Sample]) -> Iterator[tuple[Sample, np.ndarray | DatasetError]]:
     """Each sample with its pixels, or with the reason why there are none; several are read at a time."""
-    return _each(samples, read_pixels)
+    return each(samples, read_pixels)
 
 
-def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, Frame, Fingerprint]:
-    pixels = read_pixels(sample)
-    canvas, frame = prepare(pixels, size)
-    mask = read_lesion(sample, pixels.shape)
-    return canvas, letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127, frame, fingerprint(pixels)
+def each(samples: Sequence[Sample], read: Callable[[Sample], T]) -> Iterator[tuple[Sample, T | DatasetError]]:
+    """Each sample with what `read` makes of it, or with the reason why it cannot; a few are read ahead, in threads."""
 
-
-def _each(samples: Sequence[Sample], read: Callable[[Sample], T]) -> Iterator[tuple[Sample, T | DatasetError]]:
     def attempt(sample: Sample) -> T | DatasetError:
         try:
             return read(sample)
         except DatasetError as error:
             return error
 
-    with ThreadPoolExecutor() as pool:
-        yield from zip(samples, pool.map(attempt, samples), strict=True)
+    ahead: deque[tuple[Sample, Future[T | DatasetError]]] = deque()
+    with ThreadPoolExecutor(_READERS) as pool:
+        for sample in samples:
+            ahead.append((sample, pool.submit(attempt, sample)))
+            if len(ahead) > _AHEAD:
+                yield _waited(*ahead.popleft())
+        while ahead:
+            yield _waited(*ahead.popleft())
+
+
+def _waited(sample: Sample, future: Future[T]) -> tuple[Sample, T]:
+    return sample, future.result()
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What is kept of an image beside its pixels."""
+
+    frame: Frame
+    fingerprint: Fingerprint
+    contents: tuple[str, str]
+    warnings: tuple[str, ...]
+
+
+def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, _Reading]:
+    scan = scan_of(sample)
+    canvas, frame = prepare(scan.pixels, size)
+    mask = read_lesion(sample, scan.pixels.shape)
+    lesion = letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127
+    contents = scan.sha256, _digest(sample.masks)
+    return canvas, lesion, _Reading(frame, fingerprint(scan.pixels), contents, scan.warnings)
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """SHA-256 over the digests of files, in any order, that were just read; empty without any."""
+    whole = sorted(hashlib.sha256(bytes_of(path)).hexdigest() for path in files)
+    return hashlib.sha256("".join(whole).encode()).hexdigest() if whole else ""

@@ -13,7 +13,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
-from train.data.sources import NO_LESION, Sample
+from train.data.sample import NO_LESION, Sample
 from train.files import write_whole
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,7 +18,10 @@ from rcdnet.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
 from train.data.decode import Decoded, decode
 from train.data.duplicates import near_duplicate_pairs
-from train.data.sources import Sample, read_sources
+from train.data.own import name_of
+from train.data.record import check_files, check_unchanged
+from train.data.sample import Sample, Say, unheard
+from train.data.sources import read_sources
 from train.data.splits import Split, grouped
 from train.evaluate.calibrate import OperatingPoint, operating_point
 from train.evaluate.evaluation import (
@@ -35,6 +38,7 @@ from train.fit.supervision import class_evidence
 from train.folders import BUNDLED, RUNS_FOLDER
 
 BATCH = 64
+LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255
 
 
 def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split) -> Evaluation:
@@ -57,7 +61,8 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
 
     sets = figures_by_source(rows, point.threshold, role)
     progress = read_progress(out)
-    return _written(out, config.model, digest, progress.best_epoch, point, _one_class(rows, sets), rows, sets)
+    left_out = _one_class(rows, sets)
+    return _written(out, config.model, digest, progress.best_epoch, point, left_out, decoded.remarks, rows, sets)
 
 
 def chosen_here(config: TrainConfig, *, threshold: bool) -> str:
@@ -76,18 +81,26 @@ def _of_the_start(config: TrainConfig) -> str:
     return "; the weights it started from may have seen these images" if knows_more(config) else ""
 
 
-def evaluate_again(out: Path) -> Evaluation:
-    """Score a run anew; `DatasetError` or `CheckpointError` if it has no weights yet, or nothing validates."""
+def evaluate_again(out: Path, say: Say = unheard) -> Evaluation:
+    """Score a run anew; `say` hears what of its data was passed over.
+
+    Raises:
+        DatasetError, CheckpointError: it has no weights yet, nothing validates, or its data changed since it began.
+    """
     read_best(out)
     config, split = TrainConfig.read(out / "config.json"), Split.read(out / "split.json")
     if not split.validation:
         raise DatasetError(
             f"Every image of {out} trained, so none is left to evaluate on. Give other data with --data."
         )
-    return evaluate_run(out, config, decode_for(config, read_sources(config.data)), split)
+    decoded = decode_for(config, read_sources(config.data, say))
+    check_unchanged(out, split, decoded)
+    return evaluate_run(out, config, decoded, split)
 
 
-def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out: Path | None = None) -> Evaluation:
+def evaluate_elsewhere(
+    weights: Path | str, data: Sequence[tuple[str, str]], out: Path | None = None, say: Say = unheard
+) -> Evaluation:
     """An external test: weights on data that nothing was chosen on, with the threshold and calibration they came with.
 
     Left out and listed are near-copies of images that a run trained on or validated with, images of its patients, and
@@ -98,6 +111,7 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
             are not known here.
         out: folder for `predictions.csv` and `evaluation.json`; by default `external/NAME` in the run, or in
             `runs/bundled-MODEL` for a bundled model.
+        say: hears what of the data was passed over.
 
     Raises:
         DatasetError: nothing is left to evaluate on, `out` is missing or holds a test on other images, or the run is not evaluated
@@ -123,7 +137,7 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
         model, epoch = own.model, before.epoch
         role = f"external: nothing was chosen here{_of_the_start(own)}"
         point = OperatingPoint(before.calibration, before.threshold, before.threshold_rule, before.chosen_on)
-    decoded = decode(read_sources(data), spec_of(model).input_size)
+    decoded = decode(read_sources(data, say), spec_of(model).input_size)
     reasons = _known(decoded, data, own, run) if own else {}
     groups, conflicts = grouped(decoded.samples, decoded.fingerprints)
     for row in np.flatnonzero(conflicts):
@@ -137,10 +151,18 @@ def evaluate_elsewhere(weights: Path | str, data: Sequence[tuple[str, str]], out
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
-    place = out or home / "external" / "+".join(dict.fromkeys(row.source for row in rows))
+    place = out or _home_of_test(home, dict.fromkeys(row.source for row in rows))
     _check_same_images(place, digest, rows)
     place.mkdir(parents=True, exist_ok=True)
-    return _written(place, model, digest, epoch, point, left_out, rows, sets)
+    return _written(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets)
+
+
+def _home_of_test(home: Path, sources: Iterable[str]) -> Path:
+    """Where a test on these sources lies: a folder of its own below `external`, and nowhere else."""
+    name = "+".join(sources)
+    if Path(name).name != name or name in (".", "..") or len(name.encode()) > LONGEST_NAME:
+        raise DatasetError(f"{name[:40]} cannot be the name of a folder. Give one for the figures with --out.")
+    return home / "external" / name
 
 
 def _check_same_images(place: Path, digest: str, rows: Sequence[Row]) -> None:
@@ -176,7 +198,7 @@ def halved(content: bytes) -> bytes:
     return save({k: v.half() if v.is_floating_point() else v for k, v in load(content).items()})
 
 
-def _written(place, model, digest, epoch, point, left_out, rows, sets) -> Evaluation:
+def _written(place, model, digest, epoch, point, left_out, remarks, rows, sets) -> Evaluation:
     written = write_predictions(place / "predictions.csv", rows)
     evaluation = Evaluation(
         model=model,
@@ -189,6 +211,7 @@ def _written(place, model, digest, epoch, point, left_out, rows, sets) -> Evalua
         predictions_sha256=written,
         left_out=tuple(left_out),
         sets=sets,
+        remarks=remarks,
     )
     write_evaluation(place / "evaluation.json", evaluation)
     return evaluation
@@ -205,10 +228,11 @@ def _known(decoded: Decoded, data: Sequence[tuple[str, str]], config: TrainConfi
     split = Split.read(run / "split.json")
     used = {*split.train, *split.validation, *split.conflicts}
     its_own = decode_for(config, [s for s in read_sources(config.data) if s.id in used])
+    check_files(run, its_own)
     reasons: dict[str, str] = {}
     # Patient ids mean the same person only inside one data set: BUS-BRA, or the very folder or table that the run read.
     places = {Path(place).resolve() for _, place in config.data}
-    same = {"busbra"} | {Path(place).stem for _, place in data if Path(place).resolve() in places}
+    same = {"busbra"} | {name_of(Path(place)) for _, place in data if Path(place).resolve() in places}
     patients = {sample.patient for sample in its_own.samples if sample.patient}
     for sample in decoded.samples:
         if sample.patient in patients and sample.source in same:

@@ -94,6 +94,7 @@ class Evaluation:
 
     weights_sha256: of the files that were evaluated; other weights, other figures. predictions_sha256: of the predictions.csv
     beside it. left_out: images that were not scored, each with its reason. chosen_on: sources the threshold was chosen on.
+    remarks: what was warned of while the images were read.
     """
 
     model: str
@@ -106,6 +107,7 @@ class Evaluation:
     predictions_sha256: str
     left_out: tuple[str, ...]
     sets: tuple[SetFigures, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str], str]) -> tuple[SetFigures, ...]:
@@ -238,6 +240,7 @@ def read_evaluation(path: Path) -> Evaluation:
                 "left_out": tuple(data["left_out"]),
                 "chosen_on": tuple(data["chosen_on"]),
                 "sets": tuple(map(_set_of, data["sets"])),
+                "remarks": tuple(data.get("remarks", ())),
             }
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

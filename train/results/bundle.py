@@ -32,7 +32,7 @@ class Result:
 
     name: whose result, as beside an axis. images: which images, as a phrase. rule: how the threshold was chosen.
     external: a user's test on other data, which the model may have seen for all that is known. chosen: these images chose the
-    threshold. left_out: images that were not scored, each with its reason.
+    threshold. left_out: images that were not scored, each with its reason. remarks: what was warned of while they were read.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Result:
     external: bool = False
     chosen: bool = False
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,18 @@ def _result(
 ) -> Result:
     own = tuple(row for row in rows if row.source == s.name)
     chosen = not external and s.name in evaluation.chosen_on
-    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, evaluation.left_out)
+    return Result(
+        name,
+        model,
+        images,
+        s,
+        own,
+        evaluation.threshold_rule,
+        external,
+        chosen,
+        evaluation.left_out,
+        evaluation.remarks,
+    )
 
 
 def _epochs(run: Path) -> tuple[Epoch, ...]:

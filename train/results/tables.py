@@ -81,6 +81,7 @@ def roles(results: Sequence[Result]) -> str:
     for sentences_of in dict.fromkeys(r.left_out for r in results):
         counted = Counter(sentence.partition(": ")[2] for sentence in sentences_of)
         sentences += [f"{count} left out: {reason}." for reason, count in counted.items()]
+    sentences += dict.fromkeys(remark for r in results for remark in r.remarks)
     return " ".join(sentences)
 
 

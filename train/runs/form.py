@@ -121,14 +121,15 @@ def draft(
     data: tuple[tuple[str, str], ...] = ()
     found: tuple[str, ...] = ()
     samples: list[Sample] = []
+    passed_over: list[str] = []
     try:
         below = {place.title: place for place in places(root)}
         parts = [(data_of([below[title] for title in chosen if title in below], root), root)]
         parts += [(phantoms(runs), runs)] if PHANTOMS in chosen else []
         for part, home in parts:
             data += part
-            samples += samples_of(part, home) if part else []
-        found = summaries(samples)
+            samples += samples_of(part, home, say=passed_over.append) if part else []
+        found = (*summaries(samples), *(f"{sentence}." for sentence in passed_over))
         if not data:
             mistakes["data"] = "No data is chosen. Choose a data set, or phantoms for a dry run."
     except RcdnetError as error:

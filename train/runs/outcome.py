@@ -12,6 +12,7 @@ from rcdnet.images import read_scan
 from rcdnet.overlay import png_url, staged
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
+from train.data.own import name_of
 from train.evaluate.curves import roc
 from train.evaluate.predictions import read_predictions
 from train.fit.events import Epoch
@@ -49,7 +50,7 @@ def runs_table(views: Sequence[View]) -> Table:
             "model": view.config.model,
             "epochs": f"{len(view.epochs)} of {view.config.epochs}",
             "best AUC": round(view.best.validation_auc or 0, 4) if view.best else None,
-            "data": ", ".join(sorted({Path(place).stem for _, place in view.config.data})),
+            "data": ", ".join(sorted({name_of(Path(place)) for _, place in view.config.data})),
             "device": view.device,
             "start": Path(view.config.init).name,
         }

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.registry import CLASSES
+from train.data.listing import class_folders, is_litter
 from train.data.phantoms import write_dataset
-from train.data.sources import Sample, is_busi, read_sources
+from train.data.sample import Sample, Say, unheard
+from train.data.sources import is_busi, read_sources
+from train.data.tables import SUFFIXES, is_table
 from train.folders import HOME
 
 VARIABLE = "RCDNET_DATA"
@@ -44,24 +47,29 @@ def places(root: Path) -> list[Place]:
 
     def look(folder: Path, depth: int) -> None:
         try:
-            names = {entry.name: entry for entry in os.scandir(folder) if not entry.is_symlink()}
-        except OSError:
+            names = {
+                entry.name: entry
+                for entry in os.scandir(folder)
+                if not entry.is_symlink() and not is_litter(entry.name)
+            }
+            classes = {place.name for place in class_folders(folder).values()}
+        except (OSError, DatasetError):
             return
         relative = folder.relative_to(root).as_posix()
         if {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names.keys():
             found.append(Place("busbra", relative))
             return
-        if set(CLASSES) <= names.keys():
+        if len(classes) == len(CLASSES) and classes <= names.keys():
             public = is_busi(folder)
             found.append(Place("busi" if public else "folder", relative))
             if public:
                 return
         else:
             for entry in names.values():
-                if entry.is_dir() and depth < DEPTH and not entry.name.startswith("."):
+                if entry.is_dir() and depth < DEPTH:
                     look(Path(entry.path), depth + 1)
         # A table may know the patients of the very images that lie in class folders beside it.
-        tables = [name for name in names if name.lower().endswith(".csv") and _is_table(folder / name)]
+        tables = [name for name in names if name.lower().endswith(SUFFIXES) and is_table(folder / name)]
         found.extend(Place("folder", (folder / name).relative_to(root).as_posix()) for name in tables)
 
     if root.is_dir():
@@ -79,13 +87,14 @@ def data_of(chosen: Iterable[Place], root: Path) -> tuple[tuple[str, str], ...]:
     return tuple((place.source, str(_inside(root, place.path))) for place in chosen)
 
 
-def samples_of(data: Sequence[tuple[str, str]], *roots: Path) -> list[Sample]:
+def samples_of(data: Sequence[tuple[str, str]], *roots: Path, say: Say = unheard) -> list[Sample]:
     """All samples of a run's data, once it is sure that every file lies below one of the roots; without any, wherever it lies.
+    `say` hears what was passed over.
 
     Raises:
         ConfigError: a file leaves the roots. DatasetError: as `train.data.sources.read_sources`.
     """
-    samples = read_sources(data)
+    samples = read_sources(data, say)
     whole = [root.resolve() for root in roots]
     for sample in samples:
         for path in (sample.path, *sample.masks):
@@ -107,14 +116,6 @@ def _leads_to(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):  # a link in a circle
         return Path()
-
-
-def _is_table(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return {"path", "label"} <= {column.strip().lower() for column in file.readline(1000).split(",")}
-    except OSError:
-        return False
 
 
 def _inside(root: Path, path: str) -> Path:

@@ -2,6 +2,7 @@
 
 config.json         the settings
 split.json          who trained and who validated
+data.json           what their images were (`train.data.record`)
 events.jsonl        what happened, a line each (`train.fit.events`)
 best.*, last.*      checkpoints (`train.fit.state`)
 predictions.csv     the best weights on the validation images
@@ -27,6 +28,7 @@ from filelock import FileLock, Timeout
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from train.config import INITS, TrainConfig
 from train.data.decode import Decoded
+from train.data.record import check_unchanged, write_record
 from train.data.splits import Split, checked_split, make_split
 from train.evaluate.assess import check_start, decode_for, evaluate_run
 from train.evaluate.compare import table
@@ -138,7 +140,9 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
 def _train(config, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
     """The run itself, on every process; only the main one gets a `record` that writes."""
     roots = roots_of(out)
-    decoded = decode_for(config, samples_of(config.data, *roots))
+    decoded = decode_for(config, samples_of(config.data, *roots, say=note))
+    for remark in decoded.remarks:
+        note(remark)
     for reason in decoded.skipped:
         note(f"Skipped: {reason}")
     if unknown := sum(not sample.patient for sample in decoded.samples):
@@ -149,11 +153,15 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
         note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
     if accelerator.is_main_process and not (out / "split.json").exists():
         split = _split(config, split_file, decoded)
+        write_record(out, split, decoded)
         split.write(out / "split.json")
         for left_out in split.conflicts:
             note(f"Left out, for a near-copy of it has the other label: {left_out}")
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
+    check_unchanged(out, split, decoded)
+    if unused := {s.id for s in decoded.samples}.difference(split.train, split.validation, split.conflicts):
+        note(f"Passed over, for no part of the split has them: {len(unused)} of the images, {min(unused)} first")
     check_start(config, split)
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0

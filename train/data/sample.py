@@ -1,0 +1,50 @@
+"""One labelled image on disk, and what the public data sets are called."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rcdnet.errors import DatasetError
+from rcdnet.registry import CLASSES
+from train.data.tables import clean
+
+TITLES = {"busbra": "BUS-BRA", "busi": "BUSI"}
+NO_LESION = -1  # the label of a scan of a breast in which there is none; it is no benign one
+# Takes a sentence about what a reader passed over, or took for something else than is written.
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image on disk.
+
+    id: unique over all sources, `source/file stem`.
+    label: index into `CLASSES`, or `NO_LESION`.
+    patient: id of the patient, where the source has one; images of one patient never part in a split.
+    fold: official cross-validation fold, where the source has one.
+    masks: lesion mask files, training supervision only; their union is the lesion.
+    birads: the radiologist's category, 2 to 5. device: the scanner. box: x, y, width, height of the lesion in pixels.
+    """
+
+    id: str
+    source: str
+    path: Path
+    label: int
+    patient: str | None = None
+    fold: int | None = None
+    masks: tuple[Path, ...] = ()
+    birads: int | None = None
+    device: str | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+def unheard(sentence: str) -> None:
+    """Takes a sentence where nobody asks for one."""
+
+
+def label_of(text: str, name: str) -> int:
+    """The label that a table gives to an image of this name; `DatasetError` unless it is the name of a class, for 1 may mean either."""
+    word = clean(text).casefold()
+    if word not in CLASSES:
+        raise DatasetError(f"{name} is labelled {text!r}; expected {' or '.join(CLASSES)}. Correct it or leave it out.")
+    return CLASSES.index(word)
