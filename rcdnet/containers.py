@@ -16,6 +16,7 @@ from rcdnet.tiff import SEVERAL_FRAMES, orientation_in_xmp, orientation_of
 MAX_PARTS = 1000  # chunks or segments beside the pixels; an ICC profile or XMP in a JPEG takes one for each 64 KB
 MAX_PIECES = 50_000  # that the pixels of a PNG come in; most writers make them of 8 KB or more
 MAX_SCANS = 40  # of a JPEG, each a pass over the whole picture; programs that make them small write up to 20
+MAX_SCANNED_PX = 20 * 4096**2  # in all passes together; the slowest kind takes some 0.1 s for 4096 pixels a side
 MAX_RLE_BYTES = 8 * 1024**2  # of a run-length coded BMP, which is decoded byte by byte
 _TEXT_BYTES = 4 * 1024**2  # looked through for an orientation
 
@@ -191,8 +192,8 @@ def _walk_jpeg(data: bytes) -> Still:
             xmp = xmp or data[at + 33 : end]
         if marker == 0xDA:
             scans += 1
-            if scans > MAX_SCANS:
-                raise _too_many("passes over its pixels", MAX_SCANS)
+            if scans > MAX_SCANS or scans * size[0] * size[1] > MAX_SCANNED_PX:
+                raise _too_many("passes over its pixels", scans - 1)
             following = _MARKER.search(data, end)
             if following is None:
                 raise ValueError("no end")

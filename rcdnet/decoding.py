@@ -142,7 +142,7 @@ def _over_black(image: Image.Image, *, opaque_where_all_is_clear: bool, may_be_c
     if mode not in ("LA", "RGBA", "PA") and transparent is None:
         return np.asarray(image.convert("RGB"))
     rgba = image.convert("RGBA")
-    if not np.asarray(rgba)[..., 3].any():
+    if rgba.getchannel("A").getextrema()[1] == 0:
         if opaque_where_all_is_clear:  # many programs leave the fourth byte of a BMP at 0, and none shows it as clear
             return np.asarray(rgba.convert("RGB"))
         if not may_be_clear:
@@ -152,7 +152,8 @@ def _over_black(image: Image.Image, *, opaque_where_all_is_clear: bool, may_be_c
 
 
 def _grey_of_rgb(rgb: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    spread = rgb.max(axis=2) - rgb.min(axis=2)
+    red, green, blue = (rgb[..., k] for k in range(3))  # numpy reduces along so short an axis ten times slower
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     if not spread.any():
         return rgb[..., 0], ()
     grey = np.asarray(Image.fromarray(rgb).convert("L"))

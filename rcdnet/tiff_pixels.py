@@ -123,12 +123,12 @@ def _layout(page: Directory) -> tuple[int, int, int, int]:
 def _channels(page: Directory, bits: int, count: int, wanted: list[int]) -> np.ndarray:
     """Unsigned (H, W, len(wanted)): the wanted channels, in the smallest type that holds them."""
     if page.value(284, 1) == 2 and count > 1:
-        return np.dstack([_plane(page, bits, 1, k, count)[..., 0] for k in wanted])
-    return _plane(page, bits, count, 0, 1)[..., wanted]
+        return np.dstack([_plane(page, bits, 1, k)[..., 0] for k in wanted])
+    return _plane(page, bits, count, 0)[..., wanted]
 
 
-def _plane(page: Directory, bits: int, count: int, plane: int, planes: int) -> np.ndarray:
-    """Unsigned (H, W, count): one plane of `planes`."""
+def _plane(page: Directory, bits: int, count: int, plane: int) -> np.ndarray:
+    """Unsigned (H, W, count): a plane, counted from 0."""
     width, height = page.size
     tiled = 322 in page.entries or 324 in page.entries
     across, down = (page.value(322), page.value(323)) if tiled else (width, min(page.value(278, height), height))
@@ -139,10 +139,11 @@ def _plane(page: Directory, bits: int, count: int, plane: int, planes: int) -> n
     lines = rows * down if tiled else height
     if columns * rows > _MAX_SEGMENTS or columns * bytes_a_row * lines > _MAX_PLANE_BYTES:
         raise _not_read(f"more than {_MAX_SEGMENTS:,} tiles or {_MAX_PLANE_BYTES // 1024**2} MB of pixels")
-    segments = _segments(page, tiled, plane * columns * rows, columns * rows, columns * rows * planes)
+    lengths = [bytes_a_row * min(down, lines - k // columns * down) for k in range(columns * rows)]
+    segments = _segments(page, tiled, plane * columns * rows, lengths)
     packing, predictor = page.value(259, 1), page.value(317, 1)
     if packing == _NONE:
-        plain = b"".join(_cut(s, bytes_a_row * min(down, lines - k // columns * down)) for k, s in enumerate(segments))
+        plain = b"".join(segments)
         cells = np.frombuffer(plain, np.uint8).reshape(rows if tiled else 1, columns, -1, bytes_a_row)
         table: np.ndarray = cells.transpose(0, 2, 1, 3).reshape(lines, columns, bytes_a_row)
         if page.value(266, 1) == 2:
@@ -165,24 +166,19 @@ def _plane(page: Directory, bits: int, count: int, plane: int, planes: int) -> n
     return values.reshape(lines, columns * across, count)[:height, :width]
 
 
-def _segments(page: Directory, tiled: bool, first: int, count: int, all_of_them: int) -> list[bytes]:
-    """The bytes of each strip or tile of a plane, in reading order."""
-    starts = page.values(324 if tiled else 273, most=_MAX_SEGMENTS * _MAX_SAMPLES)
-    ends = page.values(325 if tiled else 279, (len(page.data),) * len(starts), most=_MAX_SEGMENTS * _MAX_SAMPLES)
-    if min(len(starts), len(ends)) < all_of_them:
+def _segments(page: Directory, tiled: bool, first: int, lengths: list[int]) -> list[bytes]:
+    """The bytes of each strip or tile of a plane, in reading order; lengths: of each, where it is not compressed."""
+    most, plain = _MAX_SEGMENTS * _MAX_SAMPLES, page.value(259, 1) == _NONE
+    starts = page.values(324 if tiled else 273, most=most)[first : first + len(lengths)]
+    sizes = lengths if plain else page.values(325 if tiled else 279, most=most)[first : first + len(lengths)]
+    if not len(starts) == len(sizes) == len(lengths):
         raise ValueError("a strip or tile is missing")
-    segments = [
-        page.data[s : s + n] for s, n in zip(starts[first : first + count], ends[first : first + count], strict=True)
-    ]
-    if page.value(259, 1) != _NONE and sum(map(len, segments)) > len(page.data):
+    if not plain and sum(min(size, len(page.data)) for size in sizes) > len(page.data):
         raise ValueError("strips or tiles lie over each other")  # a decoder would read the same bytes many times
-    return segments
-
-
-def _cut(segment: bytes, length: int) -> bytes:
-    if len(segment) < length:
+    segments = [page.data[at : at + size] for at, size in zip(starts, sizes, strict=True)]
+    if plain and [*map(len, segments)] != lengths:
         raise ValueError("a strip or tile is cut off")
-    return segment[:length]
+    return segments
 
 
 def _libtiff(
