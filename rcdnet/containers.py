@@ -14,7 +14,7 @@ from rcdnet.errors import ImageError
 from rcdnet.tiff import SEVERAL_FRAMES, orientation_in_xmp, orientation_of
 
 MAX_PARTS = 1000  # chunks or segments beside the pixels; an ICC profile or XMP in a JPEG takes one for each 64 KB
-MAX_PIECES = 50_000  # that the pixels of a PNG come in; most writers make them of 8 KB or more
+MAX_PIECES = 20_000  # that the pixels of a PNG come in; most writers make them of 8 KB or more
 MAX_SCANS = 40  # of a JPEG, each a pass over the whole picture; programs that make them small write up to 20
 MAX_SCANNED_PX = 20 * 4096**2  # in all passes together; the slowest kind takes some 0.1 s for 4096 pixels a side
 MAX_RLE_BYTES = 8 * 1024**2  # of a run-length coded BMP, which is decoded byte by byte
@@ -22,24 +22,29 @@ _TEXT_BYTES = 4 * 1024**2  # looked through for an orientation
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_JPEG_KINDS = {0xC3: "lossless JPEG", 0xC9: "arithmetic-coded JPEG", 0xCA: "arithmetic-coded JPEG", 0xF7: "JPEG-LS"}
+_JPEG_KINDS = {
+    0xC3: "a lossless JPEG",
+    0xC9: "an arithmetic-coded JPEG",
+    0xCA: "an arithmetic-coded JPEG",
+    0xF7: "a JPEG-LS",
+}
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # ends the coded pixels, in which 0 follows each 255
 _FILLER = re.compile(rb"\xff+")
 _NOT_READ = (
-    (0, rb"GIF8", "GIF"),
-    (0, rb"RIFF....WEBP", "WebP"),
-    (0, rb"RIFF....AVI ", "AVI video"),
-    (0, rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, rb"\x00\x00\x00\x0cJXL |\xff\x0a", "JPEG XL"),
-    (0, rb"(?:II|MM)\xbc", "JPEG XR"),
-    (4, rb"ftyp(?:heic|heix|hevc|heim|heis|mif1|msf1)", "HEIC"),
-    (4, rb"ftypavi[fs]", "AVIF"),
-    (4, rb"ftyp", "video"),
-    (0, rb"%PDF", "PDF"),
-    (0, rb"PK\x03\x04", "ZIP"),
-    (0, rb"\x1f\x8b", "gzip"),
-    (0, rb"8BPS", "Photoshop"),
-    (128, rb"DICM", "DICOM"),
+    (0, rb"GIF8", "a GIF"),
+    (0, rb"RIFF....WEBP", "a WebP"),
+    (0, rb"RIFF....AVI ", "an AVI video"),
+    (0, rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000"),
+    (0, rb"\x00\x00\x00\x0cJXL |\xff\x0a", "a JPEG XL"),
+    (0, rb"(?:II|MM)\xbc", "a JPEG XR"),
+    (4, rb"ftyp(?:heic|heix|hevc|heim|heis|mif1|msf1)", "a HEIC"),
+    (4, rb"ftypavi[fs]", "an AVIF"),
+    (4, rb"ftyp", "a video"),
+    (0, rb"%PDF", "a PDF"),
+    (0, rb"PK\x03\x04", "a ZIP"),
+    (0, rb"\x1f\x8b", "a gzip"),
+    (0, rb"8BPS", "a Photoshop"),
+    (128, rb"DICM", "a DICOM"),
 )
 
 
@@ -79,7 +84,7 @@ def walk(data: bytes) -> Still:
 
 
 def _not_read(kind: str) -> ImageError:
-    return ImageError(f"This is a {kind}, which is not read. Export the scan as an 8-bit PNG and upload that.")
+    return ImageError(f"This is {kind}, which is not read. Export the scan as an 8-bit PNG and upload that.")
 
 
 def _too_many(what: str, most: int) -> ImageError:
@@ -99,7 +104,7 @@ def _walk_png(data: bytes) -> Still:
         if crc != zlib.crc32(body, zlib.crc32(kind)) or (not kinds) != (kind in (b"IHDR", b"CgBI")):
             raise ValueError(f"chunk {kind!r} at {at}")
         if kind == b"CgBI":
-            raise _not_read("PNG of Apple's own kind")
+            raise _not_read("a PNG of Apple's own kind")
         kinds.add(kind)
         if kind == b"IDAT":
             pixels.append(body)
@@ -211,11 +216,11 @@ def _walk_jpeg(data: bytes) -> Still:
 def _jpeg_size(marker: int, header: bytes) -> tuple[int, int]:
     precision, height, width, channels = struct.unpack_from(">BHHB", header)
     if marker not in (0xC0, 0xC1, 0xC2):
-        raise _not_read(_JPEG_KINDS.get(marker, "rare kind of JPEG") + " file")
+        raise _not_read(_JPEG_KINDS.get(marker, "a rare kind of JPEG") + " file")
     if precision != 8:
-        raise _not_read(f"JPEG of {precision}-bit samples")
+        raise _not_read(f"a JPEG of {precision}-bit samples")
     if channels not in (1, 3, 4):
-        raise _not_read(f"JPEG of {channels} channels")
+        raise _not_read(f"a JPEG of {channels} channels")
     return width, height
 
 
@@ -226,7 +231,7 @@ def _walk_bmp(data: bytes) -> Still:
     if width <= 0 or not height:
         raise ValueError("no pixels")
     if packing in (4, 5):
-        raise _not_read("BMP that holds a " + {4: "JPEG", 5: "PNG"}[packing])
+        raise _not_read("a BMP that holds a " + {4: "JPEG", 5: "PNG"}[packing])
     if packing in (1, 2) and len(data) > MAX_RLE_BYTES:
         raise ImageError(
             f"A run-length coded BMP is read up to {MAX_RLE_BYTES // 1024**2} MB. Export the scan as an 8-bit PNG."

@@ -4,16 +4,18 @@ import random
 import re
 import struct
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 
 from rcdnet.errors import ImageError
-from rcdnet.images import MAX_BYTES, read_scan
+from rcdnet.images import MAX_BYTES, read_mask, read_scan
 
 GREY = ramp()
 
@@ -283,20 +285,11 @@ def test_a_tiff_of_very_many_frames_is_refused_at_once():
         read_scan(b"II*\0" + struct.pack("<I", first) + bytes(4096) + body)
 
 
-# Pillow warns about broken animation chunks that it then ignores.
-@pytest.mark.filterwarnings("ignore:Invalid APNG:UserWarning")
-def test_2000_damaged_pngs_give_a_scan_or_an_image_error(grown_mb):
-    """Random byte flips, cuts and insertions over valid PNGs of several kinds."""
-    rng = random.Random(0)
-    valid = [
-        encoded(Image.fromarray(GREY)),
-        encoded(Image.fromarray(GREY.astype(np.uint16) * 257)),
-        encoded(Image.fromarray(GREY).convert("P"), transparency=3),
-        encoded(Image.fromarray(GREY).convert("RGBA")),
-        apng(),
-    ]
-    outcomes = {"read": 0, "refused": 0}
-    for _ in range(2000):
+def outcomes(valid: list[bytes], count: int, seed: int) -> dict[str, int]:
+    """How many of `count` files with random byte flips, cuts and insertions are read and refused; nothing else may happen."""
+    rng = random.Random(seed)
+    counts = {"read": 0, "refused": 0}
+    for _ in range(count):
         data = bytearray(rng.choice(valid))
         for _ in range(rng.randint(1, 8)):
             position = rng.randrange(len(data))
@@ -310,8 +303,55 @@ def test_2000_damaged_pngs_give_a_scan_or_an_image_error(grown_mb):
                     data += b"\0"
         try:
             assert read_scan(bytes(data)).pixels.dtype == np.uint8
-            outcomes["read"] += 1
+            counts["read"] += 1
         except ImageError:
-            outcomes["refused"] += 1
+            counts["refused"] += 1
+        with suppress(ImageError):
+            assert read_mask(bytes(data), (100, 120)).dtype == bool
+    return counts
+
+
+VALID_PNG = [
+    encoded(Image.fromarray(GREY)),
+    encoded(Image.fromarray(GREY.astype(np.uint16) * 257)),
+    encoded(Image.fromarray(GREY).convert("P"), transparency=3),
+    encoded(Image.fromarray(GREY).convert("RGBA")),
+    apng(),
+]
+
+
+def test_2000_damaged_pngs_give_a_scan_or_an_image_error(grown_mb):
+    counts = outcomes(VALID_PNG, 2000, seed=0)
     assert grown_mb() < 100
-    assert outcomes["refused"] > 1000
+    assert counts["refused"] > 1000
+
+
+def tiffs() -> list[bytes]:
+    """Strips, tiles, planes, predictors, shared bytes, palette and JPEG."""
+    grey, deep = GREY, GREY.astype(np.uint16) * 257
+    colours = {"photometric": "rgb", "planarconfig": "separate"}
+    written = (
+        (grey, {}),
+        (deep, {"tile": (32, 48), "compression": "lzw", "predictor": "horizontal"}),
+        (np.stack([deep] * 3), {"byteorder": ">", "compression": "zlib", "rowsperstrip": 9, **colours}),
+        ((grey / 255).astype(np.float32), {"compression": "zlib", "predictor": "floatingpoint"}),
+        (deep >> 4, {"bitspersample": 12}),
+        (grey, {"compression": "packbits", "bigtiff": True}),
+        (np.dstack([grey] * 3), {"photometric": "rgb", "compression": "jpeg", "tile": (32, 48)}),
+        (grey, {"photometric": "palette", "colormap": np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))}),
+    )
+    files = []
+    for pixels, options in written:
+        file = BytesIO()
+        tifffile.imwrite(file, pixels, metadata=None, **options)
+        files.append(file.getvalue())
+    return [*files, encoded(Image.fromarray(GREY > 99), "TIFF", compression="group4"), multi_page_tiff()]
+
+
+def test_2000_damaged_files_of_other_formats_give_a_scan_or_an_image_error(grown_mb):
+    image = Image.fromarray(GREY)
+    jpegs = [encoded(image, "JPEG"), encoded(image.convert("RGB"), "JPEG", progressive=True)]
+    bmps = [encoded(image, "BMP"), encoded(image.convert("RGBA"), "BMP")]
+    counts = outcomes([*tiffs(), *jpegs, *bmps], 2000, seed=1)
+    assert grown_mb() < 200
+    assert min(counts.values()) > 300
