@@ -181,7 +181,10 @@ if right.open:
         )
         if upload is not None:
             try:
-                state[f"mask {scans[0].scan.sha256}"] = read_mask(upload.getvalue(), scans[0].scan.pixels.shape)
+                scan = scans[0].scan
+                state[f"mask {scan.sha256}"] = read_mask(
+                    upload.getvalue(), scan.pixels.shape, scan_orientation=scan.orientation
+                )
             except RcdnetError as error:
                 state["mask_error"] = str(error)
             forget_uploads([upload])

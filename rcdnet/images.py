@@ -1,60 +1,32 @@
 """Reading an upload: bytes in, one grey image out, or an `ImageError` a clinician understands.
 
-Uploads are hostile. The file size is checked before anything is opened, the side lengths after the
-header and before the pixels, the format by content and never by name. Pillow decodes under these
-limits; OpenCV, which has none, only ever sees arrays. Nothing of the file but its pixels is kept.
+What may be called a scan and what a lesion mask is decided here, on pixels that `rcdnet.decoding` has read.
 """
 
 import hashlib
-import struct
-import zlib
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
 
+from rcdnet.decoding import MAX_BYTES, Stored, decoded, turned, walked
 from rcdnet.errors import ImageError
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-MAX_BYTES = 20 * 1024 * 1024
-MAX_SIDE_PX = 4096
-MIN_SIDE_PX = 64
-
-# A pixel is coloured when its channels differ by more than JPEG chroma noise does, and colour matters when more of the
-# picture has it than a maker's logo covers.
-_COLOUR_SPREAD = 32
-_COLOUR_SHARE = 0.005
 # Share of an image's pixels that its two most frequent grey levels have: at most 0.48 in the 2100 scans of BUSI and BUS-BRA at
-# hand, 1 in their masks.
+# hand, 1 in their masks. A screen with panels may reach it too, but has a picture on it: places that are mostly of other levels.
 _TWO_LEVELS = 0.9
 _OF_THE_REST = 0.2  # that the second level has at least, of all pixels that are not of the first
+# Of 696 screens with a panel and a scan of BUSI, BUS-BRA or BrEaST none is taken for a mask by these numbers, and of 237 masks blurred
+# by 3 pixels none for a screen.
+_PLACE, _OF_A_PLACE, _PLACES = (
+    32,
+    0.4,
+    4,
+)  # pixels a side, wider than the soft edge of a mask; share of other levels; how many
 # Share of a mask that may be neither dark nor bright, for soft edges; of a scan of BUSI or BUS-BRA at least .14 is, of half of them .78.
 _MASK_SHADES = 0.1
 _MASK_EDGE = 0.9  # share of a mask's outermost pixels that a lesion may cover; an inverted mask's are all white
 _DARK = 32  # grey level; 76 is the lowest that a hundredth of a scan of BUSI or BUS-BRA at hand lies above
-
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0, section 8
-_DAMAGED = "The image is damaged or incomplete. Export the scan again and upload the new file."
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
-# What Pillow's decoders raise on damaged files, found by fuzzing; anything else is our own mistake and must surface.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    OverflowError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no one answer to ==
@@ -64,11 +36,13 @@ class Scan:
     pixels: uint8 (H, W), 0 black to 255 white, upright, the upload's own size.
     sha256: hex digest of the uploaded bytes, the only name a scan has inside the library.
     warnings: sentences to show beside every result of this scan.
+    orientation: EXIF's, 1 to 8, by which the stored pixels were turned; a mask drawn on those must be turned, too.
     """
 
     pixels: np.ndarray = field(repr=False)
     sha256: str
     warnings: tuple[str, ...] = ()
+    orientation: int = 1
 
 
 def bytes_of(path: Path) -> bytes:
@@ -78,74 +52,50 @@ def bytes_of(path: Path) -> bytes:
 
 
 def read_scan(data: bytes) -> Scan:
-    """Decode an uploaded PNG, JPEG, BMP or single-frame TIFF to a grey `Scan`.
+    """Decode an uploaded PNG, JPEG, BMP or TIFF of one picture to a grey `Scan`.
 
-    Transparent parts become black, the background of an ultrasound screen. 16-bit samples are scaled
-    from the full 0..65535 range. An EXIF orientation is applied, then dropped with all other metadata.
+    Transparent parts become black, the background of an ultrasound screen. Samples of more than 8 bits are scaled by
+    `rcdnet.samples.display`. An EXIF orientation is applied, then all metadata dropped.
 
     Raises:
-        ImageError: not an image, damaged, several frames, too large, too small, one flat colour, or two as a mask has.
+        ImageError: not an image, damaged, of a kind that is not read, several frames, too large, too small, more than 8 bits of
+            which too few are used, one flat colour, or two as a mask has.
     """
-    scan = _decoded(data)
-    if int(scan.pixels.max()) - int(scan.pixels.min()) <= 2:
-        raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
-    levels = np.sort(np.bincount(scan.pixels.ravel(), minlength=256))
-    rest = scan.pixels.size - levels[-1]  # a small scan on a large black screen is mostly one level, too
-    if levels[-2:].sum() >= _TWO_LEVELS * scan.pixels.size and levels[-2] >= _OF_THE_REST * rest:
-        raise ImageError("The image is of two grey levels, as a lesion mask or a drawing is. Upload the scan itself.")
-    return scan
-
-
-def _decoded(data: bytes, *, scaled: bool = True) -> Scan:
-    """`scaled`: 16-bit samples from their full range; else deep samples by their own largest, and values up to 255 stay what they are."""
-    if not data:
-        raise ImageError("The file is empty. Export the scan again and upload the new file.")
-    if len(data) > MAX_BYTES:
-        raise ImageError(
-            f"The file is larger than {MAX_BYTES // 1024**2} MB, the most that is read. "
-            "Export a single still image instead of a clip."
-        )
-    image = _open(data)
-    _check_size(image)
-    _check_frames(image)
-    try:
-        if image.format == "PNG":  # verify() checks every chunk's CRC, which load() does not; it spoils its handle
-            _open(data).verify()
-        image.load()
-        # Pillow minds this tag at 8 bits only.
-        inverted = isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-        upright = ImageOps.exif_transpose(image)
-        if not scaled and upright.mode.startswith(("I", "F")):
-            samples = np.asarray(upright).astype(np.float64)
-            upright, inverted = Image.fromarray((samples * 255 / max(255, samples.max())).astype(np.uint8)), False
-        rgb = _to_rgb_or_grey(upright, inverted_16_bit=inverted)
-    except ImageError:
-        raise
-    except _DECODER_ERRORS as error:
-        raise ImageError(_DAMAGED) from error
-    pixels, notes = (rgb, ()) if rgb.ndim == 2 else _grey_of_rgb(rgb)
-    if np.percentile(pixels, 99) < _DARK:
+    stored = decoded(data)
+    pixels, notes = stored.pixels, stored.warnings
+    if np.percentile(pixels, 99) < _DARK and (stored.deep or np.ptp(pixels) > 2):
+        if stored.deep:
+            raise ImageError(
+                "All but a hundredth of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so a call on it "
+                "would mean nothing. Export it as an 8-bit PNG."
+            )
         notes = (
             *notes,
             "All but a hundredth of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so little detail is "
             "left. Export it as an 8-bit PNG for a result that can be trusted.",
         )
-    return Scan(np.ascontiguousarray(pixels), hashlib.sha256(data).hexdigest(), notes)
+    if np.ptp(pixels) <= 2:
+        raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
+    if _is_of_two_levels(pixels):
+        raise ImageError("The image is of two grey levels, as a lesion mask or a drawing is. Upload the scan itself.")
+    upright = np.ascontiguousarray(turned(pixels, stored.orientation))
+    return Scan(upright, hashlib.sha256(data).hexdigest(), notes, stored.orientation)
 
 
-def read_mask(data: bytes, shape: tuple[int, int], *, may_be_empty: bool = False) -> np.ndarray:
+def read_mask(
+    data: bytes, shape: tuple[int, int], *, may_be_empty: bool = False, scan_orientation: int = 1
+) -> np.ndarray:
     """The lesion that a mask marks in a scan of (height, width) `shape`, bool (H, W): where it is white, or 1.
 
+    scan_orientation: the scan's `Scan.orientation`. A mask of another orientation may be drawn on the stored pixels or on the
+    upright ones; it is taken where its shape tells which.
+
     Raises:
-        ImageError: as `read_scan`, which takes no mask; another size than the scan's; shades of grey; dimmer than white; nothing is
-            marked, unless `may_be_empty`; or all of its edge is, as an inverted mask's is.
+        ImageError: as `read_scan`, which takes no mask; another size than the scan's; turned otherwise than the scan; shades of
+            grey; dimmer than white; nothing is marked, unless `may_be_empty`; or all of its edge is, as an inverted mask's is.
     """
-    pixels = _decoded(data, scaled=False).pixels
-    if pixels.shape != shape:
-        raise ImageError(
-            f"The mask has {pixels.shape[1]} × {pixels.shape[0]} pixels and the scan {shape[1]} × {shape[0]}. "
-            "Give the mask that belongs to this scan, at the same size."
-        )
+    stored = decoded(data, scaled=False)
+    pixels = _as_the_scan_lies(stored, shape, scan_orientation)
     if 1 < pixels.max() <= 127:
         raise ImageError(
             f"The brightest pixel of the mask is {pixels.max()}. Expected 255 inside the lesion and 0 outside, or 1 and 0."
@@ -164,81 +114,41 @@ def read_mask(data: bytes, shape: tuple[int, int], *, may_be_empty: bool = False
     return lesion
 
 
-def _open(data: bytes) -> Image.Image:
-    too_large = f"The image is too large; at most {MAX_SIDE_PX} pixels a side are read. Export it at a smaller size."
-    try:
-        return Image.open(BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(too_large) from error
-    except (UnidentifiedImageError, *_DECODER_ERRORS) as error:
-        if data[128:132] == b"DICM":
-            raise ImageError("This is a DICOM file. Export the image as PNG and upload that.") from error
-        if data.startswith(_SIGNATURES):
-            raise ImageError(_DAMAGED) from error
-        raise ImageError("This is not an image that can be read. Upload a PNG, JPEG, BMP or TIFF file.") from error
+def orientation_of(data: bytes) -> int:
+    """The EXIF orientation of a file, 1 to 8, without decoding it; `ImageError` as `read_scan`."""
+    return walked(data)[1]
 
 
-def _check_size(image: Image.Image) -> None:
-    width, height = image.size
-    if max(width, height) > MAX_SIDE_PX:
+def _as_the_scan_lies(mask: Stored, shape: tuple[int, int], scan_orientation: int) -> np.ndarray:
+    """The mask's pixels upright, if it is known which way they were drawn."""
+    ways = [turned(mask.pixels, way) for way in dict.fromkeys((mask.orientation, scan_orientation))]
+    fitting = [pixels for pixels in ways if pixels.shape == shape]
+    if not fitting:
+        height, width = ways[0].shape
         raise ImageError(
-            f"The image has {width} × {height} pixels; at most {MAX_SIDE_PX} a side are read. "
-            "Export it at a smaller size."
+            f"The mask has {width} × {height} pixels and the scan {shape[1]} × {shape[0]}. "
+            "Give the mask that belongs to this scan, at the same size."
         )
-    if min(width, height) < MIN_SIDE_PX:
+    if len(fitting) > 1 and not np.array_equal(fitting[0], fitting[1]):
+        scans, masks = (
+            f"EXIF orientation {o}" if o > 1 else "no EXIF orientation" for o in (scan_orientation, mask.orientation)
+        )
         raise ImageError(
-            f"The image has {width} × {height} pixels; at least {MIN_SIDE_PX} a side are needed. "
-            "Export the scan at its full size, not as a thumbnail."
+            f"The scan is stored with {scans} and the mask with {masks}, so it is not known which way up the mask was drawn. "
+            "Save both upright, without an EXIF orientation, and check that the mask lies on the lesion."
         )
+    return fitting[0]
 
 
-def _check_frames(image: Image.Image) -> None:
-    if image.format == "MPO":  # a phone's photo with a preview or a gain map behind it; the first is the photo
-        return
-    # Asking a TIFF for its number of frames walks all of them, which a hostile file makes minutes long.
-    try:
-        image.seek(1)
-    except EOFError:
-        image.seek(0)
-        return
-    except _DECODER_ERRORS as error:
-        raise ImageError(_DAMAGED) from error
-    raise ImageError("The file holds several frames. Export the one frame to be read as a still image.")
-
-
-def _to_rgb_or_grey(image: Image.Image, *, inverted_16_bit: bool) -> np.ndarray:
-    """uint8 (H, W) for grey files, uint8 (H, W, 3) for colour ones; transparency laid over black."""
-    mode, transparent = image.mode, image.info.get("transparency")
-    if mode.startswith("I;16"):
-        samples = np.asarray(image).astype(np.uint32)
-        return _grey_of_16_bit(65535 - samples if inverted_16_bit else samples, transparent)
-    if mode in ("I", "F"):
-        raise ImageError(
-            "The image stores 32-bit samples, whose display range is not defined. Export it as an 8-bit PNG."
-        )
-    if mode in ("1", "L") and transparent is None:
-        return np.asarray(image.convert("L"))
-    if mode in ("LA", "RGBA", "PA", "La", "RGBa") or transparent is not None:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
-
-
-def _grey_of_16_bit(samples: np.ndarray, transparent: object) -> np.ndarray:
-    # Pillow's own convert("L") clips at 255 and turns nearly every pixel white.
-    if isinstance(transparent, int):
-        samples = np.where(samples == transparent, 0, samples)
-    return ((samples * 255 + 32767) // 65535).astype(np.uint8)
-
-
-def _grey_of_rgb(rgb: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    spread = rgb.max(axis=2) - rgb.min(axis=2)
-    if not spread.any():
-        return rgb[..., 0], ()
-    grey = np.asarray(Image.fromarray(rgb).convert("L"))
-    if float((spread > _COLOUR_SPREAD).mean()) <= _COLOUR_SHARE:
-        return grey, ()
-    return grey, (
-        "This image carries colour, as a Doppler or elastography overlay does. The models saw it without colour, "
-        "and none that comes with this app was trained on such images: do not trust this call.",
-    )
+def _is_of_two_levels(pixels: np.ndarray) -> bool:
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    second, first = np.argsort(counts)[-2:]
+    rest = pixels.size - counts[first]  # a small scan on a large black screen is mostly one level, too
+    if counts[first] + counts[second] < _TWO_LEVELS * pixels.size or counts[second] < _OF_THE_REST * rest:
+        return False
+    near = abs(int(first) - int(second)) // 8
+    levels = np.arange(256)
+    other = (abs(levels - first) > near) & (abs(levels - second) > near)
+    rows, columns = (side // _PLACE * _PLACE for side in pixels.shape)
+    places = other[pixels[:rows, :columns]].reshape(rows // _PLACE, _PLACE, columns // _PLACE, _PLACE)
+    return bool((places.mean(axis=(1, 3)) > _OF_A_PLACE).sum() < _PLACES)

@@ -4,16 +4,18 @@ import random
 import re
 import struct
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 
 from rcdnet.errors import ImageError
-from rcdnet.images import MAX_BYTES, read_scan
+from rcdnet.images import MAX_BYTES, read_mask, read_scan
 
 GREY = ramp()
 
@@ -82,19 +84,38 @@ def test_16_bit_png_is_scaled_not_clipped():
     np.testing.assert_array_equal(scan.pixels, GREY)
 
 
-def test_12_bit_samples_in_a_16_bit_file_are_named():
-    """Also under a white caption, and in a colour file, of which Pillow keeps the upper half of each sample."""
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("format_name", ["PNG", "TIFF"])
+def test_a_16_bit_file_that_uses_fewer_bits_is_rescaled_and_says_so(bits, format_name):
+    """A black picture, and a call on it; of 0 to 255 it was said that they are one flat colour."""
+    top = 2**bits - 1
+    few = (GREY.astype(np.uint32) * top // 255).astype(np.uint16)
+    scan = read_scan(encoded(Image.fromarray(few), format_name))
+    np.testing.assert_array_equal(scan.pixels, (few.astype(np.uint32) * 255 + top // 2) // top)
+    (warning,) = scan.warnings
+    assert f"read as {bits}-bit ones, with {top} as white" in warning
+
+
+def test_12_bit_samples_that_cannot_be_rescaled_are_refused():
+    """Under a white caption, and in a colour PNG, of which Pillow keeps the upper half of each sample."""
     dark = GREY.astype(np.uint16) * 16
     captioned = dark.copy()
     captioned[:3, :20] = 65535
-    rows = b"".join(b"\0" + row.tobytes() for row in np.repeat(dark.astype(">u2")[..., None], 3, axis=2))
+    colour = {0: b"".join(b"\0" + row.tobytes() for row in np.repeat(dark.astype(">u2")[..., None], 3, axis=2))}
+    colour[8] = b"".join(b"\0" + row.tobytes() for row in np.repeat((dark // 16).astype(">u2")[..., None], 3, axis=2))
     for data in (
-        encoded(Image.fromarray(dark)),
         encoded(Image.fromarray(captioned)),
-        png_chunks(120, 100, 16, 2, rows),
+        encoded(Image.fromarray(captioned), "TIFF"),
+        png_chunks(120, 100, 16, 2, colour[0]),
+        png_chunks(120, 100, 16, 2, colour[8]),
     ):
-        (warning,) = read_scan(data).warnings
-        assert "nearly black, as where 12-bit samples" in warning
+        with pytest.raises(ImageError, match="nearly black, as where 12-bit samples"):
+            read_scan(data)
+
+
+def test_a_dark_8_bit_scan_is_read_with_a_warning():
+    (warning,) = read_scan(encoded(Image.fromarray(GREY // 12))).warnings
+    assert "nearly black" in warning
 
 
 def test_16_bit_grey_with_a_transparent_level():
@@ -177,7 +198,7 @@ def test_metadata_is_dropped_and_orientation_applied():
     info = PngImagePlugin.PngInfo()
     info.add_text("PatientName", "DOE^JANE")
     scan = read_scan(encoded(Image.fromarray(GREY), pnginfo=info))
-    assert set(vars(scan)) == {"pixels", "sha256", "warnings"}
+    assert set(vars(scan)) == {"pixels", "sha256", "warnings", "orientation"}
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: the stored top is the right side
     turned = read_scan(encoded(Image.fromarray(GREY), "JPEG", exif=exif, quality=100)).pixels
@@ -205,7 +226,7 @@ REFUSED = {
     "text": (b"not an image at all", "not an image"),
     "script": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not an image"),
     "dicom": (b"\0" * 128 + b"DICM" + b"\0" * 100, "DICOM"),
-    "gif": (encoded(Image.fromarray(GREY), "GIF"), "not an image"),
+    "gif": (encoded(Image.fromarray(GREY), "GIF"), "This is a GIF file"),
     "truncated png": (encoded(Image.fromarray(GREY))[:-200], "damaged or incomplete"),
     "truncated jpeg": (encoded(Image.fromarray(GREY), "JPEG")[:-400], "damaged or incomplete"),
     "truncated tiff": (encoded(Image.fromarray(GREY), "TIFF")[:-400], "damaged or incomplete"),
@@ -217,8 +238,8 @@ REFUSED = {
     "too small": (encoded(Image.fromarray(GREY[:63])), "120 × 63"),
     "flat": (encoded(Image.fromarray(np.full((100, 100), 77, np.uint8))), "one flat colour"),
     "flat colour": (encoded(Image.new("RGB", (100, 100), (200, 30, 30))), "one flat colour"),
-    "float tiff": (encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "32-bit"),
-    "bomb": (bomb(), "too large"),
+    "float tiff": (encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "floating-point samples from 0 to 255"),
+    "bomb": (bomb(), "30000 × 30000 pixels; at most 4096"),
     "too many bytes": (encoded(Image.fromarray(GREY)) + b"\0" * MAX_BYTES, "larger than 20 MB"),
 }
 
@@ -264,20 +285,11 @@ def test_a_tiff_of_very_many_frames_is_refused_at_once():
         read_scan(b"II*\0" + struct.pack("<I", first) + bytes(4096) + body)
 
 
-# Pillow warns about broken animation chunks that it then ignores.
-@pytest.mark.filterwarnings("ignore:Invalid APNG:UserWarning")
-def test_2000_damaged_pngs_give_a_scan_or_an_image_error(grown_mb):
-    """Random byte flips, cuts and insertions over valid PNGs of several kinds."""
-    rng = random.Random(0)
-    valid = [
-        encoded(Image.fromarray(GREY)),
-        encoded(Image.fromarray(GREY.astype(np.uint16) * 257)),
-        encoded(Image.fromarray(GREY).convert("P"), transparency=3),
-        encoded(Image.fromarray(GREY).convert("RGBA")),
-        apng(),
-    ]
-    outcomes = {"read": 0, "refused": 0}
-    for _ in range(2000):
+def outcomes(valid: list[bytes], count: int, seed: int) -> dict[str, int]:
+    """How many of `count` files with random byte flips, cuts and insertions are read and refused; nothing else may happen."""
+    rng = random.Random(seed)
+    counts = {"read": 0, "refused": 0}
+    for _ in range(count):
         data = bytearray(rng.choice(valid))
         for _ in range(rng.randint(1, 8)):
             position = rng.randrange(len(data))
@@ -291,8 +303,55 @@ def test_2000_damaged_pngs_give_a_scan_or_an_image_error(grown_mb):
                     data += b"\0"
         try:
             assert read_scan(bytes(data)).pixels.dtype == np.uint8
-            outcomes["read"] += 1
+            counts["read"] += 1
         except ImageError:
-            outcomes["refused"] += 1
+            counts["refused"] += 1
+        with suppress(ImageError):
+            assert read_mask(bytes(data), (100, 120)).dtype == bool
+    return counts
+
+
+VALID_PNG = [
+    encoded(Image.fromarray(GREY)),
+    encoded(Image.fromarray(GREY.astype(np.uint16) * 257)),
+    encoded(Image.fromarray(GREY).convert("P"), transparency=3),
+    encoded(Image.fromarray(GREY).convert("RGBA")),
+    apng(),
+]
+
+
+def test_2000_damaged_pngs_give_a_scan_or_an_image_error(grown_mb):
+    counts = outcomes(VALID_PNG, 2000, seed=0)
     assert grown_mb() < 100
-    assert outcomes["refused"] > 1000
+    assert counts["refused"] > 1000
+
+
+def tiffs() -> list[bytes]:
+    """Strips, tiles, planes, predictors, shared bytes, palette and JPEG."""
+    grey, deep = GREY, GREY.astype(np.uint16) * 257
+    colours = {"photometric": "rgb", "planarconfig": "separate"}
+    written = (
+        (grey, {}),
+        (deep, {"tile": (32, 48), "compression": "lzw", "predictor": "horizontal"}),
+        (np.stack([deep] * 3), {"byteorder": ">", "compression": "zlib", "rowsperstrip": 9, **colours}),
+        ((grey / 255).astype(np.float32), {"compression": "zlib", "predictor": "floatingpoint"}),
+        (deep >> 4, {"bitspersample": 12}),
+        (grey, {"compression": "packbits", "bigtiff": True}),
+        (np.dstack([grey] * 3), {"photometric": "rgb", "compression": "jpeg", "tile": (32, 48)}),
+        (grey, {"photometric": "palette", "colormap": np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))}),
+    )
+    files = []
+    for pixels, options in written:
+        file = BytesIO()
+        tifffile.imwrite(file, pixels, metadata=None, **options)
+        files.append(file.getvalue())
+    return [*files, encoded(Image.fromarray(GREY > 99), "TIFF", compression="group4"), multi_page_tiff()]
+
+
+def test_2000_damaged_files_of_other_formats_give_a_scan_or_an_image_error(grown_mb):
+    image = Image.fromarray(GREY)
+    jpegs = [encoded(image, "JPEG"), encoded(image.convert("RGB"), "JPEG", progressive=True)]
+    bmps = [encoded(image, "BMP"), encoded(image.convert("RGBA"), "BMP")]
+    counts = outcomes([*tiffs(), *jpegs, *bmps], 2000, seed=1)
+    assert grown_mb() < 200
+    assert min(counts.values()) > 300

@@ -116,6 +116,28 @@ def test_a_turned_image_has_the_box_of_its_upright_self(clinic):
         np.testing.assert_allclose(box_geometry([replace(sample, path=path)]), upright)
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_mask_is_never_taught_in_the_wrong_place_of_a_turned_image(clinic, orientation):
+    """Upside down it taught the wrong place, and a quarter turn blamed the mask."""
+    (sample, *_) = read_folder(clinic)
+    shown = decode([sample], 64).lesions
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]
+    for path in (sample.path, *sample.masks):  # the mask on the stored pixels, without EXIF
+        Image.open(path).transpose(back).save(path, **({"exif": exif} if path == sample.path else {}))
+    if orientation == 6:
+        np.testing.assert_array_equal(decode([sample], 64).lesions, shown)
+        return
+    with pytest.raises(DatasetError, match=r"scan 1_mask\.png: The scan is stored with EXIF orientation 3"):
+        decode([sample], 64)
+    for path in sample.masks:
+        Image.open(path).save(path, exif=exif)
+    np.testing.assert_array_equal(decode([sample], 64).lesions, shown)
+    with pytest.raises(DatasetError, match="EXIF orientation 3, so it is not known which way up its box was drawn"):
+        read_lesion(replace(sample, masks=(), box=(10, 10, 20, 20)), (440, 520))
+
+
 def test_images_of_ones_own_are_never_taken_for_busi(clinic, busi, tmp_path):
     """Ten of BUSI's numbers are left out, and its ids and citation are published."""
     assert is_busi(busi)

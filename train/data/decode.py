@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.images import Scan, bytes_of, read_mask, read_scan
+from rcdnet.images import Scan, bytes_of, orientation_of, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.remarks import remarks_on
@@ -141,17 +141,29 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
     """The union of the sample's masks on the image's own pixels, bool (H, W); the ellipse in its box where it has no mask.
 
     Raises:
-        DatasetError: a mask is missing, or `rcdnet.images.read_mask` refuses it.
+        DatasetError: a mask is missing, or `rcdnet.images.read_mask` refuses it; or it is not known which way up a mask or box was
+            drawn on an image that its EXIF orientation turns.
     """
     lesion = np.zeros(shape, bool)
+    if not sample.masks and not sample.box:
+        return lesion
+    try:
+        turn = orientation_of(bytes_of(sample.path))
+    except (OSError, ImageError) as error:
+        raise DatasetError(f"{sample.id}: {sample.path.name} cannot be read: {error}") from error
     if not sample.masks and sample.box:
+        if turn != 1:
+            raise DatasetError(
+                f"{sample.id}: the image has EXIF orientation {turn}, so it is not known which way up its box was drawn. "
+                "Save the image upright, without an EXIF orientation, and check that the box lies on its lesion."
+            )
         x, y, width, height = sample.box
         rows, columns = np.ogrid[: shape[0], : shape[1]]
         across, down = (columns + 0.5 - x - width / 2) / (width / 2), (rows + 0.5 - y - height / 2) / (height / 2)
         return across**2 + down**2 <= 1
     for path in sample.masks:
         try:
-            lesion |= read_mask(bytes_of(path), shape, may_be_empty=True)
+            lesion |= read_mask(bytes_of(path), shape, may_be_empty=True, scan_orientation=turn)
         except OSError as error:
             raise DatasetError(f"The mask {path.name} cannot be opened ({error.strerror}). Put it back.") from error
         except ImageError as error:
