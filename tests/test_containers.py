@@ -7,6 +7,7 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 from test_images import chunk, png_chunks
@@ -220,7 +221,9 @@ def test_a_bmp_whose_fourth_byte_is_unused_is_not_transparent(header_size):
 
 def test_a_picture_that_is_all_transparent_is_said_to_be_that():
     rgba = np.dstack([GREY, GREY, GREY, np.zeros_like(GREY)])
-    for data in (encoded(Image.fromarray(rgba)), encoded(Image.fromarray(rgba[..., 2:]))):
+    deep = io.BytesIO()
+    tifffile.imwrite(deep, rgba.astype(np.uint16) * 257, photometric="rgb", metadata=None)
+    for data in (encoded(Image.fromarray(rgba)), encoded(Image.fromarray(rgba[..., 2:])), deep.getvalue()):
         with pytest.raises(ImageError, match="Every pixel of the image is transparent"):
             read_scan(data)
 
