@@ -15,7 +15,7 @@ from PIL import Image
 
 from rcdnet import containers, tiff, tiff_pixels
 from rcdnet.errors import ImageError
-from rcdnet.samples import Samples, display, marks
+from rcdnet.samples import ALL_TRANSPARENT, Samples, display, marks
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_SIDE_PX = 4096
@@ -55,7 +55,13 @@ class Stored:
 
 
 def decoded(data: bytes, *, scaled: bool = True) -> Stored:
-    """`scaled`: deep samples from their full range; else by their own largest, and values up to 255 stay what they are."""
+    """The pixels of a file's one picture, and what to say of them.
+
+    scaled: deep samples become what is shown (`rcdnet.samples.display`), for a scan; else they are marks (`rcdnet.samples.marks`).
+
+    Raises:
+        ImageError: not an image, damaged, not of a kind that is read, several frames, too large or too small.
+    """
     still, orientation = walked(data)
     notes: tuple[str, ...] = ()
     try:
@@ -146,7 +152,7 @@ def _over_black(image: Image.Image, *, opaque_where_all_is_clear: bool, may_be_c
         if opaque_where_all_is_clear:  # many programs leave the fourth byte of a BMP at 0, and none shows it as clear
             return np.asarray(rgba.convert("RGB"))
         if not may_be_clear:
-            raise ImageError("Every pixel of the image is transparent. Export it without transparency.")
+            raise ImageError(ALL_TRANSPARENT)
     black = Image.new("RGBA", image.size, (0, 0, 0, 255))
     return np.asarray(Image.alpha_composite(black, rgba).convert("RGB"))
 

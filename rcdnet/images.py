@@ -18,11 +18,9 @@ _TWO_LEVELS = 0.9
 _OF_THE_REST = 0.2  # that the second level has at least, of all pixels that are not of the first
 # Of 696 screens with a panel and a scan of BUSI, BUS-BRA or BrEaST none is taken for a mask by these numbers, and of 237 masks blurred
 # by 3 pixels none for a screen.
-_PLACE, _OF_A_PLACE, _PLACES = (
-    32,
-    0.4,
-    4,
-)  # pixels a side, wider than the soft edge of a mask; share of other levels; how many
+_PLACE = 32  # pixels a side, wider than the soft edge of a mask
+_OF_A_PLACE = 0.4  # share of other levels
+_PLACES = 4
 # Share of a mask that may be neither dark nor bright, for soft edges; of a scan of BUSI or BUS-BRA at least .14 is, of half of them .78.
 _MASK_SHADES = 0.1
 _MASK_EDGE = 0.9  # share of a mask's outermost pixels that a lesion may cover; an inverted mask's are all white

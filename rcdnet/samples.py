@@ -10,7 +10,9 @@ import numpy as np
 
 from rcdnet.errors import ImageError
 
+# Every scan of BUSI and BUS-BRA at hand has a hundredth above grey level 76 of 255, so one that uses all of 16 bits goes beyond 14.
 DEPTHS = (8, 10, 12, 14, 16)
+ALL_TRANSPARENT = "Every pixel of the image is transparent. Export it without transparency."
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +35,11 @@ def display(samples: Samples) -> tuple[np.ndarray, tuple[str, ...]]:
     Whole numbers of up to 16 bits span black to white by their depth; floats from 0 to 1.
 
     Raises:
-        ImageError: 32-bit or signed samples, or floats beyond 0 to 1, none of which say what is white.
+        ImageError: 32-bit or signed samples, or floats beyond 0 to 1, none of which say what is white; or all is transparent.
     """
     colours, notes = samples.colours, tuple[str, ...]()
+    if samples.alpha is not None and not samples.alpha.any():
+        raise ImageError(ALL_TRANSPARENT)
     if colours.dtype.kind == "f":
         top = _top_of_floats(colours)
     elif colours.dtype.kind == "i" or samples.bits > 16:
@@ -47,7 +51,8 @@ def display(samples: Samples) -> tuple[np.ndarray, tuple[str, ...]]:
         top, notes = _top_of(samples, int(colours.max()))
     grey = _rescaled(colours, top, samples.white_is_zero)
     if samples.alpha is not None:
-        opaque = 1.0 if colours.dtype.kind == "f" else _top_of(samples, int(samples.alpha.max()))[0]
+        is_float = colours.dtype.kind == "f"
+        opaque = _top_of_floats(samples.alpha) if is_float else _top_of(samples, int(samples.alpha.max()))[0]
         alpha = _rescaled(samples.alpha, opaque, False).astype(np.uint16)
         grey = ((grey * (alpha if grey.ndim == 2 else alpha[..., None]) + 127) // 255).astype(np.uint8)
     return grey, notes

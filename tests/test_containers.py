@@ -7,6 +7,7 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 from test_images import chunk, png_chunks
@@ -142,6 +143,30 @@ def test_a_decoder_sees_pixels_alone():
         np.testing.assert_array_equal(read_scan(data).pixels, read_scan(plain).pixels)
 
 
+def test_without_its_other_parts_a_file_decodes_to_the_same():
+    rgb = Image.fromarray(np.dstack([GREY, 255 - GREY, GREY // 2]))
+    files = [
+        encoded(rgb.convert(mode), "JPEG", progressive=progressive, **options)
+        for mode in ("L", "RGB", "CMYK", "YCbCr")
+        for progressive in (False, True)
+        for options in (
+            {"subsampling": 2},
+            {"restart_marker_blocks": 3},
+            {"icc_profile": bytes(100_000)},
+            {"dpi": (9, 9)},
+        )
+    ]
+    files += [encoded(rgb, "JPEG", keep_rgb=True, subsampling=0), encoded(rgb.quantize(16), transparency=3)]
+    files += [
+        encoded(rgb.convert(mode), icc_profile=bytes(999), dpi=(9, 9)) for mode in ("1", "L", "LA", "RGB", "RGBA")
+    ]
+    for data in files:
+        whole, needed = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(walk(data).data))
+        assert (needed.mode, needed.size) == (whole.mode, whole.size) == (whole.mode, walk(data).size)
+        assert needed.tobytes() == whole.tobytes()
+        assert needed.info.get("transparency") == whole.info.get("transparency")
+
+
 def noise(size: int) -> bytes:
     return np.random.default_rng(0).integers(0, 256, size).astype(np.uint8).tobytes()
 
@@ -220,7 +245,9 @@ def test_a_bmp_whose_fourth_byte_is_unused_is_not_transparent(header_size):
 
 def test_a_picture_that_is_all_transparent_is_said_to_be_that():
     rgba = np.dstack([GREY, GREY, GREY, np.zeros_like(GREY)])
-    for data in (encoded(Image.fromarray(rgba)), encoded(Image.fromarray(rgba[..., 2:]))):
+    deep = io.BytesIO()
+    tifffile.imwrite(deep, rgba.astype(np.uint16) * 257, photometric="rgb", metadata=None)
+    for data in (encoded(Image.fromarray(rgba)), encoded(Image.fromarray(rgba[..., 2:])), deep.getvalue()):
         with pytest.raises(ImageError, match="Every pixel of the image is transparent"):
             read_scan(data)
 

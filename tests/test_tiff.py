@@ -223,6 +223,7 @@ NAMED = {
     "32 bits": (tiff(GREY.astype(np.uint32)), "32-bit samples"),
     "64 bits": (tiff(GREY.astype(np.uint64)), "64-bit samples"),
     "floats to 255": (tiff(GREY.astype(np.float16)), "floating-point samples from 0 to 255"),
+    "floats more than opaque": (tiff(np.dstack([RGB / 255, GREY]).astype(np.float32), photometric="rgb"), "samples from 0 to 255"),
     "no number": (tiff(np.where(GREY > 200, np.nan, GREY / 255).astype(np.float32)), "floating-point samples from nan"),
     "pages": (tiff(np.stack([GREY, 255 - GREY])), "several frames"),
     "a stack of ImageJ's": (tiff(np.stack([GREY, 255 - GREY]), imagej=True, metadata={"axes": "ZYX"}), "several frames"),
