@@ -1,7 +1,7 @@
 """Seconds from a file's bytes to six predictions, alone and beside others: PYTHONPATH=. python tests/bench_threads.py [TREE...]
 
 One tree or several of this project, which take turns, so that what else the machine does weighs on each alike. Every figure is the
-median of the rounds, each in a process of its own that imports what the app imports.
+median of two scans in each of the rounds.
 """
 
 import os
@@ -15,19 +15,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
-ROUNDS = 3
+ROUNDS = 5
 BUSY = "while True: pass"
-ONE_SCAN = """
+ANSWERING = """
 import sys, time
 import rcdnet
 from rcdnet.images import read_scan
 from rcdnet.inference import classify, load_trained
-scan = sys.stdin.buffer.read()
+from pathlib import Path
+scan = Path(sys.argv[1]).read_bytes()
 classifiers = load_trained()[0]
-classify(read_scan(scan).pixels, classifiers)  # the first warms up
-began = time.perf_counter()
-assert len(classify(read_scan(scan).pixels, classifiers)) == 6
-print(time.perf_counter() - began)
+while True:
+    began = time.perf_counter()
+    assert len(classify(read_scan(scan).pixels, classifiers)) == 6
+    print(time.perf_counter() - began, flush=True)
+    sys.stdin.readline() or sys.exit()
 """
 # As the page starts one, on phantoms; it ends when its files are gone.
 TRAINING = """
@@ -47,12 +49,21 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_", "MKL_"))}
 
 
-def seconds(tree: Path) -> float:
-    scan = (HERE / "assets" / "samples" / "phantom-irregular-mass.png").read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", ONE_SCAN], cwd=tree, env=environment(), input=scan, capture_output=True, check=True
-    )
-    return float(done.stdout)
+class Reader:
+    """A process of a tree that holds the six models, as the app does, and reads the same scan whenever it is asked."""
+
+    def __init__(self, tree: Path):
+        scan = HERE / "assets" / "samples" / "phantom-irregular-mass.png"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ANSWERING, str(scan)], cwd=tree, env=environment(), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.process.stdout.readline()  # the first scan warms up
+
+    def seconds(self) -> float:
+        self.process.stdin.write("again\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
 
 
 @contextmanager
@@ -91,18 +102,21 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 def main(trees: list[Path]) -> None:
+    readers = {tree: Reader(tree) for tree in trees}
     for beside in (alone, beside_a_busy_process, beside_a_training):
         times: dict[Path, list[float]] = {tree: [] for tree in trees}
         for _ in range(ROUNDS):
-            for tree, taken in times.items():
+            for tree, reader in readers.items():
                 with beside(tree):
-                    taken.append(seconds(tree))
+                    times[tree] += [reader.seconds(), reader.seconds()]
         for tree, taken in times.items():
             shown = " ".join(f"{t:.2f}" for t in taken)
             print(
                 f"{beside.__name__.replace('_', ' '):22} {tree}: {statistics.median(taken):.2f} s  ({shown})",
                 flush=True,
             )
+    for reader in readers.values():
+        reader.process.communicate(timeout=60)
 
 
 if __name__ == "__main__":
