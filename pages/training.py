@@ -15,6 +15,7 @@ from train.folders import RUNS_FOLDER
 from train.results.bundle import bundled
 from train.runs import elsewhere, form, jobs, outcome, watch
 from train.runs.devices import devices
+from train.runs.folder import runs_in
 from train.runs.pace import estimate
 from train.runs.places import PHANTOMS, data_root
 
@@ -169,6 +170,6 @@ if reason := barred():
     st.stop()  # runs, logs and images are for those who may train
 if wrong := state.pop("training_error", ""):
     st.error(plain(wrong))
-now, key = state.get("training_view") or (OLD if jobs.runs_in(RUNS) else NEW), f"view {state.training_round}"
+now, key = state.get("training_view") or (OLD if runs_in(RUNS) else NEW), f"view {state.training_round}"
 state["training_view"] = st.segmented_control("View", [OLD, NEW], default=now, required=True, key=key)
 (old_runs if state["training_view"] == OLD else new_run)()

@@ -15,7 +15,7 @@ from processes import process_of, wait_for, worker_of
 from train.config import TrainConfig
 from train.data.phantoms import write_dataset
 from train.runs import watch
-from train.runs.jobs import State
+from train.runs.folder import State
 
 
 @pytest.fixture(scope="module")

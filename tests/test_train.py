@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TINY, command, copied
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
@@ -257,7 +258,11 @@ def test_a_resumed_run_keeps_its_settings_and_needs_its_starting_weights_no_more
     lines = (out / "events.jsonl").read_text().splitlines(keepends=True)
     (out / "events.jsonl").write_text("".join(lines[:-1]))
     settings = json.loads((out / "config.json").read_text()) | {"init": str(tmp_path / "gone.safetensors")}
-    (out / "config.json").write_text(json.dumps(settings))
+    (out / "config.json").write_text(json.dumps(settings))  # as if it had begun so, which its checkpoint says too
+    with safe_open(out / "last.safetensors", framework="pt") as file:
+        progress = json.loads(file.metadata()["progress"]) | {"settings": json.dumps(settings)}
+    about = {"progress": json.dumps(progress)}
+    save_file(load_file(out / "last.safetensors"), out / "last.safetensors", metadata=about)
     assert main(["fit", "--resume", str(out)]) == 0
 
 

@@ -23,9 +23,9 @@ from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events
 from train.locks import held
 from train.results.bundle import own_results
-from train.runs import elsewhere, jobs, outcome, watch
+from train.runs import elsewhere, folder, jobs, outcome, watch
+from train.runs.folder import State, state_of
 from train.runs.form import shown_values, starts
-from train.runs.jobs import State, state_of
 from train.runs.run import failure_of
 from train.runs.share import share, shared, withdraw
 
@@ -71,7 +71,7 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     with pytest.raises(ConfigError, match="is finished, so it cannot be resumed"):
         jobs.resume(second)
     jobs.delete(second)
-    assert [run.name for run in jobs.runs_in(runs)] == ["third", "first"]
+    assert [run.name for run in folder.runs_in(runs)] == ["third", "first"]
     for run in (first, third):
         assert [e.epoch for e in read_events(run / "events.jsonl") if isinstance(e, Epoch)] == [1, 2]
 

@@ -9,9 +9,11 @@ from typing import Any, get_args
 
 from rcdnet.errors import ConfigError, UnknownModel
 from rcdnet.registry import MODELS, spec_of
+from rcdnet.strict import KB, Unreadable, quoted, read_json
 from train.data.sources import READERS
 
 INITS = ("random", "imagenet", "bundled")
+LIMIT = 256 * KB  # of config.json
 _KIND_NAMES = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
@@ -159,9 +161,9 @@ class TrainConfig:
                     for pair in value
                 )
                 if not pairs:
-                    mistakes["data"] = f"data is {value!r}; expected pairs of a source and a place."
+                    mistakes["data"] = f"data is {quoted(value)}; expected pairs of a source and a place."
             elif not (type(value) is kind or (kind is float and type(value) is int)):
-                mistakes[f.name] = f"{f.name} is {value!r}; expected {_KIND_NAMES[kind]}."
+                mistakes[f.name] = f"{f.name} is {quoted(value)}; expected {_KIND_NAMES[kind]}."
         return mistakes
 
     def _wrong_values(self) -> dict[str, str]:
@@ -217,8 +219,11 @@ class TrainConfig:
     def read(path: Path) -> "TrainConfig":
         """The settings in `path`; `ConfigError` if the file is missing or holds something else."""
         try:
-            return TrainConfig(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            settings = read_json(path, LIMIT)
+            if not isinstance(settings, dict):
+                raise Unreadable("it is no object")
+            return TrainConfig(**settings)
+        except (Unreadable, TypeError) as error:
             raise ConfigError(
                 f"{path} holds no settings of a run ({error}). Expected the config.json of a run."
             ) from error

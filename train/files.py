@@ -1,7 +1,13 @@
-"""Writing so that a kill or a full disk leaves whole files behind."""
+"""Writing so that a kill or a full disk leaves whole files behind, and reading what it left."""
 
 import os
 from pathlib import Path
+from typing import BinaryIO
+
+from rcdnet.strict import KB, MB, open_regular, read_regular
+
+LINES_LIMIT = 64 * MB
+_BLOCK = 64 * KB
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -19,8 +25,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line, which ends in a newline, to a file; what a kill left of a line before it is cut off."""
-    with path.open("ab+") as file:
+    """Add a line, which ends in a newline, to a file; what a kill left of a line before it is cut off.
+
+    Raises:
+        Unreadable: something else than a file lies there. OSError: the disk is full, or may not be written to.
+    """
+    with open_regular(path, append=True) as file:
         whole = _whole_length(file)
         file.truncate(whole)
         try:
@@ -31,14 +41,34 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a file that end in a newline; none where there is no file."""
-    if not path.exists():
+def whole_lines(path: Path, limit: int = LINES_LIMIT) -> list[str]:
+    """The lines of a file that end in a newline; none where there is no file.
+
+    Raises:
+        Unreadable: something else than a file lies there, or one of more than `limit` bytes. UnicodeDecodeError: it is no text.
+    """
+    if not os.path.lexists(path):
         return []
-    content = path.read_bytes()
+    content = read_regular(path, limit)
     return content[: content.rfind(b"\n")].decode().split("\n") if b"\n" in content else []
 
 
-def _whole_length(file) -> int:
-    file.seek(0)
-    return file.read().rfind(b"\n") + 1
+def stamp_of(path: Path) -> tuple[int, int, int]:
+    """Changes when the file does, or what lies in its place; zeros where nothing does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _whole_length(file: BinaryIO) -> int:
+    """The length up to the last newline, looked for from the end."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        if (at := file.read(end - start).rfind(b"\n")) >= 0:
+            return start + at + 1
+        end = start
+    return 0

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rcdnet.strict import Unreadable, open_regular
+
 try:
     import fcntl
 except ModuleNotFoundError:  # on Windows
@@ -15,18 +17,18 @@ def held(lock: Path) -> bool:
 
     Windows has no shared lock for this: there the lock is taken for a moment.
     """
-    if not lock.exists():
-        return False
     if fcntl is None:
+        if not lock.is_file():
+            return False
         try:
             FileLock(lock).acquire(timeout=0).lock.release()
         except Timeout:
             return True
         return False
     try:
-        with lock.open("rb") as file:
+        with open_regular(lock) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except Unreadable:
         return False
     except BlockingIOError:
         return True

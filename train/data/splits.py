@@ -11,10 +11,13 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
+from rcdnet.strict import MB, Unreadable, read_json, typed
 from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
 from train.data.sample import NO_LESION, Sample
 from train.files import write_whole
+
+LIMIT = 64 * MB
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,9 @@ class Split:
     def read(path: Path) -> "Split":
         """The split in `path`; `DatasetError` if it holds none, for a run must not get another one silently."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            sides = {side: tuple(data[side]) for side in ("train", "validation", "conflicts")}
-            return Split(**sides, groups=data["groups"], rule=data["rule"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            split: Split = typed(Split, read_json(path, LIMIT))
+            return split
+        except Unreadable as error:
             raise DatasetError(f"{path} holds no split ({error}). Restore it, or begin a new run.") from error
 
     @property

@@ -1,6 +1,5 @@
 """Evaluations side by side: the paper's tables for any runs, and DeLong's test between every two of them."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from itertools import combinations
@@ -13,7 +12,7 @@ from rcdnet.errors import DatasetError
 from train.evaluate.delong import Comparison, compare_auc
 from train.evaluate.evaluation import Estimate, Evaluation, read_evaluation
 from train.evaluate.metrics import group_means
-from train.evaluate.predictions import Row, read_predictions
+from train.evaluate.predictions import Row, read_digested
 
 RESULTS_FOLDER = WEIGHTS_FOLDER.parent / "results"
 # The columns of the paper's tables 1 and 2, whose precision, recall and F1 are means of both classes; then ours.
@@ -102,8 +101,10 @@ def _name(folder: Path) -> str:
 def own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
     """The predictions in `folder`; `DatasetError` if its evaluation was made from others."""
     path = folder / "predictions.csv"
-    rows = read_predictions(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != evaluation.predictions_sha256:
+    rows, digest = read_digested(path, evaluation.predictions_sha256)
+    counts = {s.name: [row.label for row in rows if row.source == s.name] for s in evaluation.sets}
+    same = all((s.images, s.malignant) == (len(counts[s.name]), sum(counts[s.name])) for s in evaluation.sets)
+    if digest != evaluation.predictions_sha256 or not same:
         raise DatasetError(
             f"{path} is not the file its evaluation was made from. Make both anew: python -m train evaluate RUN"
         )

@@ -4,13 +4,17 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from rcdnet.calibration import Calibration
-from rcdnet.card import nan_as_null, null_as_nan
+from rcdnet.card import nan_as_null
 from rcdnet.errors import DatasetError
+from rcdnet.registry import MODELS
+from rcdnet.strict import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_json, typed
 from train.evaluate.metrics import (
     Confusion,
     area_under_roc,
@@ -19,6 +23,7 @@ from train.evaluate.metrics import (
     bounds,
     calibration_error,
     confusion,
+    figures_of,
     figures_of_samples,
     group_means,
     rates,
@@ -27,6 +32,8 @@ from train.evaluate.metrics import (
 from train.evaluate.predictions import Row
 from train.files import write_whole
 
+LIMIT = 16 * MB  # of evaluation.json
+Figure = Annotated[float, Within(-LARGEST, LARGEST, null=math.nan)]
 BOTH_AT_LEAST = 10  # images of each class, below which a subgroup's AUC says nothing
 
 
@@ -37,9 +44,9 @@ class Estimate:
     The calibration error has no interval: resampling adds to it, and would put it outside its own.
     """
 
-    value: float
-    low: float
-    high: float
+    value: Figure
+    low: Figure
+    high: Figure
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ class Subgroup:
     without images of that class."""
 
     name: str
-    images: int
-    malignant: int
+    images: Count
+    malignant: Count
     sensitivity: Estimate
     specificity: Estimate
     auc: Estimate | None
@@ -59,7 +66,7 @@ class Subgroup:
 class Reference:
     """AUC of another reader, and of the model, on the images that this reader covers."""
 
-    images: int
+    images: Count
     auc: Estimate
     model_auc: Estimate
 
@@ -76,16 +83,16 @@ class SetFigures:
 
     name: str
     role: str
-    images: int
-    malignant: int
-    groups: int
-    threshold: float
+    images: Count
+    malignant: Count
+    groups: Count
+    threshold: Share
     figures: dict[str, Estimate]
     auc_by_group: Estimate
     confusion: Confusion
     subgroups: tuple[Subgroup, ...]
     references: dict[str, Reference]
-    held_out: dict[str, float] = field(default_factory=dict)
+    held_out: dict[str, Figure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,9 +106,9 @@ class Evaluation:
 
     model: str
     weights_sha256: tuple[str, ...]
-    epoch: int | None
+    epoch: Count | None
     calibration: Calibration
-    threshold: float
+    threshold: Share
     threshold_rule: str
     chosen_on: tuple[str, ...]
     predictions_sha256: str
@@ -231,46 +238,21 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
 def read_evaluation(path: Path) -> Evaluation:
     """The evaluation in `path`; `DatasetError` says how to make one."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return Evaluation(
-            **data
-            | {
-                "calibration": Calibration(**data["calibration"] | {"box": tuple(data["calibration"]["box"])}),
-                "weights_sha256": tuple(data["weights_sha256"]),
-                "left_out": tuple(data["left_out"]),
-                "chosen_on": tuple(data["chosen_on"]),
-                "sets": tuple(map(_set_of, data["sets"])),
-                "remarks": tuple(data.get("remarks", ())),
-            }
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        evaluation: Evaluation = typed(Evaluation, read_json(path, LIMIT))
+        if evaluation.model not in MODELS:
+            raise Unreadable(f"there is no model {quoted(evaluation.model)}")
+        for s in evaluation.sets:
+            if missing := [name for name in _figures_needed() if name not in s.figures]:
+                raise Unreadable(f"{quoted(s.name)} has no {missing[0]}")
+            if s.held_out and not {"sensitivity", "specificity"} <= s.held_out.keys():
+                raise Unreadable(f"held_out of {quoted(s.name)} is not whole")
+    except Unreadable as error:
         raise DatasetError(
             f"{path} holds no evaluation ({error}). Make one with: python -m train evaluate RUN"
         ) from error
+    return evaluation
 
 
-def _set_of(data: dict) -> SetFigures:
-    return SetFigures(
-        **data
-        | {
-            "figures": {name: _estimate(values) for name, values in data["figures"].items()},
-            "auc_by_group": _estimate(data["auc_by_group"]),
-            "confusion": Confusion(**data["confusion"]),
-            "subgroups": tuple(
-                Subgroup(
-                    **group
-                    | {key: _estimate(group[key]) for key in ("sensitivity", "specificity")}
-                    | {"auc": _estimate(group["auc"]) if group["auc"] else None}
-                )
-                for group in data["subgroups"]
-            ),
-            "references": {
-                name: Reference(r["images"], _estimate(r["auc"]), _estimate(r["model_auc"]))
-                for name, r in data["references"].items()
-            },
-        }
-    )
-
-
-def _estimate(values: dict) -> Estimate:
-    return Estimate(**null_as_nan(values))
+@cache
+def _figures_needed() -> tuple[str, ...]:
+    return (*figures_of(np.array([0, 1]), np.array([0.0, 1.0]), 0.5), "ece", "pointing", "dice")

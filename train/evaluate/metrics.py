@@ -9,6 +9,8 @@ from scipy.special import expit
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
+from rcdnet.strict import Count
+
 BOOTSTRAP_SAMPLES = 1000
 SENSITIVITIES = (0.90, 0.95, 0.98)
 CALIBRATION_BINS = 15
@@ -18,10 +20,10 @@ CALIBRATION_BINS = 15
 class Confusion:
     """Counts at a threshold, malignant being positive."""
 
-    true_positive: int
-    false_negative: int
-    false_positive: int
-    true_negative: int
+    true_positive: Count
+    false_negative: Count
+    false_positive: Count
+    true_negative: Count
 
 
 def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Confusion:

@@ -3,14 +3,17 @@
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from rcdnet.calibration import Calibration
 from rcdnet.errors import DatasetError
+from rcdnet.strict import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_regular, typed
 from train.data.decode import iterate_pixels
 from train.data.marks import find_marks
 from train.data.sources import Sample
@@ -32,19 +35,23 @@ class Row:
     id: str
     source: str
     patient: str | None
-    group: int
-    label: int
+    group: Count
+    label: Annotated[int, Within(0, 1)]
     logit: float
     vote: float
     score: float
-    probability: float
-    birads: int | None
+    probability: Share
+    birads: Annotated[int, Within(0, 9)] | None
     device: str | None
     marks: bool | None
-    lesion_share: float
-    box_score: float
+    lesion_share: Annotated[float, Within(-1e-6, 1 + 1e-6, null=math.nan)]
+    box_score: Annotated[float, Within(-LARGEST, LARGEST, null=math.nan)]
     pointing: bool | None
-    dice: float
+    dice: Annotated[float, Within(-1e-6, 1 + 1e-6, null=math.nan)]
+
+
+LIMIT = 32 * MB  # of the file; a hundred thousand images
+_COLUMNS = {f.name for f in fields(Row)}
 
 
 @dataclass(frozen=True)
@@ -107,40 +114,45 @@ def write_predictions(path: Path, rows: Sequence[Row]) -> str:
 
 def read_predictions(path: Path) -> list[Row]:
     """The rows of a predictions file; `DatasetError` if there is none or it is damaged."""
+    return read_digested(path)[0]
+
+
+def read_digested(path: Path, digest: str | None = None) -> tuple[list[Row], str]:
+    """As `read_predictions`, with the SHA-256 of the file; no rows, which may be many, where another `digest` was expected."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [_row(record) for record in csv.DictReader(file)]
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        content = read_regular(path, LIMIT)
+        found = hashlib.sha256(content).hexdigest()
+        if digest not in (None, found):
+            return [], found
+        records = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
+        return [_row(record) for record in records], found
+    except (Unreadable, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(
             f"{path} holds no predictions ({error}). Make them with: python -m train evaluate RUN"
         ) from error
 
 
 def _row(record: dict[str, str]) -> Row:
-    if None in record or None in record.values():
-        raise ValueError(f"the row of {record['id']} is not whole")
+    """The row of a record; `Unreadable` if it is none."""
+    name = quoted(record.get("id"))
+    if None in record or None in record.values() or not record.keys() >= _COLUMNS:
+        raise Unreadable(f"the row of {name} is not whole")
+    try:
+        row: Row = typed(Row, {column: _value(column, record[column]) for column in _COLUMNS})
+    except ValueError as error:
+        raise Unreadable(f"the row of {name}: {error}") from error
+    return row
 
-    def truth(name: str) -> bool | None:
-        return bool(int(record[name])) if record[name] else None
 
-    def number(name: str) -> float:
-        return float(record[name]) if record[name] else float("nan")
-
-    return Row(
-        id=record["id"],
-        source=record["source"],
-        patient=record["patient"] or None,
-        group=int(record["group"]),
-        label=int(record["label"]),
-        logit=float(record["logit"]),
-        vote=float(record["vote"]),
-        score=float(record["score"]),
-        probability=float(record["probability"]),
-        birads=int(record["birads"]) if record["birads"] else None,
-        device=record["device"] or None,
-        marks=truth("marks"),
-        lesion_share=number("lesion_share"),
-        box_score=number("box_score"),
-        pointing=truth("pointing"),
-        dice=number("dice"),
-    )
+def _value(column: str, text: str) -> str | float | bool | None:
+    """What a cell holds, None for nothing; `ValueError` where a number is expected and is not there, or too large."""
+    if column in ("id", "source") or not text:
+        return text or None
+    if column in ("patient", "device"):
+        return text
+    if column in ("marks", "pointing") and text in ("0", "1"):
+        return text == "1"
+    number = float(text)
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"{text[:20]} is no number of a row")
+    return int(text) if text.isdecimal() else number

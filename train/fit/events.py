@@ -1,12 +1,18 @@
 """What happened in a run, a line of JSON each in `events.jsonl`; whoever watches a run reads these lines."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from rcdnet.errors import DatasetError
+from rcdnet.strict import MB, Count, Share, Unreadable, Within, parse_json, typed
 from train.files import whole_lines
+
+LIMIT = 32 * MB  # of the file; a run of 5000 epochs writes less
+Time = Annotated[float, Within(0.0, 1e11)]  # seconds since 1970
+Number = Annotated[int, Within(1, 5000)]  # of an epoch, as `train.config` has it
 
 
 @dataclass(frozen=True)
@@ -17,15 +23,15 @@ class Started:
     """
 
     event: ClassVar[str] = "started"
-    time: float
+    time: Time
     model: str
     device: str
-    processes: int
-    epoch: int
-    epochs: int
-    training: int
-    validation: int
-    conflicts: int
+    processes: Count
+    epoch: Count
+    epochs: Count
+    training: Count
+    validation: Count
+    conflicts: Count
     skipped: tuple[str, ...]
     untaught: tuple[str, ...] = ()
 
@@ -53,21 +59,21 @@ class Epoch:
     """
 
     event: ClassVar[str] = "epoch"
-    epoch: int
-    size: int
+    epoch: Number
+    size: Count
     loss: float
     added_loss: float
-    accuracy: float
+    accuracy: Share
     validation_loss: float | None
-    validation_accuracy: float | None
-    validation_auc: float | None
-    auc_by_source: dict[str, float]
-    roc: tuple[tuple[float, ...], tuple[float, ...]] | None
+    validation_accuracy: Share | None
+    validation_auc: Share | None
+    auc_by_source: dict[str, Share]
+    roc: tuple[tuple[Share, ...], tuple[Share, ...]] | None
     best: bool
     learning_rate: float
-    seconds: float
-    images_per_second: float
-    gpu_memory_mib: float | None
+    seconds: Annotated[float, Within(0.0, 1e9)]
+    images_per_second: Annotated[float, Within(0.0, 1e9)]
+    gpu_memory_mib: Annotated[float, Within(0.0, 1e9)] | None
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,9 @@ class Finished:
     """All epochs are done; `best_epoch` is whose weights are kept, its AUC None where nothing validated."""
 
     event: ClassVar[str] = "finished"
-    time: float
-    best_epoch: int | None
-    best_auc: float | None
+    time: Time
+    best_epoch: Number | None
+    best_auc: Share | None
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class Stopped:
     """A `stop` file or the keyboard ended the run during the epoch after `epoch`; it can be resumed."""
 
     event: ClassVar[str] = "stopped"
-    time: float
-    epoch: int
+    time: Time
+    epoch: Count
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Failed:
     """The run could not go on. kind: one word for a program; message: what to do, for a person."""
 
     event: ClassVar[str] = "failed"
-    time: float
+    time: Time
     kind: str
     message: str
 
@@ -112,15 +118,16 @@ def read_events(path: Path) -> list[Event]:
     """All whole lines of an events file, oldest first; a last line still being written is left for the next time.
 
     Raises:
-        DatasetError: a line is no event of this version.
+        DatasetError: it is no file, too large, or a line is no event of this version.
     """
     try:
-        lines = whole_lines(path)
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is damaged ({error}). Begin a new run.") from error
+        lines = whole_lines(path, LIMIT)
+    except (Unreadable, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} is damaged: {error}. Begin a new run.") from error
     return [event_of(line) for line in lines if line.strip()]
 
 
+@lru_cache(maxsize=2048)  # whoever watches a run reads the same lines again and again
 def event_of(line: str) -> Event:
     """The event of one line; fields that a later version added are ignored, those that an earlier one lacked have their default.
 
@@ -128,14 +135,15 @@ def event_of(line: str) -> Event:
         DatasetError: it is none.
     """
     try:
-        data = json.loads(line)
-        kind = _KINDS[data["event"]]
-        return kind(**{f.name: _frozen(data[f.name]) for f in fields(kind) if f.name in data})
-    except (ValueError, KeyError, TypeError) as error:
+        data = parse_json(line)
+        name = data.get("event") if isinstance(data, dict) else None
+        if not isinstance(name, str) or name not in _KINDS:
+            raise Unreadable("it names no event")
+        event: Event = typed(_KINDS[name], data)
+        if isinstance(event, Epoch) and event.roc and len(event.roc[0]) != len(event.roc[1]):
+            raise Unreadable("roc: its two lists differ in length")
+    except Unreadable as error:
         raise DatasetError(
-            f"events.jsonl holds a line that is no event of this version: {line[:80]}. Begin a new run."
+            f"events.jsonl holds a line that is no event of this version, {line[:80]!r}: {error}. Begin a new run."
         ) from error
-
-
-def _frozen(value):
-    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+    return event

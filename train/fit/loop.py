@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 from torch.nn import functional as F
 
+from rcdnet import threads
 from rcdnet.errors import ConfigError, DatasetError, Diverged
 from rcdnet.preprocessing import normalise
 from rcdnet.registry import create_model
@@ -34,7 +35,8 @@ def fit(
     """Train from where `out` left off, or from the start, and keep the checkpoints there. Leaving the iteration stops it.
 
     What `config` asks the images to teach and they cannot is left out, and named in `Started`.
-    On a CPU, a run cut short and resumed ends with the weights of one that was not, bit for bit.
+    On a CPU, a run cut short and resumed ends with the weights of one that was not, bit for bit, unless it is given another number
+    of threads.
 
     Raises:
         DatasetError: fewer training images than one batch.
@@ -49,9 +51,13 @@ def fit(
         raise DatasetError(
             f"{len(rows)} training images are fewer than one batch of {config.batch_size}. Add images, or make batches smaller."
         )
+    settings = config.to_json()
     config, untaught = teachable(config, decoded, rows)
     torch.manual_seed(config.seed)
-    begun = read_progress(out).epoch > 0
+    before = read_progress(out)
+    begun = before.epoch > 0
+    if before.threads and not threads.chosen():
+        torch.set_num_threads(before.threads)
     start = (
         Start(create_model(config.model, drop_path=config.drop_path))
         if begun
@@ -106,6 +112,8 @@ def fit(
                 best_epoch=epoch + 1 if event.best else progress.best_epoch,
                 best_auc=event.validation_auc if event.best else progress.best_auc,
                 event=line_of(event),
+                threads=torch.get_num_threads() if device.type == "cpu" else 0,
+                settings=settings,
             )
             save_state(out, config.model, progress, engine.raw, engine.kept, engine.optimiser)
             yield event

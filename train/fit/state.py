@@ -6,6 +6,7 @@ Every file is written beside its place and moved there, so that a kill at any in
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,25 +15,54 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from rcdnet import preprocessing
-from rcdnet.errors import CheckpointError
+from rcdnet.errors import CheckpointError, ConfigError
 from rcdnet.outline import PREFIX
 from rcdnet.registry import CLASSES
+from rcdnet.strict import (
+    KB,
+    MB,
+    Count,
+    Share,
+    Unreadable,
+    not_regular,
+    parse_json,
+    quoted,
+    read_json,
+    read_regular,
+    typed,
+)
+from train.config import TrainConfig
 from train.files import write_whole
 from train.fit.supervision import Supervised
+
+ABOUT_LIMIT = 64 * KB  # of best.json
+WEIGHTS_LIMIT = 1024 * MB  # of best.safetensors; the largest model takes a third
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a run is. best_epoch: whose weights are in `best.safetensors`. event: the line of the last epoch.
 
-    preprocessing: the version its weights are valid for.
+    preprocessing: the version its weights are valid for. threads: that the sums of a CPU were divided among, on which their last
+    bits hang. settings: those it was made with, as `TrainConfig.to_json`. The last two are empty in checkpoints of before.
     """
 
-    epoch: int = 0
-    best_epoch: int | None = None
-    best_auc: float | None = None
+    epoch: Count = 0
+    best_epoch: Count | None = None
+    best_auc: Share | None = None
     event: str = ""
     preprocessing: str = preprocessing.VERSION
+    threads: Count = 0
+    settings: str = ""
+
+
+@dataclass(frozen=True)
+class Best:
+    """What `best.json` says of the weights beside it."""
+
+    sha256: str
+    epoch: Count | None
+    preprocessing: str
 
 
 def save_state(
@@ -57,15 +87,39 @@ def read_progress(out: Path) -> Progress:
         CheckpointError: the checkpoint is damaged, or of another preprocessing than this version's.
     """
     path = out / "last.safetensors"
-    if not path.exists():
+    if not os.path.lexists(path):
         return Progress()
     try:
+        _check_tensors(path)
         with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            progress: Progress = typed(Progress, parse_json((file.metadata() or {})["progress"]))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Begin a new run.") from error
     _check_preprocessing(path, progress.preprocessing)
     return progress
+
+
+def check_settings(out: Path, config: TrainConfig) -> None:
+    """Refuse settings that are not those of the run's checkpoint; where its data lie may change, for a run can be moved.
+
+    Raises:
+        ConfigError: it names what was changed. CheckpointError: as `read_progress`.
+    """
+    if not (begun := read_progress(out).settings):
+        return
+    try:
+        then = json.loads(TrainConfig(**parse_json(begun)).to_json())
+    except (Unreadable, TypeError) as error:
+        raise CheckpointError(f"{out / 'last.safetensors'} is damaged ({error}). Begin a new run.") from error
+    now = json.loads(config.to_json())
+    for settings in (then, now):
+        settings["data"] = [source for source, _ in settings["data"]]
+    changed = [f"{name} from {quoted(then[name])} to {quoted(now[name])}" for name in now if then[name] != now[name]]
+    if changed:
+        raise ConfigError(
+            f"{out / 'config.json'} was edited since the run began: {', '.join(changed)}. Put it back, or begin a new run with other "
+            "settings."
+        )
 
 
 def restore_state(
@@ -111,20 +165,36 @@ def read_best(out: Path) -> bytes:
         CheckpointError: there are none yet, they are damaged, of another preprocessing, or behind the checkpoint.
     """
     path, progress = out / "best.safetensors", read_progress(out)
-    if not path.exists() or not (out / "best.json").exists():
+    if not os.path.lexists(path) or not os.path.lexists(out / "best.json"):
         raise CheckpointError(f"{out} holds no weights yet. Resume the run: python -m train fit --resume {out}")
-    content = path.read_bytes()
+    about = _read_about_best(out)
     try:
-        about = json.loads((out / "best.json").read_text(encoding="utf-8"))
-        known = about["sha256"], about["epoch"], about["preprocessing"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{out / 'best.json'} is damaged ({error}). Begin a new run.") from error
-    if (hashlib.sha256(content).hexdigest(), progress.best_epoch) != known[:2]:
+        _check_tensors(path)
+        content = read_regular(path, WEIGHTS_LIMIT)
+    except (SafetensorError, OSError, Unreadable) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Begin a new run.") from error
+    if (hashlib.sha256(content).hexdigest(), progress.best_epoch) != (about.sha256, about.epoch):
         raise CheckpointError(
             f"The best weights in {out} are not those of epoch {progress.best_epoch}. Resume the run: python -m train fit --resume {out}"
         )
-    _check_preprocessing(path, about["preprocessing"])
+    _check_preprocessing(path, about.preprocessing)
     return content
+
+
+def _read_about_best(out: Path) -> Best:
+    try:
+        about: Best = typed(Best, read_json(out / "best.json", ABOUT_LIMIT))
+    except Unreadable as error:
+        raise CheckpointError(f"{out / 'best.json'} is damaged ({error}). Begin a new run.") from error
+    return about
+
+
+def _check_tensors(path: Path) -> None:
+    """See that a file holds tensors from end to end, which its head alone tells; `Unreadable`, `SafetensorError` if not."""
+    if what := not_regular(path):
+        raise Unreadable(f"it is {what}; a file is expected")
+    with safe_open(path, framework="pt"):
+        pass
 
 
 def _check_preprocessing(path: Path, version: str) -> None:
@@ -135,8 +205,7 @@ def _check_preprocessing(path: Path, version: str) -> None:
 
 
 def _epoch_of_best(out: Path) -> int | None:
-    best = out / "best.json"
-    return json.loads(best.read_text(encoding="utf-8")).get("epoch") if best.exists() else None
+    return _read_about_best(out).epoch if os.path.lexists(out / "best.json") else None
 
 
 def _write_about_last(out: Path, name: str, progress: Progress) -> None:

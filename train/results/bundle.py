@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from os.path import lexists
 from pathlib import Path
 
 from rcdnet.card import Figures, ModelCard
 from rcdnet.checkpoint import WEIGHTS_FOLDER, read_card
 from rcdnet.errors import CheckpointError, DatasetError, NotTrained, RcdnetError
 from rcdnet.registry import MODELS
+from rcdnet.strict import shortened
 from train.config import TrainConfig
 from train.data.sources import TITLES
 from train.evaluate.assess import halved
@@ -17,13 +19,14 @@ from train.evaluate.compare import RESULTS_FOLDER, own_predictions
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
 from train.evaluate.maps import AGAIN, PUBLISHED, MapFigures, measured_weights, read_figures
 from train.evaluate.predictions import Row
+from train.files import stamp_of
 from train.fit.events import Epoch, read_events
 from train.fit.state import read_best
 from train.folders import BUNDLED, RUNS_FOLDER
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
 TAKEN = {"reference", *(spec.title for spec in MODELS.values())}  # names that figures have for something else
-OWN_RECORDS = ("*/evaluation.json", "*/predictions.csv", "*/best.json", "*/external/*/*.*")
+OWN_RECORDS = ("*/config.json", "*/evaluation.json", "*/predictions.csv", "*/last.*", "*/best.*", "*/external/*/*.*")
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,8 @@ def ids_of(result: Result) -> frozenset[tuple[str, int]]:
 
 
 def _stamp(files: Iterable[Path]) -> tuple:
-    """Changes when one of the files does."""
-    return tuple(sorted((str(path), status.st_mtime_ns, status.st_size) for path in files for status in [path.stat()]))
+    """Changes when one of the files does, or what lies in place of one."""
+    return tuple(sorted((str(path), *stamp_of(path)) for path in files))
 
 
 @lru_cache(maxsize=2)
@@ -259,8 +262,8 @@ def _epochs(run: Path) -> tuple[Epoch, ...]:
 def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Result, ...]], dict[str, str]]:
     results, missing = {}, {}
     for run in sorted(path for path in runs_folder.glob("*") if path.is_dir() and not path.name.startswith(".")):
-        tests = sorted(path.parent for path in run.glob("external/*/evaluation.json"))
-        own = [run] if (run / "evaluation.json").exists() else []
+        tests = sorted(place for place in run.glob("external/*") if lexists(place / "evaluation.json"))
+        own = [run] if lexists(run / "evaluation.json") else []
         for place in [*own, *tests]:
             name = run.name if place == run else f"{run.name} on {place.name}"
             shown = f"{name} (yours)" if name in TAKEN else name
@@ -279,8 +282,8 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
                     )
                     for s in evaluation.sets
                 )
-            except RcdnetError as reason:
-                missing[name] = f"{name} is not shown. {reason}"
+            except (RcdnetError, OSError) as reason:  # the latter of one that is deleted meanwhile
+                missing[name] = f"{shortened(name)} is not shown. {shortened(str(reason))}"
     return results, missing
 
 

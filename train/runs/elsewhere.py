@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RunFailed
-from train.runs.jobs import State, answer_of, device_of, state_of
+from train.runs.folder import State, device_of, state_of
 from train.runs.places import data_of, places, samples_of
+from train.runs.processes import answer_of
 
 PATIENCE_S = 3600
 

@@ -9,7 +9,8 @@ from rcdnet.errors import ConfigError, RcdnetError
 from train.config import INITS, PRESETS, TrainConfig, kind_of
 from train.data.audit import summaries
 from train.data.sources import Sample
-from train.runs.jobs import new_folder, runs_in
+from train.runs.folder import runs_in
+from train.runs.jobs import new_folder
 from train.runs.places import PHANTOMS, data_of, phantoms, places, samples_of
 
 ASKED_ELSEWHERE = ("model", "data", "init")
@@ -92,7 +93,7 @@ def start_values(
 
 def starts(runs: Path) -> dict[str, str]:
     """What a run can start from, as the form calls it, with the value of `init`."""
-    earlier = {f"run {run.name}": str((run / BEST).resolve()) for run in runs_in(runs) if (run / BEST).exists()}
+    earlier = {f"run {run.name}": str((run / BEST).resolve()) for run in runs_in(runs) if (run / BEST).is_file()}
     return {name: name for name in INITS} | earlier
 
 

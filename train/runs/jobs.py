@@ -13,63 +13,22 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rcdnet.errors import ConfigError, RcdnetError, RunFailed
+from rcdnet.errors import ConfigError, RcdnetError
 from train.files import append_line, write_whole
-from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, line_of, read_events
+from train.fit.events import Epoch, Stopped, line_of, read_events
 from train.folders import BUNDLED, HOME, RUNS_FOLDER
 from train.locks import held
+from train.runs.folder import NAME, State, check_files, device_of, state_of, waiting
+from train.runs.processes import environment_for
 
 if TYPE_CHECKING:  # it brings torch, which a worker that waits does not need
     from train.config import TrainConfig
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 _workers: list[subprocess.Popen] = []  # started here; each lives on without this process
-STARTING_S = 120  # seconds after which a process that was launched and never seen is lost
-
-
-class State(StrEnum):
-    """What a person wants to know of a run."""
-
-    QUEUED = "queued"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    FINISHED = "finished"
-    STOPPED = "stopped"
-    FAILED = "failed"
-    LOST = "lost"
-
-    @property
-    def alive(self) -> bool:
-        return self in (State.QUEUED, State.STARTING, State.RUNNING, State.STOPPING)
-
-    @property
-    def stoppable(self) -> bool:
-        return self.alive and self != State.STOPPING
-
-    @property
-    def resumable(self) -> bool:
-        return self in (State.STOPPED, State.FAILED, State.LOST)
-
-
-def state_of(run: Path, events: Sequence[Event] | None = None) -> State:
-    """The state of a run from its files and its lock alone; a process id may be another's by now."""
-    last = next(reversed(read_events(run / "events.jsonl") if events is None else events), None)
-    if held(run / "lock"):
-        if (run / "stop").exists():
-            return State.STOPPING
-        return State.RUNNING if isinstance(last, Started | Epoch) else State.STARTING
-    if (run / "queued").exists():
-        return State.QUEUED
-    if launched := _time_of(run / "starting"):
-        return State.STARTING if time.time() - launched < STARTING_S else State.LOST
-    ends = {Finished: State.FINISHED, Stopped: State.STOPPED, Failed: State.FAILED}
-    return ends.get(type(last), State.LOST)
 
 
 def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLDER, root: Path | None = None) -> Path:
@@ -122,6 +81,7 @@ def resume(run: Path) -> None:
 def stop(run: Path) -> None:
     """Take a run from the queue, or have it end after its current batch; it can be resumed. Nothing if it is not at work."""
     _check_there(run)
+    check_files(run)
     try:
         (run / "queued").unlink()
         waited = not held(run / "lock")
@@ -151,12 +111,6 @@ def delete(run: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)  # `wake` removes what is left
 
 
-def runs_in(runs: Path = RUNS_FOLDER) -> list[Path]:
-    """The folders of runs, the newest first."""
-    found = [path.parent for path in runs.glob("*/config.json") if NAME.fullmatch(path.parent.name)]
-    return sorted(found, key=lambda run: (_time_of(run / "config.json"), run.name), reverse=True)
-
-
 def folder_of(name: str, runs: Path = RUNS_FOLDER) -> Path:
     """The folder of a run of that name, there or not; `ConfigError` if the name could leave `runs`."""
     if not NAME.fullmatch(name) or name.startswith(BUNDLED):
@@ -169,33 +123,9 @@ def folder_of(name: str, runs: Path = RUNS_FOLDER) -> Path:
 def new_folder(name: str, runs: Path = RUNS_FOLDER) -> Path:
     """The folder of a run to come, not made yet; `ConfigError` if the name could leave `runs`, or is taken."""
     run = folder_of(name, runs)
-    if run.exists():
+    if os.path.lexists(run):
         raise ConfigError(f"There is a run named {name} already. Choose another name.")
     return run
-
-
-def device_of(run: Path) -> str:
-    """The device that a run was queued for; of one that was started by hand, the first of the kind that it said it trains on."""
-    if device := _job(run).get("device"):
-        return str(device)
-    try:
-        started = [event for event in read_events(run / "events.jsonl") if isinstance(event, Started)]
-    except RcdnetError:
-        started = []
-    return "cpu" if not started or started[-1].device.startswith("CPU") else "cuda:0"  # it says the device's name
-
-
-def roots_of(run: Path) -> list[Path]:
-    """The folders that a run's data may not leave; none of one that was started by hand, which may read what it likes."""
-    return [Path(root) for root in _job(run).get("roots", [])]
-
-
-def _job(run: Path) -> dict:
-    try:
-        job = json.loads((run / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return job if isinstance(job, dict) else {}
 
 
 def _check_there(run: Path) -> None:
@@ -203,18 +133,12 @@ def _check_there(run: Path) -> None:
         raise ConfigError(f"{run.name} is not there any more. Somebody else has deleted it.")
 
 
-def queue_of(device: str, runs: Path = RUNS_FOLDER) -> list[Path]:
-    """The runs that wait for a device, the next one first."""
-    waiting = [run for run in runs_in(runs) if (run / "queued").exists() and device_of(run) == device]
-    return sorted(waiting, key=lambda run: _time_of(run / "queued"))
-
-
 def wake(runs: Path = RUNS_FOLDER) -> None:
     """See that somebody works on every device that runs wait for, as after a restart of the machine; and that no remains of
     deleted runs are left."""
     for gone in runs.glob(".deleted-*"):
         shutil.rmtree(gone, ignore_errors=True)
-    for device in {device_of(run) for run in runs_in(runs) if (run / "queued").exists()}:
+    for device in set(waiting(runs).values()):
         if not held(worker_lock(device, runs)):
             _employ(device, runs)
 
@@ -224,36 +148,10 @@ def worker_lock(device: str, runs: Path) -> Path:
     return runs / f".worker-{re.sub('[^a-z0-9]', '-', device)}.lock"
 
 
-def environment_for(device: str) -> dict[str, str]:
-    """The variables of a process that is to see this device alone; Streamlit's settings stay behind."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
-    if device == "cpu":
-        return kept | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-    # nvidia-smi, which named the devices, counts them by their place on the bus.
-    return kept | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device.removeprefix("cuda:")}
-
-
-def answer_of(arguments: Sequence[str], device: str, patience_s: float, given: str = "") -> str:
-    """What `python -m ARGUMENTS` prints, run to its end in a process of its own that sees one device.
-
-    Raises:
-        RunFailed: it failed; the message is the last line it said. TimeoutError: it took longer than the patience.
-    """
-    try:
-        done = subprocess.run(  # noqa: S603, no shell; callers give modules, numbers, and places that they have checked
-            [sys.executable, "-m", *arguments],
-            cwd=HOME, env=environment_for(device), input=given, capture_output=True, text=True, timeout=patience_s, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
-    if done.returncode:
-        raise RunFailed((done.stderr.strip().splitlines() or ["It ended without a word; memory may be full."])[-1])
-    return done.stdout
-
-
 def _enqueue(run: Path) -> None:
+    device = device_of(run)
     (run / "queued").touch()
-    _employ(device_of(run), run.parent)
+    _employ(device, run.parent)
 
 
 def _employ(device: str, runs: Path) -> None:
@@ -266,10 +164,3 @@ def _employ(device: str, runs: Path) -> None:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         _workers.append(worker)
-
-
-def _time_of(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

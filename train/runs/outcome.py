@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rcdnet.errors import ImageError, RcdnetError
-from rcdnet.images import read_scan
+from rcdnet.images import bytes_of, read_scan
 from rcdnet.overlay import png_url, staged
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
@@ -22,6 +22,7 @@ from train.results.bundle import Bundle, Result, ids_of, own_results
 from train.results.sections import Exhibit
 from train.results.tables import Table, figures_table, roles
 from train.runs import jobs
+from train.runs.folder import State, roots_of
 from train.runs.places import samples_of
 from train.runs.share import FOLDER, share, withdraw
 from train.runs.watch import View
@@ -65,7 +66,7 @@ def actions(view: View) -> tuple[tuple[str, Callable[[Path], object], bool], ...
         ("Resume", jobs.resume, view.state.resumable),
         ("Take off the Analyse page", withdraw, True)
         if (RUNS_FOLDER / view.name / FOLDER).exists()
-        else ("Use on the Analyse page", share, view.state == jobs.State.FINISHED),
+        else ("Use on the Analyse page", share, view.state == State.FINISHED),
     )
 
 
@@ -139,7 +140,7 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
     """The validation images whose probability is furthest off; none where the run has no predictions, or its data is gone."""
     try:
         rows = sorted(read_predictions(run / "predictions.csv"), key=lambda row: -abs(row.label - row.probability))
-        data, roots = TrainConfig.read(run / "config.json").data, jobs.roots_of(run)
+        data, roots = TrainConfig.read(run / "config.json").data, roots_of(run)
         samples = samples_of(data, *roots)
         paths = {sample.id: sample.path for sample in samples}
     except RcdnetError:
@@ -147,7 +148,7 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
     found = []
     for row in rows[:count]:
         try:
-            pixels = read_scan(paths[row.id].read_bytes()).pixels
+            pixels = read_scan(bytes_of(paths[row.id])).pixels
         except (KeyError, OSError, ImageError):
             continue
         found.append(

@@ -15,8 +15,8 @@ from rcdnet.registry import create_model, spec_of
 from train.config import TrainConfig
 from train.fit.engine import Engine, Images, accelerator_for
 from train.folders import RUNS_FOLDER
-from train.locks import held
-from train.runs.jobs import answer_of, device_of, runs_in
+from train.runs.folder import at_work_on
+from train.runs.processes import answer_of
 from train.runs.watch import in_words
 
 STEPS = 3  # of each size, the first of which warms up
@@ -42,7 +42,7 @@ def seconds_of(config: TrainConfig, images: int, device: str) -> float:
 
 def estimate(configs: Mapping[str, TrainConfig], images: int, device: str, runs: Path = RUNS_FOLDER) -> str:
     """How long each run will take, in a sentence each; or why a few of its steps failed, or are better not taken now."""
-    if busy := [run.name for run in runs_in(runs) if device_of(run) == device and held(run / "lock")]:
+    if busy := [run.name for run in at_work_on(device, runs)]:
         return f"{busy[0]} trains on {device} now; a trial beside it would slow it down and measure wrong. Ask again later."
     try:
         return " ".join(f"{name}: about {in_words(seconds_of(c, images, device))}." for name, c in configs.items())

@@ -36,8 +36,8 @@ from train.files import append_line, write_whole
 from train.fit.engine import accelerator_for
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
 from train.fit.loop import fit
-from train.fit.state import read_progress
-from train.runs.jobs import roots_of
+from train.fit.state import check_settings, read_progress
+from train.runs.folder import check_files, roots_of
 from train.runs.places import samples_of
 
 PATIENCE_S = 2  # for whoever only looks whether the lock is held
@@ -73,6 +73,8 @@ def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Cal
 def resume(out: Path, *, say: Callable[[str], None] = print) -> Event:
     """Go on with the run in `out` after its last whole epoch; its last event. Raises as `start`."""
     config = TrainConfig.read(out / "config.json")
+    check_files(out)
+    check_settings(out, config)
     if any(isinstance(event, Finished) for event in read_events(out / "events.jsonl")):
         raise ConfigError(f"The run in {out} is finished. Begin a new one with another --out.")
     return _locked(config, out, None, say, new=False)

@@ -7,7 +7,7 @@ from rcdnet.card import ModelCard
 from rcdnet.checkpoint import load_checkpoint
 from train.evaluate.ship import ship
 from train.folders import RUNS_FOLDER
-from train.runs.jobs import runs_in
+from train.runs.folder import runs_in
 
 FOLDER = "app"  # inside the run's own, so that bundled weights are never touched and deleting the run deletes it
 

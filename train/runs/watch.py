@@ -5,16 +5,18 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from rcdnet.errors import RcdnetError
+from rcdnet.errors import DatasetError, RcdnetError
+from rcdnet.strict import KB, Count, Unreadable, read_json, read_tail, shortened, typed
 from train.config import TrainConfig
-from train.fit.events import Epoch, Event, Failed, Started, read_events
+from train.fit.events import Epoch, Event, Failed, Started
 from train.folders import RUNS_FOLDER
-from train.runs.jobs import State, device_of, queue_of, runs_in, state_of
+from train.runs.folder import State, check_files, device_of, events_in, queue_of, runs_in, state_of
 
 LOG_LINES = 40
+LOG_TAIL = 64 * KB  # of log.txt, which may be of any length
+STEP_LIMIT = 4 * KB
 FULL = 10_000_000  # bytes free, below which a disk takes no checkpoint
 ADVICE = {
     State.LOST: "Its process is gone without a word, as after a kill, a restart of the machine, or when the memory is full. Resume "
@@ -81,9 +83,14 @@ class View:
 
 def view_of(run: Path) -> View:
     """Raises `ConfigError` or `DatasetError` if its files are not those of a run."""
+    check_files(run)
     config = TrainConfig.read(run / "config.json")
-    events = _events_in(run)
+    events = events_in(run)
     epochs = tuple({e.epoch: e for e in events if isinstance(e, Epoch)}.values())
+    if (last := max((e.epoch for e in epochs), default=0)) > config.epochs:
+        raise DatasetError(
+            f"{run.name} has ended epoch {last}, and its config.json asks for {config.epochs}. Put the number of epochs back."
+        )
     state, device = state_of(run, events), device_of(run)
     share = _share_of_epoch(run, len(epochs)) if state in (State.RUNNING, State.STOPPING) else 0.0
     costs = [float(config.size_at(e)) ** 2 for e in range(config.epochs)]
@@ -104,42 +111,35 @@ def view_of(run: Path) -> View:
 
 def views_of(names: Sequence[str], runs: Path = RUNS_FOLDER) -> list[View]:
     """The runs of these names, but for those that are gone, or cannot be read, by now."""
-    found = []
-    for name in names:
-        try:
-            found.append(view_of(runs / name))
-        except RcdnetError:
-            continue
-    return found
+    found = (_view_or_reason(runs / name) for name in names)
+    return [view for view in found if isinstance(view, View)]
 
 
 def states(runs: Path = RUNS_FOLDER) -> dict[str, State]:
-    """The state of every run that can be read."""
-    found = {}
-    for run in runs_in(runs):
-        try:
-            found[run.name] = state_of(run, _events_in(run))
-        except RcdnetError:
-            continue
-    return found
+    """The state of every run that can be read; of no other, so that it is the same as of `views`."""
+    return {view.name: view.state for view in views(runs)[0]}
 
 
 def views(runs: Path = RUNS_FOLDER) -> tuple[list[View], dict[str, str]]:
     """Every run that can be read, the newest first; and why another cannot, by its name."""
-    found, refused = [], {}
-    for run in runs_in(runs):
-        try:
-            found.append(view_of(run))
-        except RcdnetError as error:
-            refused[run.name] = str(error)
-    return found, refused
+    found = {run.name: _view_or_reason(run) for run in runs_in(runs)}
+    refused = {name: reason for name, reason in found.items() if isinstance(reason, str)}
+    return [view for view in found.values() if isinstance(view, View)], refused
+
+
+def _view_or_reason(run: Path) -> View | str:
+    """A run, or in one line why it cannot be read."""
+    try:
+        return view_of(run)
+    except (RcdnetError, OSError) as error:  # the latter of one that is deleted meanwhile
+        return f"{run.name} is not shown. {shortened(str(error))}"
 
 
 def log_tail(run: Path) -> str:
     """The last lines of the log."""
     try:
-        text = (run / "log.txt").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_tail(run / "log.txt", LOG_TAIL).decode(errors="replace")
+    except (Unreadable, OSError):
         return ""
     return "\n".join(text.splitlines()[-LOG_LINES:])
 
@@ -169,20 +169,6 @@ def differing(views: Sequence[View]) -> list[dict[str, str]]:
     ]
 
 
-def _events_in(run: Path) -> tuple[Event, ...]:
-    path = run / "events.jsonl"
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return ()
-    return _events(path, (status.st_mtime_ns, status.st_size))
-
-
-@lru_cache(maxsize=256)
-def _events(path: Path, stamp: tuple[int, int]) -> tuple[Event, ...]:
-    return tuple(read_events(path))
-
-
 def _place(run: Path, device: str) -> int:
     waiting = queue_of(device, run.parent)
     return waiting.index(run) if run in waiting else 0
@@ -191,9 +177,9 @@ def _place(run: Path, device: str) -> int:
 def _share_of_epoch(run: Path, done: int) -> float:
     """How far the epoch at work is; 0 where that is not known."""
     try:
-        epoch, step, steps = json.loads((run / "step.json").read_text(encoding="utf-8"))
+        epoch, step, steps = typed(tuple[Count, Count, Count], read_json(run / "step.json", STEP_LIMIT))
         return min(1.0, step / steps) if epoch == done + 1 else 0.0
-    except (OSError, ValueError, TypeError, ZeroDivisionError):
+    except (Unreadable, ZeroDivisionError):
         return 0.0
 
 
@@ -213,7 +199,7 @@ def _seconds_left(epochs, costs, share: float, run: Path, events) -> float | Non
 def _message(run: Path, state: State, events: Sequence[Event]) -> str:
     last = events[-1] if events else None
     if state == State.FAILED and isinstance(last, Failed):
-        return last.message
+        return shortened(last.message)
     if state == State.LOST and shutil.disk_usage(run).free < FULL:
         return "The disk is full, so that it could not even say so. Free some space and resume: the last whole epoch is kept."
     return ADVICE.get(state, "")

@@ -4,16 +4,22 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rcdnet.errors import RcdnetError
+from rcdnet.strict import KB, read_tail
+from rcdnet.threads import beside_the_app
 from train.files import append_line
 from train.fit.events import Epoch, Failed, Finished, Started, line_of, read_events
-from train.runs.jobs import State, device_of, environment_for, queue_of, runs_in, state_of, worker_lock
+from train.runs.folder import at_work_on, check_files, queue_of
+from train.runs.jobs import worker_lock
+from train.runs.processes import environment_for
 
 PATIENCE_S = 10  # for a worker that is just about to leave an empty queue
+TOLD_LIMIT = 64 * KB  # of what a process said, whose last line counts
 
 
 def work(runs: Path, device: str) -> None:
@@ -23,20 +29,21 @@ def work(runs: Path, device: str) -> None:
         lock.acquire(timeout=PATIENCE_S)
     except Timeout:
         return
+    passed: set[Path] = set()  # over, for they could not even be begun
     with lock:
-        while waiting := queue_of(device, runs):
+        while waiting := [run for run in queue_of(device, runs) if run not in passed]:
             # A run outlives a worker that was killed, and the device is its until it ends.
-            if any(_at_work(run) for run in runs_in(runs) if device_of(run) == device):
+            if at_work_on(device, runs):
                 time.sleep(1)
                 continue
-            _train(waiting[0], device)
-
-
-def _at_work(run: Path) -> bool:
-    try:
-        return state_of(run) in (State.STARTING, State.RUNNING, State.STOPPING)
-    except RcdnetError:  # its files cannot be read, so nothing trains there
-        return False
+            try:
+                _train(waiting[0], device)
+            except (RcdnetError, OSError) as reason:  # another's turn must not hang on this one's files
+                passed.add(waiting[0])
+                sys.stderr.write(f"{waiting[0].name}: {reason}\n")
+                for name in ("queued", "starting"):
+                    with suppress(OSError):
+                        (waiting[0] / name).unlink()
 
 
 def _train(run: Path, device: str) -> None:
@@ -45,12 +52,16 @@ def _train(run: Path, device: str) -> None:
         (run / "queued").rename(run / "starting")
     except FileNotFoundError:  # taken back while it waited
         return
+    check_files(run)
     before = len(read_events(run / "events.jsonl"))
+    environment = environment_for(device)
+    if not (run / "last.safetensors").exists():  # one that goes on keeps the threads that it was begun with
+        environment = beside_the_app(environment)
     said = (run / "log.txt").stat().st_size if (run / "log.txt").exists() else 0
     with (run / "log.txt").open("ab") as log:  # what it says it logs itself; this is for what it could not say
         done = subprocess.run(  # noqa: S603, no shell, and nothing in it but the run's own folder
             [sys.executable, "-m", "train", "fit", "--resume", str(run)],
-            env=environment_for(device), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, check=False,
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, check=False,
         )  # fmt: skip
     (run / "starting").unlink(missing_ok=True)
     if done.returncode > 0:
@@ -64,7 +75,8 @@ def _tell(run: Path, before: int, said: int) -> None:
         return
     if events[before:] and not isinstance(events[-1], Started | Epoch):
         return
-    lines = (run / "log.txt").read_bytes()[said:].decode(errors="replace").strip().splitlines()
+    told = max(0, (run / "log.txt").stat().st_size - said)
+    lines = read_tail(run / "log.txt", min(told, TOLD_LIMIT)).decode(errors="replace").strip().splitlines()
     message = lines[-1] if lines else "It ended without a word. log.txt may say more."
     append_line(run / "events.jsonl", line_of(Failed(time.time(), "start", message)))
 
