@@ -19,7 +19,16 @@ from train.results.bundle import Bundle, Result, grouped
 from train.results.exhibit import Exhibit
 from train.results.map_exhibits import heatmaps
 from train.results.paper_exhibits import beside_the_paper
-from train.results.tables import Table, figures_table, in_a_sentence, roles, told, trained_otherwise, training_told
+from train.results.tables import (
+    Table,
+    figures_table,
+    in_a_sentence,
+    known,
+    roles,
+    told,
+    trained_otherwise,
+    training_told,
+)
 
 AUC = "AUC [95 % interval]"
 WORST = 12  # cases of each model
@@ -107,7 +116,7 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         table: Table = [
             {
                 "first": a, "second": b, "AUC of the first": round(c.first, 4), "AUC of the second": round(c.second, 4),
-                "difference": round(c.difference, 4), "95 % from": round(c.interval[0], 4), "to": round(c.interval[1], 4),
+                "difference": round(c.difference, 4), "95 % from": known(round(c.interval[0], 4)), "to": known(round(c.interval[1], 4)),
                 "p": "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
             }
             for (a, b), c in compared.items()
@@ -264,7 +273,9 @@ def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
 
 def interval_exhibit(title: str, text: str, table: Table, points: Sequence[tuple[str, str, Estimate]]) -> Exhibit:
     """A table beside a figure of areas under the curve; points as `charts.interval_chart` takes them, none for no figure."""
-    data: Table = [{"": row, "of": who, "AUC": e.value, "from": e.low, "to": e.high} for row, who, e in points]
+    data: Table = [
+        {"": row, "of": who, "AUC": e.value, "from": known(e.low), "to": known(e.high)} for row, who, e in points
+    ]
     return Exhibit(title, text, table, charts.interval_chart(points, AUC) if points else None, data)
 
 
