@@ -63,7 +63,7 @@ def _predict(options: argparse.Namespace) -> int:
     for row in _rows(options.files, classifiers, options.heatmaps):
         failed |= "error" in row
         if options.format == "json":
-            print(json.dumps(row), flush=True)
+            print(json.dumps(row, allow_nan=False), flush=True)
         else:
             rows.append(row)
     if options.format == "csv":

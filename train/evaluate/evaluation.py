@@ -226,7 +226,10 @@ def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """As JSON, nan as null."""
-    write_whole(path, (json.dumps(nan_as_null(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(
+        path,
+        (json.dumps(nan_as_null(asdict(evaluation)), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+    )
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -142,7 +142,7 @@ def write_figures(path: Path) -> list[MapFigures]:
     """`figures` of a maps file, also written beside it as `figures.json` with the digest of the file."""
     found = figures(read_rows(path))
     content = {"maps_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "figures": [asdict(f) for f in found]}
-    text = json.dumps(nan_as_null(content), indent=1) + "\n"
+    text = json.dumps(nan_as_null(content), indent=1, allow_nan=False) + "\n"
     write_whole(path.with_name(FIGURES_FILE), text.encode())
     return found
 
