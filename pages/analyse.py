@@ -40,7 +40,9 @@ cards = {c.name: c.card for c in classifiers}
 
 def all_calls(held: list[Held]) -> None:
     rows = [call_row(one.name, one.scan, one.said[c.key]) for one in held for c in classifiers]
-    st.download_button("All calls as CSV", calls_csv(rows), "rcdnet-calls.csv", "text/csv", width="stretch")
+    st.download_button(
+        "All calls as CSV", calls_csv(rows).encode("utf-8-sig"), "rcdnet-calls.csv", "text/csv", width="stretch"
+    )
 
 
 held, chosen = scan_panel(classifiers, all_calls)

@@ -51,7 +51,9 @@ def show(exhibit: Exhibit, key: str) -> None:
 
 def offer(exhibit: Exhibit, key: str) -> None:
     name = re.sub(r"\W+", "-", exhibit.title).strip("-").lower()
-    st.download_button("Data as CSV", exhibit.csv, f"{name}.csv", "text/csv", key=f"csv {key}", on_click="ignore")
+    st.download_button(
+        "Data as CSV", exhibit.csv.encode("utf-8-sig"), f"{name}.csv", "text/csv", key=f"csv {key}", on_click="ignore"
+    )
 
 
 @st.fragment

@@ -135,7 +135,9 @@ def old_runs() -> None:
         st.markdown(f"#### {plain(exhibit.title)}\n{plain(exhibit.text)}")
         left, right = st.columns([3, 2], gap="medium")
         left.dataframe(exhibit.table, hide_index=True, height="content")
-        left.download_button("Figures as CSV", exhibit.csv, "figures.csv", "text/csv", key=f"csv {exhibit.title}")
+        left.download_button(
+            "Figures as CSV", exhibit.csv.encode("utf-8-sig"), "figures.csv", "text/csv", key=f"csv {exhibit.title}"
+        )
         if exhibit.figure is not None:
             right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
     for column, image in zip(cycle(st.columns(outcome.WORST)), outcome.worst_images(RUNS / name), strict=False):

@@ -1,4 +1,4 @@
-"""python -m rcdnet predict FILE... [--models rcdnet,vit] [--format json|csv] [--heatmaps DIR]
+"""python -m rcdnet predict FILE|FOLDER|PATTERN... [--models rcdnet,vit] [--format json|csv] [--heatmaps DIR]
 python -m rcdnet bench
 """
 
@@ -6,29 +6,31 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from io import TextIOWrapper
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rcdnet.bench import benchmark
-from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
+from rcdnet.command import ended, said
+from rcdnet.errors import CheckpointError, ImageError, NotTrained, RcdnetError
 from rcdnet.images import bytes_of, read_scan
 from rcdnet.inference import Classifier, classify, load_classifier, load_trained
 from rcdnet.overlay import overlay, png
+from rcdnet.paths import check_writable, expanded, images_in, matching
 from rcdnet.registry import MODELS
-from rcdnet.report import call_row, calls_csv
+from rcdnet.report import call_row, calls_csv, shown
+
+NAMED = 10  # of the files in a folder that were passed over
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 if everything was answered, 1 if a file or a model was not."""
-    options = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for a file name that is no valid text
-    try:
-        return options.run(options)
-    except (RcdnetError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+
+    def work() -> int:
+        options = _parser().parse_args(arguments)
+        code: int = options.run(options)
+        return code
+
+    return ended(work)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,10 +41,14 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("predict", help="one answer for each image and model")
     command.set_defaults(run=_predict)
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PNG, JPEG, BMP or single-frame TIFF")
+    command.add_argument("scans", nargs="+", metavar="FILE|FOLDER|PATTERN",
+                         help="PNG, JPEG, BMP or single-frame TIFF; the images of a folder, not of those inside it; a pattern such as "
+                         "*.png")  # fmt: skip
     command.add_argument("--models", help=f"comma-separated, of {', '.join(MODELS)}; by default all that are trained")
     command.add_argument("--format", choices=("json", "csv"), default="json", help="json is one object a line")
-    command.add_argument("--heatmaps", type=Path, metavar="DIR", help="write <image>.<model>.png overlays of the call")
+    command.add_argument(
+        "--heatmaps", type=expanded, metavar="DIR", help="write <image>.<model>.png overlays of the call"
+    )
 
     command = commands.add_parser("bench", help="time six models with heatmaps against six bare forward passes")
     command.set_defaults(run=_bench)
@@ -50,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    if options.heatmaps:
+        check_writable(options.heatmaps)
     if options.models is not None:
         classifiers, failed = [load_classifier(name.strip()) for name in options.models.split(",")], False
     else:
@@ -59,11 +67,11 @@ def _predict(options: argparse.Namespace) -> int:
         if not classifiers:
             raise NotTrained("No model is trained, so there is nothing to answer with.")
         failed = any(isinstance(reason, CheckpointError) for reason in reasons.values())
-    rows = []
-    for row in _rows(options.files, classifiers, options.heatmaps):
+    rows: list[dict[str, object]] = []
+    for row in _rows(_asked(options.scans), classifiers, options.heatmaps):
         failed |= "error" in row
         if options.format == "json":
-            print(json.dumps(row), flush=True)
+            print(json.dumps(row, allow_nan=False), flush=True)
         else:
             rows.append(row)
     if options.format == "csv":
@@ -71,12 +79,36 @@ def _predict(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _rows(files: list[Path], classifiers: list[Classifier], heatmaps: Path | None) -> Iterator[dict[str, object]]:
+def _asked(texts: Sequence[str]) -> list[tuple[Path, str]]:
+    """Each image that was asked for, patterns and folders opened, with the reason where it cannot be one."""
+    found = []
+    for path in (Path(place) for text in texts for place in matching(text)):
+        try:
+            if not path.is_dir():
+                found.append((path, ""))
+                continue
+            images = images_in(path)
+        except (ImageError, OSError) as error:
+            found.append((path, said(error) if isinstance(error, OSError) else str(error)))
+            continue
+        found += [(image, "") for image in images.paths]
+        if images.passed_over:
+            names = [shown(one.name) for one in images.passed_over[:NAMED]]
+            more = f" and {len(images.passed_over) - NAMED} more" if images.passed_over[NAMED:] else ""
+            print(f"Passed over in {shown(str(path))}: {', '.join(names)}{more}", file=sys.stderr)
+    return found
+
+
+def _rows(
+    asked: Sequence[tuple[Path, str]], classifiers: list[Classifier], heatmaps: Path | None
+) -> Iterator[dict[str, object]]:
     if heatmaps:
         heatmaps.mkdir(parents=True, exist_ok=True)
-    stems = Counter(path.stem for path in files)
-    for path in files:
+    stems = Counter(path.stem for path, _ in asked)
+    for path, reason in asked:
         try:
+            if reason:
+                raise ImageError(reason)
             scan = read_scan(bytes_of(path))
             predictions = classify(scan.pixels, classifiers)
             if heatmaps:
@@ -85,7 +117,7 @@ def _rows(files: list[Path], classifiers: list[Classifier], heatmaps: Path | Non
                 for p in predictions:
                     (heatmaps / f"{stem}.{p.model}.png").write_bytes(png(overlay(scan.pixels, p.heat(p.call))))
         except (RcdnetError, OSError) as error:
-            yield {"image": str(path), "error": str(error)}
+            yield {"image": str(path), "error": said(error) if isinstance(error, OSError) else str(error)}
             continue
         yield from (call_row(str(path), scan, prediction) for prediction in predictions)
 

@@ -1,11 +1,17 @@
 """From what speaks for malignancy to a probability."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from scipy.special import expit
 
+from rcdnet.strict import LARGEST, Within
+
 PARTS = ("network", "outline", "shape")
+MOST = 20  # log-odds that a fit may put on the bias, or on a standard deviation of a part: certainty, to a few in a thousand million
+BOX = 9  # numbers in `Calibration.box`
+Weight = Annotated[float, Within(0, LARGEST)]  # below 0, more suspicion would mean less
 
 
 @dataclass(frozen=True)
@@ -18,10 +24,10 @@ class Calibration:
     box: of `shape_score`; empty where no box was known.
     """
 
-    network: float = 1.0
-    outline: float = 0.0
-    shape: float = 0.0
-    bias: float = 0.0
+    network: Weight = 1.0
+    outline: Weight = 0.0
+    shape: Weight = 0.0
+    bias: Annotated[float, Within(-MOST, MOST)] = 0.0
     box: tuple[float, ...] = ()
 
     def parts(self, logit, vote, score) -> dict[str, np.ndarray]:

@@ -2,36 +2,41 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
-from rcdnet.calibration import Calibration
+from rcdnet.calibration import BOX, Calibration
+from rcdnet.strict import MB, Count, Share, Unreadable, Within, parse_json, quoted, read_regular, typed
 
 MINIMUM_AUC = 0.75  # on validation; below it a model's answer would mislead more than it helps
+LIMIT = MB  # of a card's file
+Known = Annotated[float, Within(-1e-6, 1 + 1e-6, null=math.nan)]  # a share, as far as it is defined
 
 
 @dataclass(frozen=True)
 class Figures:
     """How a model did on one set of images that it was not trained on.
 
-    data: which images. role: what else they were used for. auc_interval: 95 %, bootstrap over patients or groups.
+    data: which images. role: what else they were used for. auc_interval: 95 %, as `train.evaluate.intervals` gives it.
     ece: expected calibration error. sensitivity, specificity: at the card's threshold.
     results: where the evaluation lies below `assets/results`. predictions_sha256: of its predictions; others, other figures.
     """
 
     data: str
     role: str
-    images: int
-    malignant: int
-    groups: int
-    auc: float
-    auc_interval: tuple[float, float]
-    auc_by_group: float
-    sensitivity: float
-    specificity: float
-    ece: float = math.nan
+    images: Count
+    malignant: Count
+    groups: Count
+    auc: Share
+    auc_interval: tuple[Share, Share]
+    auc_by_group: Share
+    sensitivity: Share
+    specificity: Share
+    ece: Known = math.nan
     results: str = ""
     predictions_sha256: str = ""
 
@@ -42,11 +47,11 @@ class Subgroup:
 
     data: str
     name: str
-    images: int
-    malignant: int
-    auc: float
-    sensitivity: float
-    specificity: float
+    images: Count
+    malignant: Count
+    auc: Known
+    sensitivity: Known
+    specificity: Known
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,14 @@ class OperatingPoint:
     ppv, npv: at the share of malignant lesions among those images, not that of a clinic.
     """
 
-    threshold: float
-    sensitivity: float
-    specificity: float
-    ppv: float
-    npv: float
+    threshold: Share
+    sensitivity: Known
+    specificity: Known
+    ppv: Known
+    npv: Known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelCard:
     """What must be known about a weight file to use it and to judge it.
 
@@ -101,6 +106,12 @@ class ModelCard:
     licence: str = ""
     citations: tuple[str, ...] = ()
 
+    def __eq__(self, other: object) -> bool:
+        """Whether another card says the same. Field by field, as dataclasses do from Python 3.13 on, no undefined figure is its own."""
+        return isinstance(other, ModelCard) and self.to_json() == other.to_json()
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def measured_itself(self) -> bool:
         """Whether `validation` is of these very weights, not of runs of their recipe that left those images out."""
@@ -112,30 +123,75 @@ class ModelCard:
         return self.validation[0].auc >= MINIMUM_AUC
 
     def to_json(self) -> str:
-        return json.dumps(nan_as_null(asdict(self)), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(nan_as_null(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @staticmethod
     def parse(path: Path) -> "ModelCard":
-        """The card in `path`; `ValueError`, `TypeError` or `KeyError` if it is not one."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("validation", "folds", "seeds", "cross_site"):
-            data[key] = tuple(
-                Figures(**null_as_nan(f) | {"auc_interval": tuple(f["auc_interval"])}) for f in data.get(key, ())
-            )
-        for key, kind in (("subgroups", Subgroup), ("operating_points", OperatingPoint)):
-            data[key] = tuple(kind(**null_as_nan(entry)) for entry in data.get(key, ()))
-        calibration = data.get("calibration", {})
-        data["calibration"] = Calibration(**calibration | {"box": tuple(calibration.get("box", ()))})
-        return ModelCard(**data | {key: tuple(data.get(key, ())) for key in ("classes", "known_failures", "citations")})
+        """The card in a file; raises as `from_json`, or because it is no file."""
+        return ModelCard.from_json(read_regular(path, LIMIT))
+
+    @staticmethod
+    def from_json(content: bytes) -> "ModelCard":
+        """The card in a JSON text.
+
+        Raises:
+            Unreadable: it is none: a field is missing, too many, of another type or out of its range; the message says which.
+        """
+        given = parse_json(content)
+        if not isinstance(given, dict):
+            raise Unreadable("it is no object")
+        hints = get_type_hints(ModelCard, include_extras=True)
+        if unknown := given.keys() - hints.keys():
+            raise Unreadable(f"{quoted(min(unknown))} is no field of a card")
+        found: dict[str, Any] = {}
+        for f in fields(ModelCard):
+            if f.name in given:
+                try:
+                    found[f.name] = (_recipe if f.name == "recipe" else partial(typed, hints[f.name]))(given[f.name])
+                except Unreadable as error:
+                    raise Unreadable(f"{f.name}: {error}") from error
+            elif f.default is MISSING and f.default_factory is MISSING:
+                raise Unreadable(f"{f.name} is missing")
+        card = ModelCard(**found)
+        _check(card)
+        return card
+
+
+def _recipe(value: Any) -> dict[str, Any]:
+    """Settings as a run has them: numbers, texts, true or false, and lists of texts."""
+    if not isinstance(value, dict):
+        raise Unreadable(f"{quoted(value)} is not an object")
+    for name, setting in value.items():
+        for one in setting if isinstance(setting, list) else [setting]:
+            if isinstance(one, dict | list):
+                raise Unreadable(f"{name}: {quoted(setting)} is no setting")
+    return value
+
+
+def _check(card: ModelCard) -> None:
+    """What no single field tells; `Unreadable` if it does not hold."""
+    if not 0 < card.threshold < 1:
+        raise Unreadable(f"threshold: {card.threshold:g} is not between 0 and 1")
+    if not card.validation:
+        raise Unreadable("validation: it is empty, so nothing says how good the weights are")
+    if len(card.calibration.box) not in (0, BOX):
+        raise Unreadable(f"calibration: box has {len(card.calibration.box)} numbers, not {BOX}")
+    if not re.fullmatch(r"[0-9a-f]{64}", card.sha256):
+        raise Unreadable(f"sha256: {quoted(card.sha256)} is no SHA-256")
+    for f in (*card.validation, *card.folds, *card.seeds, *card.cross_site):
+        if not f.malignant < f.images or f.groups > f.images:
+            raise Unreadable(f"{f.malignant} malignant and {f.groups} groups of {f.images} images cannot be")
+        if f.auc_interval[0] > f.auc_interval[1]:
+            raise Unreadable("auc_interval: its first end lies above the second")
 
 
 def nan_as_null(value: Any) -> Any:
-    """For JSON, which has no nan."""
+    """For JSON, which has no nan and nothing infinite."""
     if isinstance(value, dict):
         return {key: nan_as_null(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
         return [nan_as_null(v) for v in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def null_as_nan(entry: dict[str, Any]) -> dict[str, Any]:

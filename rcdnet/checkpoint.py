@@ -1,6 +1,7 @@
 """A weight file and the card beside it, put there and read together.
 
-`assets/weights/<name>.safetensors` holds fp16 tensors, `<name>.json` the card.
+`assets/weights/<name>.safetensors` holds fp16 tensors, `<name>.json` the card, which names the SHA-256 of the weights; `SHA256SUMS`
+that of every bundled card. A user's own weights have no such file: their card is held to what any card must be.
 """
 
 import hashlib
@@ -14,34 +15,66 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from rcdnet import preprocessing
-from rcdnet.card import MINIMUM_AUC, ModelCard
+from rcdnet.card import LIMIT, MINIMUM_AUC, ModelCard
 from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.outline import LesionDecoder, decoder_for, parted
 from rcdnet.registry import CLASSES, create_model, spec_of
+from rcdnet.strict import MB, Unreadable, quoted, read_regular
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "weights"
+PINS = "SHA256SUMS"  # as sha256sum writes it
+LARGEST_WEIGHTS = 1024 * MB
 
 
 def read_card(name: str, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
     """The card of `name`.
 
     Raises:
-        UnknownModel: no such model. NotTrained: it has no card. CheckpointError: the card cannot be read.
+        UnknownModel: no such model. NotTrained: it has no card.
+        CheckpointError: the card cannot be read, is of something else, or is not the one that was shipped.
     """
     title = spec_of(name).title
     path = folder / f"{name}.json"
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         raise NotTrained(f"{title} is not trained yet. Train it with: {training_hint(name)}")
     try:
-        return ModelCard.parse(path)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        content = read_regular(path, LIMIT)
+        pins = pinned(folder)
+        if pins is not None and pins.get(path.name) != hashlib.sha256(content).hexdigest():
+            raise CheckpointError(
+                f"The card {path.name} is not the one that was shipped (SHA-256 differs from {PINS}). Restore it from the release, or "
+                "ship its run again: python -m train ship RUN"
+            )
+        card = ModelCard.from_json(content)
+        if card.model != name:
+            raise Unreadable(f"it is of {quoted(card.model)}")
+    except Unreadable as error:
         raise CheckpointError(f"The card {path.name} cannot be read ({error}). Restore it from the release.") from error
+    return card
 
 
 def card_digest(name: str, folder: Path = WEIGHTS_FOLDER) -> str:
-    """SHA-256 of the card of `name` as it lies there now; empty without one."""
-    path = folder / f"{name}.json"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    """SHA-256 of the card of `name` as it lies there now; empty without one that can be read."""
+    try:
+        return hashlib.sha256(read_regular(folder / f"{name}.json", LIMIT)).hexdigest()
+    except Unreadable:
+        return ""
+
+
+def pinned(folder: Path) -> dict[str, str] | None:
+    """SHA-256 by the name of each card that was shipped into a folder; None where the folder holds nobody to it.
+
+    Raises:
+        CheckpointError: the list is damaged.
+    """
+    path = folder / PINS
+    if not path.exists():
+        return None
+    try:
+        lines = [line.split() for line in read_regular(path, LIMIT).decode().splitlines()]
+        return {card.removeprefix("*"): digest for digest, card in lines}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Restore it from the release.") from error
 
 
 class Checkpoint(NamedTuple):
@@ -66,15 +99,24 @@ def load_checkpoint(name: str, folder: Path = WEIGHTS_FOLDER) -> Checkpoint:
             f"{title} gives no answer: its validation AUC is {card.validation[0].auc:.2f}, at least {MINIMUM_AUC:.2f} is "
             f"expected. Train it with: {training_hint(name)}"
         )
-    if card.classes != CLASSES or card.preprocessing != preprocessing.VERSION:
+    own, side = (card.classes, card.preprocessing, card.input_size), spec_of(name).input_size
+    if own != (CLASSES, preprocessing.VERSION, side):
         raise CheckpointError(
-            f"The weights of {title} were made for classes {card.classes} and preprocessing {card.preprocessing}; "
-            f"this version uses {CLASSES} and {preprocessing.VERSION}. Train it with: {training_hint(name)}"
+            f"The weights of {title} were made for classes {card.classes}, preprocessing {card.preprocessing} and {card.input_size} "
+            f"pixels; this version uses {CLASSES}, {preprocessing.VERSION} and {side}. Train it with: {training_hint(name)}"
+        )
+    if not card.calibration.network > 0:
+        raise CheckpointError(
+            f"By the card of {title} the network has no say in the probability, so every scan would get the same. Restore it, or train "
+            f"it with: {training_hint(name)}"
         )
     path = folder / f"{name}.safetensors"
     if not path.exists():
         raise CheckpointError(f"The card of {title} is there but {path.name} is not. Restore it from the release.")
-    data = path.read_bytes()
+    try:
+        data = read_regular(path, LARGEST_WEIGHTS)
+    except Unreadable as error:
+        raise CheckpointError(f"{path.name} cannot be read ({error}). Restore it from the release.") from error
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise CheckpointError(
             f"{path.name} is not the file its card describes (SHA-256 differs). Restore both together."
@@ -117,11 +159,19 @@ def holding(
 
 
 def write_checkpoint(weights: bytes, card: ModelCard, folder: Path = WEIGHTS_FOLDER) -> None:
-    """Write a weight file and, last, its card; the card makes the pair complete. A full disk leaves the earlier pair."""
+    """Write a weight file and, last, its card; the card makes the pair complete. A full disk leaves the earlier pair.
+
+    Where the folder holds its cards to `SHA256SUMS`, the card's line there is renewed.
+    """
     if hashlib.sha256(weights).hexdigest() != card.sha256:
         raise CheckpointError(f"The card of {card.model} carries another SHA-256 than the weights it is written with.")
     folder.mkdir(parents=True, exist_ok=True)
-    files = {f"{card.model}.safetensors": weights, f"{card.model}.json": card.to_json().encode()}
+    content = card.to_json().encode()
+    files = {f"{card.model}.safetensors": weights}
+    if (pins := pinned(folder)) is not None:
+        pins[f"{card.model}.json"] = hashlib.sha256(content).hexdigest()
+        files[PINS] = "".join(f"{digest}  {name}\n" for name, digest in sorted(pins.items())).encode()
+    files[f"{card.model}.json"] = content
     try:
         for name, content in files.items():
             (folder / f"{name}.new").write_bytes(content)

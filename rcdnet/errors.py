@@ -6,6 +6,7 @@ RcdnetError              root of everything this project raises on purpose
 ├── NotTrained           a model has no weights good enough to answer with
 ├── CheckpointError      a weight file is damaged or does not belong to its card
 ├── HeatmapError         a class activation map could not be computed
+├── OutputError          results cannot be written where they were to go
 ├── DatasetError         training data is missing or not laid out as expected
 ├── ConfigError          the settings of a training run do not fit together
 ├── Diverged             the loss of a training run is no longer a number
@@ -40,6 +41,10 @@ class CheckpointError(RcdnetError):
 
 class HeatmapError(RcdnetError):
     """A class activation map could not be computed; nothing is shown in its place."""
+
+
+class OutputError(RcdnetError):
+    """Results cannot be written where they were to go; said before the work is done."""
 
 
 class DatasetError(RcdnetError):

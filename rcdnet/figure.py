@@ -87,7 +87,7 @@ def grid_maps(grid: Grid, sha256: Sequence[str], layers: Mapping[str, str]) -> b
                 "classes": CLASSES, "p_malignant": p.p_malignant, "threshold": p.threshold, "frame": vars(p.frame),
             })  # fmt: skip
     buffer = BytesIO()
-    np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, about=np.array(json.dumps(about, allow_nan=False)), **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """One scan in, one `Prediction` a model out."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -69,6 +70,13 @@ class Prediction:
     parts: dict[str, float] = field(default_factory=dict)
     method: str = "Grad-CAM"
     lesion: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """`CheckpointError` for what is no probability: nothing can be called by it."""
+        if not (np.isfinite(self.probabilities).all() and math.isfinite(self.threshold)):
+            raise CheckpointError(
+                f"{self.title} gives no number for this scan, so it makes no call. Its weights or its card are damaged: restore both."
+            )
 
     @property
     def p_malignant(self) -> float:
@@ -160,7 +168,7 @@ def classify(
         tick: called before every pass of a slow method; what it raises ends the work.
 
     Raises:
-        HeatmapError: a map could not be computed.
+        HeatmapError: a map could not be computed. CheckpointError: a classifier gives no number.
     """
     predictions = []
     for classifier in classifiers:

@@ -1,6 +1,8 @@
 """Calls as a table, and one scan as a figure, for taking away from the app or the command line."""
 
 import csv
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from io import BytesIO, StringIO
 
@@ -16,6 +18,9 @@ from rcdnet.statements import RESEARCH_USE
 
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
 _FIGURE_SIDE_PX = 900
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories
+FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")
+BLANK = re.compile(r"[\s\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]*")  # spaces, and letters without a shape
 
 
 def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object]:
@@ -34,13 +39,13 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
 def calls_csv(rows: Iterable[dict[str, object]]) -> str:
     """Rows of `call_row`, or of `image` and `error`, as CSV with a header.
 
-    A file name that a spreadsheet would run as a formula gets an apostrophe in front.
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     text = StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(row | {"image": harmless(str(row["image"]))})
+        writer.writerow({key: harmless(value) if isinstance(value, str) else value for key, value in row.items()})
     return text.getvalue()
 
 
@@ -158,8 +163,22 @@ def scan_figure(
 
 
 def harmless(cell: str) -> str:
-    """A spreadsheet runs a cell that begins like a formula; file names come from outside."""
-    return "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    """A spreadsheet runs a cell that begins like a formula; file names come from outside.
+
+    What cannot be seen is taken out, and what only looks like a space or a sign, such as a full-width one, counts as it looks.
+    """
+    cell = shown(cell)
+    start = BLANK.sub("", unicodedata.normalize("NFKC", cell), count=1)
+    return "'" + cell if start.startswith(FORMULA) else cell
+
+
+def shown(name: str) -> str:
+    """A name from outside without what nobody sees: control characters, marks that turn the direction of writing, halves of letters.
+
+    >>> shown("scan\u202egpj.exe"), shown("\x1b[2Ja\tb")
+    ('scangpj.exe', '[2Jab')
+    """
+    return "".join(c for c in name if unicodedata.category(c) not in UNSEEN)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The running app in a real Chromium, as a radiologist uses it."""
 
+import codecs
 import re
 from base64 import b64decode
 from collections.abc import Iterator
@@ -164,8 +165,9 @@ def test_downloads(page, tmp_path):
     page.get_by_role("button", name="Try three synthetic phantoms").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="All calls as CSV").click()
-    lines = download.value.path().read_text().splitlines()
-    assert len(lines) == 1 + 3 * len(TRAINED)
+    table = download.value.path().read_bytes()
+    assert table.startswith(codecs.BOM_UTF8)  # or Excel takes the letters of a name for those of Windows' own
+    assert len(table.decode("utf-8-sig").splitlines()) == 1 + 3 * len(TRAINED)
     idle(page)
     thumbnails(page).nth(1).click()  # one run of the script draws the button anew; a second one dropped what it offers
     idle(page)

@@ -1,5 +1,6 @@
 """The Results page in a real Chromium, on drawn records of six models: every plot, the slider, what is stale, what is one's own."""
 
+import codecs
 import re
 from collections.abc import Iterator
 
@@ -63,7 +64,7 @@ def test_every_plot_of_a_section_is_drawn(page, bundle, section):
     )  # or the first may not be there yet
     with page.expect_download() as download:
         buttons.first.click()
-    assert download.value.path().read_text() == first.csv
+    assert download.value.path().read_bytes() == codecs.BOM_UTF8 + first.csv.encode()
 
 
 def metrics(page) -> dict[str, str]:

@@ -14,7 +14,17 @@ from rcdnet.card import Figures
 from rcdnet.charts import probability_bars
 from rcdnet.images import Scan
 from rcdnet.inference import classify
-from rcdnet.report import agreement, call_row, call_sentence, calls_csv, rests_on, scan_figure, trust_sentence
+from rcdnet.report import (
+    agreement,
+    call_row,
+    call_sentence,
+    calls_csv,
+    harmless,
+    rests_on,
+    scan_figure,
+    shown,
+    trust_sentence,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +106,35 @@ def test_csv_reads_back_and_a_formula_in_a_file_name_is_disarmed(predictions, sc
         assert row["warnings"] == "coloured"
         assert float(row["p_malignant"]) == p.p_malignant
         assert row["call"] == p.call
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", " =1", "   +1", "\u00a0=1", "\u3000=1", "\u200b=1", "\ufeff=1", "\u2060@x",
+        "\u202e=1", "\x00=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x", "\ufe661", "\u22121", " \u200b \uff1d1", "\u2800=1", "\u3164=1",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_what_looks_like_a_formula_is_disarmed(cell):
+    assert harmless(cell).startswith("'")
+    (row,) = csv.DictReader(StringIO(calls_csv([{"image": cell, "error": cell}])))
+    assert row["image"] == row["error"] == harmless(cell)
+
+
+@pytest.mark.parametrize(
+    "cell", ["scan-1.png", "a=b.png", "Müller 3.png", "スキャン.png", "0.915 [0.893, 0.934]", "1-2", ""]
+)
+def test_other_names_stay_as_they_are(cell):
+    assert harmless(cell) == cell
+
+
+def test_a_name_is_shown_without_what_nobody_sees():
+    assert shown("a\u202egnp.exe") == "agnp.exe"  # which a page would show as aexe.png
+    assert shown("\u2066a\u2069\u200e\u200f\u061c") == "a"
+    assert shown("a\nb\rc\x1b[31md\x00\x7f\x9b") == "abc[31md"
+    assert shown("a\u2028b\u2029\udcfc") == "ab"
+    assert shown("Ünal é.png") == "Ünal é.png"
 
 
 def test_the_figure_is_a_picture_of_every_model(predictions, scan):

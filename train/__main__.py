@@ -13,10 +13,13 @@ python -m train phantoms assets/samples
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from rcdnet.errors import RcdnetError
+from rcdnet.checkpoint import WEIGHTS_FOLDER
+from rcdnet.command import ended
+from rcdnet.paths import at_home, check_writable, expanded, matching
 from rcdnet.registry import MODELS
 from train.config import PRESETS, TrainConfig, kind_of, preset
 from train.data.audit import Finding, audit
@@ -25,24 +28,21 @@ from train.data.phantoms import write_dataset, write_samples
 from train.data.sources import BUSI_EXCLUDED, read_sources
 from train.evaluate.assess import evaluate_again, evaluate_elsewhere
 from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
+from train.evaluate.records import EVALUATION
 from train.evaluate.ship import ship
 from train.fit.bench import throughput
 from train.fit.events import Failed
-from train.runs.run import failure_of, resume, start
+from train.folders import RUNS_FOLDER
+from train.runs.run import resume, start
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    try:
-        return options.run(options) or 0
-    except RcdnetError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        if failure_of(error)[0] != "disk_full":
-            raise
-        print("The disk is full. Free some space and try again.", file=sys.stderr)
-        return 1
+    def work() -> int | None:
+        options = _parser().parse_args(arguments)
+        code: int | None = options.run(options)
+        return code
+
+    return ended(work)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,35 +51,39 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("fit", help="train one model, or go on with a run")
     command.set_defaults(run=_fit)
-    command.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run, with its own settings")
-    command.add_argument("--out", type=Path, help="folder of a new run")
+    command.add_argument("--resume", type=expanded, metavar="RUN", help="go on with this run, with its own settings")
+    command.add_argument("--out", type=expanded, help="folder of a new run")
     command.add_argument("--preset", choices=list(PRESETS), default="paper", help="what the settings below begin from")
-    command.add_argument("--split-file", type=Path, metavar="FILE", help="a split.json to use instead of making one")
+    command.add_argument(
+        "--split-file", type=expanded, metavar="FILE", help="a split.json to use instead of making one"
+    )
     _add_settings(command)
 
     command = commands.add_parser("evaluate", help="score weights on images that they were not trained on")
     command.set_defaults(run=_evaluate)
-    command.add_argument("weights", help="folder of a run, the name of a bundled model, or a weight file with its card")
+    command.add_argument(
+        "weights", type=at_home, help="folder of a run, the name of a bundled model, or a weight file with its card"
+    )
     command.add_argument("--data", action="append", default=[], metavar="SOURCE=DIR", type=_source,
                          help="an external test set, instead of the run's validation images")  # fmt: skip
-    command.add_argument("--out", type=Path, help="folder for the figures of an external test")
+    command.add_argument("--out", type=expanded, help="folder for the figures of an external test")
 
     command = commands.add_parser("compare", help="figures of runs side by side, and DeLong's test between them")
     command.set_defaults(run=_compare)
-    command.add_argument("folders", nargs="*", type=Path, metavar="RUN", help="default: all that came with the app")
+    command.add_argument("folders", nargs="*", metavar="RUN", help="default: all that came with the app")
 
     command = commands.add_parser("ship", help="put a run's weights, with their card, where the app looks for them")
     command.set_defaults(run=_ship)
-    command.add_argument("weights", type=Path, metavar="RUN")
-    command.add_argument("--folds", nargs="*", type=Path, default=[], metavar="RUN",
+    command.add_argument("weights", type=expanded, metavar="RUN")
+    command.add_argument("--folds", nargs="*", default=[], metavar="RUN",
                          help="runs of the same recipe on other parts of the data, which say how good it is; from another seed, how far "
                          "that hangs on it")  # fmt: skip
-    command.add_argument("--cross-site", nargs="*", type=Path, default=[], metavar="RUN",
+    command.add_argument("--cross-site", nargs="*", default=[], metavar="RUN",
                          help="runs of the same recipe on one data set, tested on another")  # fmt: skip
 
     command = commands.add_parser("report", help="the Results page as one HTML file that needs no network")
     command.set_defaults(run=_report)
-    command.add_argument("--out", type=Path, required=True, help="folder for report.html")
+    command.add_argument("--out", type=expanded, required=True, help="folder for report.html")
     command.add_argument("--own", nargs="*", default=[], metavar="NAME",
                          help="runs below runs/, or their external tests as 'RUN on TEST', to stand beside")  # fmt: skip
 
@@ -92,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: the seven that need no slow passes")
     command.add_argument("--examined", type=int, default=25, metavar="N",
                          help="images of each model and source for insertion, deletion and ROAD, which cost seconds a map")  # fmt: skip
-    command.add_argument("--out", type=Path, required=True, help="folder for maps.csv and report; it is gone on with")
+    command.add_argument(
+        "--out", type=expanded, required=True, help="folder for maps.csv and report; it is gone on with"
+    )
     command.add_argument("--publish", action="store_true", help="show the figures, no image, on the Results page")
 
     command = commands.add_parser("audit", help="look a data set through before training on it")
@@ -102,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fetch", help="download a data set from its official place")
     command.set_defaults(run=_fetch)
     command.add_argument("name", choices=list(RELEASES))
-    command.add_argument("--out", type=Path, default=Path("data"), help="default data")
+    command.add_argument("--out", type=expanded, default=Path("data"), help="default data")
     command.add_argument("--url", help="another address of the same archive")
 
     command = commands.add_parser("bench", help="images per second, beside the ceiling and a plain loop")
@@ -115,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         "phantoms", help="draw the synthetic sample scans, or a data set of phantoms for a dry run"
     )
     command.set_defaults(run=_phantoms)
-    command.add_argument("folder", type=Path)
+    command.add_argument("folder", type=expanded)
     command.add_argument("--count", type=int, help="draw a data set with this many phantoms of each class instead")
     command.add_argument("--seed", type=int, default=0)
     return parser
@@ -130,9 +136,8 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         elif kind_of(setting.name) is bool:
             command.add_argument(name, action=argparse.BooleanOptionalAction, default=None, help=meaning)
         else:
-            command.add_argument(
-                name, type=kind_of(setting.name), help=f"{meaning}; the paper preset has {setting.default}"
-            )
+            kind = at_home if setting.name == "init" else kind_of(setting.name)
+            command.add_argument(name, type=kind, help=f"{meaning}; the paper preset has {setting.default}")
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:
@@ -145,6 +150,8 @@ def _fit(options: argparse.Namespace) -> int:
     if options.resume and (given or options.out or options.split_file):
         print("A run that is resumed keeps its settings; give --resume alone.", file=sys.stderr)
         return 2
+    if out := options.resume or options.out:
+        check_writable(out, "config.json", "events.jsonl", "log.txt")
     if options.resume:
         event = resume(options.resume, say=_say)
     elif options.out:
@@ -156,19 +163,22 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    run = Path(options.weights)
+    if options.data or run.is_dir():
+        check_writable(options.out or (run if run.is_dir() else RUNS_FOLDER), *EVALUATION)
     if options.data:
         evaluation = evaluate_elsewhere(options.weights, options.data, options.out, _say)
         for sentence in evaluation.left_out:
             print(f"Left out: {sentence}")
     else:
-        evaluation = evaluate_again(Path(options.weights), _say)
+        evaluation = evaluate_again(run, _say)
     for remark in evaluation.remarks:
         print(remark)
-    print(table([(Path(options.weights).name, evaluation)]))
+    print(table([(run.name, evaluation)]))
 
 
 def _compare(options: argparse.Namespace) -> None:
-    folders = options.folders or shipped()
+    folders = _matching(options.folders) or shipped()
     evaluations = read_all(folders)
     print(table(evaluations))
     for line in delong_lines(folders, evaluations):
@@ -176,7 +186,9 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _ship(options: argparse.Namespace) -> None:
-    card = ship(options.weights, options.folds, options.cross_site)
+    check_writable(WEIGHTS_FOLDER)
+    check_writable(RESULTS_FOLDER)
+    card = ship(options.weights, _matching(options.folds), _matching(options.cross_site))
     print(f"{MODELS[card.model].title} is now the app's, with threshold {card.threshold:.3f}.")
 
 
@@ -185,6 +197,7 @@ def _report(options: argparse.Namespace) -> None:
     from train.results.bundle import bundled, chosen_results
     from train.results.report import write_report
 
+    check_writable(options.out, "report.html")
     print(write_report(bundled(), chosen_results(options.own), options.out))
 
 
@@ -195,7 +208,10 @@ def _heatmaps(options: argparse.Namespace) -> None:
     from train.evaluate.study import judged, study
     from train.results.study_report import write_study
 
-    weights = [judged(name, options.data) for name in options.models]
+    check_writable(options.out, MAPS_FILE)
+    if options.publish:
+        check_writable(RESULTS_FOLDER)
+    weights = [judged(name, options.data) for text in options.models for name in matching(text)]
     rows = study(weights, options.out, options.methods or list(METHODS), options.examined)
     found = write_figures(options.out / MAPS_FILE)
     print(write_study(weights, rows, found, options.out))
@@ -227,11 +243,13 @@ def _print_finding(f: Finding) -> None:
 
 def _fetch(options: argparse.Namespace) -> None:
     release = RELEASES[options.name]
+    check_writable(options.out)
     place = fetch(options.name, options.out, url=options.url)
     print(f"{release.title}\nlicence: {release.licence}\nuse it as: --data {options.name}={place}")
 
 
 def _phantoms(options: argparse.Namespace) -> None:
+    check_writable(options.folder, "phantoms.csv")
     if options.count:
         write_dataset(options.folder, options.count, seed=options.seed)
     else:
@@ -252,7 +270,14 @@ def _source(text: str) -> tuple[str, str]:
     name, separator, place = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} names no source; write busbra=DIR, busi=DIR or folder=DIR")
-    return name, place
+    path = expanded(place)
+    if path.is_symlink() and not path.exists():
+        raise argparse.ArgumentTypeError(f"{place} is a link to nothing")
+    return name, str(path)
+
+
+def _matching(texts: Sequence[str]) -> list[Path]:
+    return [Path(place) for text in texts for place in matching(text)]
 
 
 def _say(text: str) -> None:

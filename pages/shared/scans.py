@@ -17,6 +17,7 @@ from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.images import Scan, read_scan
 from rcdnet.inference import Classifier, Prediction, classify, load_own, load_trained
 from rcdnet.overlay import fit_within, png_url, staged
+from rcdnet.report import shown
 from train.runs.share import shared
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
@@ -134,7 +135,7 @@ def _queue(files: list[tuple[str, bytes]]) -> None:
     if not waiting:
         batch.clear()
         refused.clear()  # what is said there is about the last uploads
-    waiting += files
+    waiting += [(shown(name), data) for name, data in files]
     batch["size"] = batch.get("size", 0) + len(files)
 
 

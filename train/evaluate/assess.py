@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from rcdnet.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
-from rcdnet.errors import DatasetError
+from rcdnet.errors import CheckpointError, DatasetError
 from rcdnet.outline import LesionDecoder, read_outline, shape_score
 from rcdnet.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
@@ -272,7 +272,13 @@ def _scores(
             lesion = decoded.lesions[row] if decoded.samples[row].masks and decoded.masked[row] else None
             pointing.append(None if lesion is None else points_at(heats[k], lesion))
             dice.append(math.nan if lesion is None or outline is None else overlap(outline, lesion))
-    return Scores(np.array(evidence).reshape(-1, 3), tuple(pointing), np.array(dice))
+    known = np.array(evidence).reshape(-1, 3)
+    if not np.isfinite(known).all():
+        raise CheckpointError(
+            f"The weights give no number for {(~np.isfinite(known).all(axis=1)).sum()} of {len(rows)} images, so nothing can be said "
+            "of them. They are damaged: take the file of another epoch, or train again."
+        )
+    return Scores(known, tuple(pointing), np.array(dice))
 
 
 def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:

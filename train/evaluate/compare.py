@@ -10,7 +10,8 @@ import numpy as np
 from rcdnet.checkpoint import WEIGHTS_FOLDER
 from rcdnet.errors import DatasetError
 from train.evaluate.delong import Comparison, compare_auc
-from train.evaluate.evaluation import Estimate, Evaluation, read_evaluation
+from train.evaluate.evaluation import Estimate, Evaluation, SetFigures, read_evaluation
+from train.evaluate.intervals import MINIMUM_GROUPS
 from train.evaluate.metrics import group_means
 from train.evaluate.predictions import Row, read_digested
 
@@ -43,7 +44,7 @@ def read_all(folders: Sequence[Path]) -> list[tuple[str, Evaluation]]:
 
 
 def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
-    """A Markdown table, a row for each evaluation and set, figures with their 95 % intervals; references below."""
+    """A Markdown table, a row for each evaluation and set, figures with their 95 % intervals; references below, then what has none."""
     header = ["run", "model", "images", "role", *COLUMNS.values()]
     lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
     references: dict[tuple, list[str]] = {}
@@ -58,7 +59,8 @@ def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
                 blank[list(COLUMNS).index("auc")] = cell(r.auc)
                 # Runs that validated on the same images share the reference.
                 references.setdefault((reader, s.name, r), ["reference", reader, f"{s.name}: {r.images}", "", *blank])
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in references.values())])
+    missing = [f"{name}: {said}" for name, evaluation in evaluations for s in evaluation.sets if (said := unsure(s))]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in references.values()), *missing])
 
 
 def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evaluation]]) -> list[str]:
@@ -82,9 +84,10 @@ def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evalu
             apart += 1
             continue
         low, high = compared.interval
+        interval = "no interval" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
         lines.append(
             f"{first} against {second} on {source}, by patient or group: AUC {compared.first:.3f} and "
-            f"{compared.second:.3f}, difference {compared.difference:+.3f} [{low:+.3f}, {high:+.3f}], {compared.p_value}"
+            f"{compared.second:.3f}, difference {compared.difference:+.3f} {interval}, {compared.p_value}"
         )
     if apart:
         lines.append(
@@ -122,6 +125,18 @@ def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | No
     if min(np.bincount(means[0][0], minlength=2)) < 2:
         return None
     return compare_auc(means[0][0], means[0][1], means[1][1])
+
+
+def unsure(s: SetFigures) -> str:
+    """Which of the figures of `COLUMNS` have no interval, and why; empty where all that may have one do."""
+    figures = s.figures | {"auc_by_group": s.auc_by_group}
+    names = [
+        title
+        for key, title in COLUMNS.items()
+        if key != "ece" and not math.isnan(figures[key].value) and math.isnan(figures[key].low)
+    ]
+    few = f"{s.groups} patients or groups are too few" if s.groups < MINIMUM_GROUPS else "no resample differs"
+    return f"no interval of {', '.join(names)} on {s.name}: {few}." if names else ""
 
 
 def cell(estimate: Estimate) -> str:

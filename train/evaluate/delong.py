@@ -11,7 +11,8 @@ from scipy.stats import norm, rankdata
 class Comparison:
     """AUC of the first and the second model, their difference with a 95 % interval, and the two-sided p-value.
 
-    Interval and p are nan where they are undefined.
+    Interval and p are nan where they are undefined: too few cases for a variance. The same ranking has p 1, and no interval either, for
+    other cases may part what these do not.
     """
 
     first: float
@@ -44,8 +45,8 @@ def compare_auc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Co
     error = float(np.sqrt(max(variance, 0.0)))
     if error > 0:
         p, half = 2 * norm.sf(abs(difference) / error), float(norm.ppf(0.975)) * error
-    else:  # the same ranking; or too few cases for a variance
-        p, half = (1.0, 0.0) if difference == 0 else (float("nan"), float("nan"))
+    else:
+        p, half = 1.0 if difference == 0 else float("nan"), float("nan")
     return Comparison(float(aucs[0]), float(aucs[1]), difference, (difference - half, difference + half), float(p))
 
 

@@ -15,12 +15,11 @@ from rcdnet.card import nan_as_null
 from rcdnet.errors import DatasetError
 from rcdnet.registry import MODELS
 from rcdnet.strict import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_json, typed
+from train.evaluate.intervals import interval_of_auc, intervals
 from train.evaluate.metrics import (
     Confusion,
     area_under_roc,
-    auc_interval,
     bootstrap,
-    bounds,
     calibration_error,
     confusion,
     figures_of,
@@ -39,7 +38,7 @@ BOTH_AT_LEAST = 10  # images of each class, below which a subgroup's AUC says no
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval, by bootstrap over patients or near-duplicate groups; nan where undefined.
+    """A figure with its 95 % interval, as `train.evaluate.intervals` gives it; nan where undefined.
 
     The calibration error has no interval: resampling adds to it, and would put it outside its own.
     """
@@ -145,10 +144,14 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         return figures_of_samples(labels, scores, threshold, samples) | known
 
     values = {key: float(v[0]) for key, v in figures(np.ones((1, len(rows)))).items()}
-    ranges = {key: bounds(v) for key, v in figures(bootstrap(groups, labels)).items()}
-    for key, label in (("sensitivity", 1), ("specificity", 0)):
-        if values[key] in (0, 1):  # no resample can differ
-            ranges[key] = share_interval(values[key], len(np.unique(groups[labels == label])))
+    ranges = intervals(
+        values,
+        lambda: figures(bootstrap(groups, labels)),
+        labels,
+        scores >= threshold,
+        groups,
+        ~np.isnan(where["pointing"]),
+    )
     by_group = group_means(labels, scores, groups)
     return SetFigures(
         name=name,
@@ -227,12 +230,15 @@ def _references(rows: Sequence[Row]) -> dict[str, Reference]:
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate:
-    return Estimate(area_under_roc(labels, scores), *auc_interval(groups, labels, scores))
+    return Estimate(area_under_roc(labels, scores), *interval_of_auc(labels, scores, groups))
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """As JSON, nan as null."""
-    write_whole(path, (json.dumps(nan_as_null(asdict(evaluation)), indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(
+        path,
+        (json.dumps(nan_as_null(asdict(evaluation)), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+    )
 
 
 def read_evaluation(path: Path) -> Evaluation:

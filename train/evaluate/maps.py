@@ -19,6 +19,7 @@ from rcdnet.registry import MODELS
 from train.data.sources import TITLES
 from train.evaluate import metrics
 from train.evaluate.evaluation import Estimate
+from train.evaluate.intervals import MINIMUM_GROUPS, resampled_interval
 from train.files import append_line, whole_lines, write_whole
 
 FIGURES = {
@@ -76,7 +77,7 @@ class MapRow:
 @dataclass(frozen=True)
 class MapFigures:
     """Means over a set, with 95 % intervals by bootstrap over patients or near-duplicate groups, by the keys of `FIGURES`; nan as
-    interval where there are fewer than `MINIMUM_GROUPS`.
+    interval where there are fewer than `MINIMUM_GROUPS`. `pointing` that is 0 or 1 has Wilson's.
 
     images: maps on lesions. examined: of these, those with figures of `rcdnet.faithfulness`.
     """
@@ -90,7 +91,6 @@ class MapFigures:
     figures: dict[str, Estimate]
 
 
-MINIMUM_GROUPS = 10  # of patients or near-copies; a bootstrap of fewer gives intervals that are too narrow
 MAPS_FILE, FIGURES_FILE, SETTINGS_FILE = "maps.csv", "figures.json", "study.json"
 PUBLISHED = "heatmaps"  # below the results that come with the app
 AGAIN = "Make them with: python -m train heatmaps --models RUN"
@@ -142,7 +142,7 @@ def write_figures(path: Path) -> list[MapFigures]:
     """`figures` of a maps file, also written beside it as `figures.json` with the digest of the file."""
     found = figures(read_rows(path))
     content = {"maps_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "figures": [asdict(f) for f in found]}
-    text = json.dumps(nan_as_null(content), indent=1) + "\n"
+    text = json.dumps(nan_as_null(content), indent=1, allow_nan=False) + "\n"
     write_whole(path.with_name(FIGURES_FILE), text.encode())
     return found
 
@@ -197,11 +197,14 @@ def _figures(model: str, source: str, method: str, rows: Sequence[MapRow]) -> Ma
     with np.errstate(invalid="ignore"):
         means = sums.sum(axis=0) / counts.sum(axis=0)
         again = drawn @ sums / (drawn @ counts)
-    enough = (counts > 0).sum(axis=0) >= MINIMUM_GROUPS
+    known = (counts > 0).sum(axis=0)
     found = {
-        key: Estimate(float(mean), *(metrics.bounds(column) if known else (math.nan, math.nan)))
-        for key, mean, column, known in zip(FIGURES, means, again.T, enough, strict=True)
+        key: Estimate(float(mean), *resampled_interval(column, groups=int(count)))
+        for key, mean, column, count in zip(FIGURES, means, again.T, known, strict=True)
     }
+    pointing = found["pointing"].value
+    if pointing in (0, 1) and known[0] >= MINIMUM_GROUPS:
+        found["pointing"] = Estimate(pointing, *metrics.share_interval(pointing, int(known[0])))
     examined = sum(not math.isnan(row.road) for row in rows)
     return MapFigures(model, source, method, any(row.seen for row in rows), len(rows), examined, found)
 

@@ -9,6 +9,7 @@ from scipy.special import expit
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
+from rcdnet.calibration import MOST
 from rcdnet.strict import Count
 
 BOOTSTRAP_SAMPLES = 1000
@@ -121,7 +122,7 @@ def fit_weights(labels: np.ndarray, evidence: np.ndarray, counts: np.ndarray) ->
         evidence: float (N, K). A column that is the same everywhere gets the weight 0. counts: how much each row counts, float (N,).
 
     Returns:
-        float (K,) and the bias; no weight moves the log-odds by more than 20 for one standard deviation.
+        float (K,) and the bias; no weight moves the log-odds by more than `MOST` for one standard deviation.
     """
     spread = evidence.std(axis=0)
     used = spread > 0
@@ -134,7 +135,7 @@ def fit_weights(labels: np.ndarray, evidence: np.ndarray, counts: np.ndarray) ->
         return float(share @ np.logaddexp(0, wrong)), np.append(slope @ scaled, slope.sum())
 
     start = np.append(np.ones(used.sum()), 0.0)
-    bounds = [(0, 20)] * int(used.sum()) + [(-20, 20)]
+    bounds = [(0, MOST)] * int(used.sum()) + [(-MOST, MOST)]
     found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
     weights = np.zeros(evidence.shape[1])
     weights[used] = found[:-1] / spread[used]

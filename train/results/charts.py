@@ -1,5 +1,6 @@
 """Plotly figures of evaluations, for the Results page and the report; nothing that trains imports this."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
@@ -98,7 +99,9 @@ def interval_chart(estimates: Sequence[tuple[str, str, Estimate]], label: str) -
             hovertemplate="%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
         )  # fmt: skip
     figure.update_layout(height=130 + 34 * len(rows))
-    figure.update_xaxes(range=[max(0.0, min(e.low for _, _, e in estimates) - 0.03), 1.005])
+    figure.update_xaxes(
+        range=[max(0.0, min(e.value if math.isnan(e.low) else e.low for _, _, e in estimates) - 0.03), 1.005]
+    )
     figure.update_yaxes(categoryorder="array", categoryarray=rows[::-1], automargin=True, tickfont=TEXT)
     return _named(figure, label, "")
 

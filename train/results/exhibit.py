@@ -1,13 +1,18 @@
 """What the Results page and the report are made of."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 
 import plotly.graph_objects as go
 
 from rcdnet.report import harmless
-from train.results.tables import Table
+from train.evaluate.evaluation import Estimate
+from train.results import charts
+from train.results.tables import Table, known
+
+AUC = "AUC [95 % interval]"
 
 
 @dataclass(frozen=True)
@@ -33,3 +38,11 @@ class Exhibit:
         for row in [dict(zip(columns, columns, strict=True)), *rows]:
             writer.writerow(harmless(v) if isinstance(v, str) else v for v in (row.get(k, "") for k in columns))
         return text.getvalue()
+
+
+def interval_exhibit(title: str, text: str, table: Table, points: Sequence[tuple[str, str, Estimate]]) -> Exhibit:
+    """A table beside a figure of areas under the curve; points as `charts.interval_chart` takes them, none for no figure."""
+    data: Table = [
+        {"": row, "of": who, "AUC": e.value, "from": known(e.low), "to": known(e.high)} for row, who, e in points
+    ]
+    return Exhibit(title, text, table, charts.interval_chart(points, AUC) if points else None, data)

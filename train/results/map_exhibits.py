@@ -12,7 +12,7 @@ from train.evaluate.compare import cell
 from train.evaluate.maps import CENTRE, FIGURES, MapFigures
 from train.results.bundle import Bundle, Result
 from train.results.exhibit import Exhibit
-from train.results.tables import Table
+from train.results.tables import Table, known
 
 WHERE = (
     "Every map is the one for the true class of its image, set against the lesion that was drawn by hand. Two floors stand beside the "
@@ -89,16 +89,16 @@ def map_exhibits(found: Sequence[MapFigures], title: str) -> list[list[Exhibit]]
 
 def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
     """One figure of each model and method with its interval; None where nothing was examined."""
-    known = [f for f in found if not math.isnan(f.figures[key].value)]
-    if not known:
+    drawn = [f for f in found if not math.isnan(f.figures[key].value)]
+    if not drawn:
         return None
     name = FIGURES[key]
     rows: Table = [
-        {"model": MODELS[f.model].title, "method": f.method, name: e.value, "low": e.low, "high": e.high}
-        for f in known
+        {"model": MODELS[f.model].title, "method": f.method, name: e.value, "low": known(e.low), "high": known(e.high)}
+        for f in drawn
         for e in [f.figures[key]]
     ]
-    pairs = {(f.method, MODELS[f.model].title): f.figures[key] for f in known}
+    pairs = {(f.method, MODELS[f.model].title): f.figures[key] for f in drawn}
     words = {
         pair: f"{e.value:.2f}" if math.isnan(e.low) else f"{e.value:.2f}<br>{e.low:.2f} to {e.high:.2f}"
         for pair, e in pairs.items()

@@ -10,18 +10,26 @@ from itertools import combinations
 import plotly.graph_objects as go
 
 from rcdnet.registry import CLASSES, MODELS
+from rcdnet.report import shown
 from train.evaluate.compare import cell, compare_rows
 from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
-from train.evaluate.evaluation import Estimate
 from train.evaluate.predictions import Row
 from train.results import charts
 from train.results.bundle import Bundle, Result, grouped
-from train.results.exhibit import Exhibit
+from train.results.exhibit import AUC, Exhibit, interval_exhibit
 from train.results.map_exhibits import heatmaps
 from train.results.paper_exhibits import beside_the_paper
-from train.results.tables import Table, figures_table, in_a_sentence, roles, told, trained_otherwise, training_told
+from train.results.tables import (
+    Table,
+    figures_table,
+    in_a_sentence,
+    known,
+    roles,
+    told,
+    trained_otherwise,
+    training_told,
+)
 
-AUC = "AUC [95 % interval]"
 WORST = 12  # cases of each model
 PREVALENCES = (0.05, 0.1, 0.2, 0.4)
 
@@ -107,7 +115,7 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         table: Table = [
             {
                 "first": a, "second": b, "AUC of the first": round(c.first, 4), "AUC of the second": round(c.second, 4),
-                "difference": round(c.difference, 4), "95 % from": round(c.interval[0], 4), "to": round(c.interval[1], 4),
+                "difference": round(c.difference, 4), "95 % from": known(round(c.interval[0], 4)), "to": known(round(c.interval[1], 4)),
                 "p": "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
             }
             for (a, b), c in compared.items()
@@ -194,7 +202,7 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             continue
         table: Table = [
             {
-                "image": row.id, "truth": CLASSES[row.label], "BI-RADS": "" if row.birads is None else str(row.birads),
+                "image": shown(row.id), "truth": CLASSES[row.label], "BI-RADS": "" if row.birads is None else str(row.birads),
                 "burned-in marks": {True: "found", False: "none found", None: ""}[row.marks],
                 **{name: round(rows[row.id].probability, 3) for name, rows in said.items() if row.id in rows},
                 "models that err": str(sum(_errs(r, said[r.name][row.id]) for r in results if row.id in said[r.name])),
@@ -260,12 +268,6 @@ def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         text = f"At {r.figures.threshold:.3f}, {r.rule}. {roles([r])}"
         exhibits.append(Exhibit(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
     return [exhibits[k : k + 2] for k in range(0, len(exhibits), 2)]
-
-
-def interval_exhibit(title: str, text: str, table: Table, points: Sequence[tuple[str, str, Estimate]]) -> Exhibit:
-    """A table beside a figure of areas under the curve; points as `charts.interval_chart` takes them, none for no figure."""
-    data: Table = [{"": row, "of": who, "AUC": e.value, "from": e.low, "to": e.high} for row, who, e in points]
-    return Exhibit(title, text, table, charts.interval_chart(points, AUC) if points else None, data)
 
 
 def _number(value: float) -> str:

@@ -8,6 +8,7 @@ from rcdnet.inference import classify
 from rcdnet.outline import contours
 from rcdnet.overlay import fit_within, outlined, overlay, png_url
 from rcdnet.registry import CLASSES, MODELS
+from rcdnet.report import shown
 from train.data.decode import read_lesion, read_pixels
 from train.data.sources import TITLES, Sample
 from train.evaluate.maps import MapFigures, MapRow
@@ -63,5 +64,5 @@ def _picture(weights: Judged, sample: Sample, row: MapRow) -> Picture:
     picture = fit_within(outlined(drawn, contours(lesion.astype("float32"))), _SIDE)
     return Picture(
         png_url(picture),
-        f"{row.id}, {CLASSES[row.label]}, said {row.probability:.2f} malignant; IoU {row.iou:.2f}, energy inside {row.energy:.2f}",
+        f"{shown(row.id)}, {CLASSES[row.label]}, said {row.probability:.2f} malignant; IoU {row.iou:.2f}, energy inside {row.energy:.2f}",
     )

@@ -1,5 +1,6 @@
 """Results as rows and sentences."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from rcdnet.card import ModelCard
 from rcdnet.registry import MODELS
 from rcdnet.report import listed
-from train.evaluate.compare import COLUMNS, cell
+from train.evaluate.compare import COLUMNS, cell, unsure
 from train.evaluate.evaluation import Estimate
 from train.results.bundle import Bundle, Result
 
@@ -26,11 +27,11 @@ def in_a_sentence(results: Sequence[Result]) -> str:
         figures, auc = r.figures.figures, r.figures.figures["auc"]
         at = r.figures.held_out or {key: figures[key].value for key in ("sensitivity", "specificity")}
         chosen = " at a threshold chosen to find 95 of 100 of these" if r.chosen and not r.figures.held_out else ""
+        between = "" if math.isnan(auc.low) else f", {auc.low:.2f} to {auc.high:.2f}"
         fitted = f"; {r.figures.held_out['auc']:.2f} if the other folds calibrate" if r.figures.held_out else ""
         parts.append(
             f"on {r.figures.images} images of {r.images} it finds {at['sensitivity'] * 100:.0f} of 100 cancers and calls "
-            f"{(1 - at['specificity']) * 100:.0f} of 100 benign lesions malignant{chosen} (AUC {auc.value:.2f}, "
-            f"{auc.low:.2f} to {auc.high:.2f}{fitted})"
+            f"{(1 - at['specificity']) * 100:.0f} of 100 benign lesions malignant{chosen} (AUC {auc.value:.2f}{between}{fitted})"
         )
     return f"{results[0].name}: {'; '.join(parts)}."
 
@@ -64,6 +65,11 @@ def paper_table(results: Sequence[Result]) -> Table:
     ]
 
 
+def known(value: float) -> float | None:
+    """A number for a table of numbers; None where it is nan."""
+    return None if math.isnan(value) else value
+
+
 def _figures(result: Result) -> dict[str, Estimate]:
     return result.figures.figures | {"auc_by_group": result.figures.auc_by_group}
 
@@ -78,6 +84,8 @@ def roles(results: Sequence[Result]) -> str:
                 f"{held['auc_by_group']:.3f} by patient or group, sensitivity {held['sensitivity']:.3f}, specificity "
                 f"{held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
             )
+        if said := unsure(r.figures):
+            sentences.append(f"{r.name} has {said}")
     for sentences_of in dict.fromkeys(r.left_out for r in results):
         counted = Counter(sentence.partition(": ")[2] for sentence in sentences_of)
         sentences += [f"{count} left out: {reason}." for reason, count in counted.items()]

@@ -11,6 +11,7 @@ from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.images import bytes_of, read_scan
 from rcdnet.overlay import png_url, staged
 from rcdnet.registry import CLASSES
+from rcdnet.report import shown
 from train.config import TrainConfig
 from train.data.own import name_of
 from train.evaluate.curves import roc
@@ -153,7 +154,9 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
             continue
         found.append(
             WorstImage(
-                row.id, f"{row.id}: {CLASSES[row.label]}, said {row.probability:.2f}", png_url(staged(pixels, *SIDES))
+                row.id,
+                f"{shown(row.id)}: {CLASSES[row.label]}, said {row.probability:.2f}",
+                png_url(staged(pixels, *SIDES)),
             )
         )
     return found

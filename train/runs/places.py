@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import ConfigError, DatasetError
+from rcdnet.paths import expanded
 from rcdnet.registry import CLASSES
 from train.data.listing import class_folders, is_litter
 from train.data.phantoms import write_dataset
@@ -37,8 +38,8 @@ class Place:
 
 
 def data_root() -> Path:
-    """The configured folder, resolved; it may not be there."""
-    return Path(os.environ.get(VARIABLE) or HOME / "data").resolve()
+    """The configured folder, `~` as the home folder, resolved; it may not be there."""
+    return _resolved(expanded(os.environ.get(VARIABLE) or str(HOME / "data")))
 
 
 def places(root: Path) -> list[Place]:
@@ -112,14 +113,23 @@ def phantoms(runs: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _leads_to(path: Path) -> Path:
+    """Where a file really lies; nowhere, as a relative path, if nothing is there or a link leads in a circle.
+
+    Without `strict`, Python 3.13 gives a link in a circle back as if it were a file (python/cpython#109187).
+    """
     try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # a link in a circle
+        return path.resolve(strict=True)
+    except (OSError, RuntimeError):  # the latter of a circle, before Python 3.13
         return Path()
 
 
+def _resolved(path: Path) -> Path:
+    """`path.resolve()`, which before Python 3.13 raises for a link in a circle, as `os.path.realpath` does not."""
+    return Path(os.path.realpath(path))
+
+
 def _inside(root: Path, path: str) -> Path:
-    place = (root / path).resolve()
+    place = _resolved(root / path)
     if not place.is_relative_to(root.resolve()):
         raise ConfigError(f"{path} lies outside the folder for data, {root}. Choose a place below it.")
     if not place.exists():
