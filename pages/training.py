@@ -10,7 +10,7 @@ from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
-from train.config import PRESETS
+from train.config import PRESETS, TrainConfig
 from train.folders import RUNS_FOLDER
 from train.results.bundle import bundled
 from train.runs import elsewhere, form, jobs, outcome, watch
@@ -32,6 +32,10 @@ def fill_in(values: dict) -> None:
     put(**{f"{form.KEY}{name}": value for name, value in values.items()})
 
 
+def clone(config: TrainConfig) -> None:
+    fill_in(form.cloned_values(config, RUNS, ROOT))
+
+
 def act(action, *arguments, view: str = OLD, run: str = "") -> None:
     """Do what a button asks, then show `view`, in new widgets: what the browser says of the old ones may come after this."""
     state["training_acted"], state["training_round"] = True, state["training_round"] + 1
@@ -49,34 +53,39 @@ def new_run() -> None:
     st.caption(gone)
     left, middle, right = st.columns(3, gap="medium")
     chosen = left.multiselect("Data", titles, key=f"{form.KEY}data", help=form.DATA_HELP, **KEPT)
-    slots = {"data": left.empty()}
     models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models", **KEPT)
-    slots["model"] = left.empty()
+    recipe = f"{form.KEY}recipe"
+
+    def fill_in_recipe() -> None:
+        fill_in(form.preset_values(state[recipe]))
+
     middle.segmented_control(
-        "Recipe", PRESETS, default="scratch", required=True, help=form.RECIPE_HELP, key="recipe", **KEPT
+        "Recipe", list(PRESETS), required=True, help=form.RECIPE_HELP, key=recipe, on_change=fill_in_recipe, **KEPT
     )
-    middle.button("Fill in this recipe", on_click=lambda: fill_in(form.preset_values(state["recipe"])))
+    changed = middle.empty()
     start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP, **KEPT)
     values: dict[str, Any] = {"init": starts[start]}
-    slots["init"] = middle.empty()
     device = right.selectbox("Device", list(there), format_func=lambda key: there[key], key=f"{form.KEY}device", **KEPT)
     suggested = form.suggested_name(models, RUNS)
     name = right.text_input("Name", key=f"{form.KEY}name", placeholder=suggested, **KEPT) or suggested
-    slots["name"] = right.empty()
     with st.expander("All settings"):
         for column, f in zip(cycle(st.columns(5)), form.FIELDS, strict=False):
             with column:
                 widget = st.selectbox if f.choices else st.toggle if f.kind is bool else st.number_input
-                values[f.name], slots[f.name] = widget(**f.given, **KEPT), st.empty()
+                values[f.name] = widget(**f.given, **KEPT)
     with st.spinner("Looking the data through"):
         draft = form.draft(models, values, chosen, name, RUNS, ROOT)
-    for setting, sentence in draft.mistakes.items():
-        slots[setting].caption(f":red[{plain(sentence)}]")
-    left.caption("  \n".join(map(plain, draft.found)))
+    left.caption("  \n".join(map(plain, [*draft.found, draft.split])))
+    if differing := form.differing(values | {"init": start}, state[recipe]):
+        with changed.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Changed: {', '.join(name.replace('_', ' ') for name in differing)}.")
+            st.button("Fill in this recipe", on_click=fill_in_recipe)
     # Not as a callback, which would start what the form said before the last change.
     if right.button("Start", type="primary", disabled=not draft.configs) and draft.configs:
         act(jobs.submit_all, draft.configs, device, RUNS, ROOT, run=next(iter(draft.configs)))
         st.rerun()
+    for sentence in draft.mistakes.values():  # beside what they hinder; a field may lie in a closed panel
+        right.caption(f":red[{plain(sentence)}]")
     if right.button("How long will it take?", disabled=not draft.configs):
         with right, st.spinner("Trying a few steps"):
             st.info(plain(estimate(draft.configs, draft.images, device)))
@@ -86,8 +95,7 @@ def buttons(view: watch.View) -> None:
     run, columns = RUNS / view.name, st.columns(5)
     for column, (label, action, possible) in zip(columns, outcome.actions(view), strict=False):
         column.button(label, disabled=not possible, on_click=act, args=(action, run), width="stretch")
-    todo = (fill_in, form.shown_values(view.config, RUNS) | {"models": [view.config.model]})
-    columns[3].button("Clone settings", on_click=act, args=todo, kwargs={"view": NEW}, width="stretch")
+    columns[3].button("Clone settings", on_click=act, args=(clone, view.config), kwargs={"view": NEW}, width="stretch")
     with columns[4].popover("Delete", disabled=view.state.alive, width="stretch"):
         st.markdown(f"Delete **{view.name}** with its weights and figures? This cannot be undone.")
         st.button("Delete for good", on_click=act, args=(jobs.delete, run))

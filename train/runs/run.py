@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from train.config import INITS, TrainConfig
 from train.data.decode import Decoded
-from train.data.splits import Split, checked_split, make_split
+from train.data.splits import Split, checked_split, make_split, settled
 from train.evaluate.assess import check_start, decode_for, evaluate_run
 from train.evaluate.compare import table
 from train.files import append_line, write_whole
@@ -150,10 +150,15 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     if accelerator.is_main_process and not (out / "split.json").exists():
         split = _split(config, split_file, decoded)
         split.write(out / "split.json")
+        note(f"Split: {split.rule}")
         for left_out in split.conflicts:
             note(f"Left out, for a near-copy of it has the other label: {left_out}")
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
+    if (named := settled(config, split)) != config:
+        config = named
+        if accelerator.is_main_process:
+            write_whole(out / "config.json", config.to_json().encode())
     check_start(config, split)
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
