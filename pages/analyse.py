@@ -5,7 +5,7 @@ from itertools import cycle
 import streamlit as st
 
 from pages.shared.kept import KEPT
-from pages.shared.scans import Held, models_asked, scan_panel
+from pages.shared.scans import Held, models_asked, read_on, reading, scan_panel
 from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import NotTrained
 from rcdnet.grid import CALLED
@@ -40,7 +40,9 @@ cards = {c.name: c.card for c in classifiers}
 
 def all_calls(held: list[Held]) -> None:
     rows = [call_row(one.name, one.scan, one.said[c.key]) for one in held for c in classifiers]
-    st.download_button("All calls as CSV", calls_csv(rows), "rcdnet-calls.csv", "text/csv", width="stretch")
+    st.download_button(
+        "All calls as CSV", calls_csv(rows), "rcdnet-calls.csv", "text/csv", width="stretch", disabled=reading()
+    )
 
 
 held, chosen = scan_panel(classifiers, all_calls)
@@ -113,6 +115,7 @@ with original:
         f"rcdnet-{scan.sha256[:8]}.png",
         "image/png",
         width="stretch",
+        disabled=reading(),  # a page that is drawn again would drop it
     )
 with explained:
     st.image(picture(rcdnet, *LARGE), width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
@@ -169,3 +172,4 @@ st.caption(
         else ""
     )
 )
+read_on(classifiers)

@@ -4,7 +4,8 @@ import streamlit as st
 
 from pages.shared.kept import KEPT, put, tabs
 from pages.shared.plain import plain
-from pages.shared.scans import Held, forget_uploads, models_asked, scan_panel
+from pages.shared.scans import Held, models_asked, read_on, scan_panel
+from pages.shared.uploads import taken
 from pages.shared.viewer import viewer
 from rcdnet.charts import removal_chart, similarity_chart
 from rcdnet.errors import RcdnetError
@@ -78,6 +79,7 @@ scans: list[Held] = [held[chosen], *([others[second]] if second in others else [
 slow = [m for m in SLOW_METHODS if all((c.key, m) in one.explained for c in asked for one in scans)]
 if not asked or not (methods or slow):
     st.info("Choose at least one model and one method.")
+    read_on(classifiers)
     st.stop()
 
 
@@ -181,10 +183,9 @@ if right.open:
         )
         if upload is not None:
             try:
-                state[f"mask {scans[0].scan.sha256}"] = read_mask(upload.getvalue(), scans[0].scan.pixels.shape)
+                state[f"mask {scans[0].scan.sha256}"] = read_mask(taken(upload.file_id), scans[0].scan.pixels.shape)
             except RcdnetError as error:
                 state["mask_error"] = str(error)
-            forget_uploads([upload])
             state.mask_round += 1
             st.rerun()
         if wrong := state.pop("mask_error", ""):
@@ -278,3 +279,4 @@ if away.open:
             f"rcdnet-heatmaps-{digest}.npz",
             on_click="ignore",
         )
+read_on(classifiers)

@@ -10,7 +10,7 @@ from rcdnet.errors import ConfigError, DatasetError, RcdnetError
 from train.config import INITS, PRESETS, TrainConfig, kind_of
 from train.data.audit import summaries
 from train.data.sources import Sample
-from train.data.splits import Split, make_split, settled
+from train.data.splits import make_split, settled
 from train.runs.jobs import new_folder, runs_in
 from train.runs.places import PHANTOMS, data_of, phantoms, places, samples_of
 
