@@ -10,7 +10,7 @@ export default function ({ setTriggerValue }) {
       seen.add(chip);
       const name = chip.querySelector('[data-testid="stFileChipName"]')?.title ?? "";
       const reason = document.getElementById(chip.getAttribute("aria-describedby"))?.textContent ?? "";
-      refused.push([name, reason]);
+      refused.push([name, reason.replace(/^Error: /, "")]);
       chip.querySelector('[data-testid="stFileChipDeleteBtn"] button')?.click(); // it stands below from now on
     }
     if (refused.length) setTriggerValue("refused", refused);

@@ -13,6 +13,7 @@ from rcdnet.registry import MODELS
 from train.config import PRESETS, TrainConfig
 from train.folders import RUNS_FOLDER
 from train.results.bundle import bundled
+from train.results.exhibit import Exhibit
 from train.runs import elsewhere, form, jobs, outcome, watch
 from train.runs.devices import devices
 from train.runs.pace import estimate
@@ -101,6 +102,17 @@ def buttons(view: watch.View) -> None:
         st.button("Delete for good", on_click=act, args=(jobs.delete, run))
 
 
+def show(exhibit: Exhibit) -> None:
+    st.markdown(f"#### {plain(exhibit.title)}\n{plain(exhibit.text)}")
+    left, right = st.columns([3, 2], gap="medium")
+    left.dataframe(exhibit.table, hide_index=True, height="content")
+    left.download_button(
+        "Figures as CSV", exhibit.csv, "figures.csv", "text/csv", key=f"csv {exhibit.title}", on_click="ignore"
+    )
+    if exhibit.figure is not None:
+        right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
+
+
 def old_runs() -> None:
     found, refused = watch.views(RUNS)
     st.caption("  \n".join(map(plain, refused.values())))
@@ -109,7 +121,7 @@ def old_runs() -> None:
         return
     names = [view.name for view in found]
     at = names.index(state.training_run) if state.get("training_run") in names else 0
-    st.dataframe(outcome.runs_table(found), hide_index=True, height=250 if len(found) > 6 else "content")
+    listing = st.empty()
     left, right = st.columns(2)
     name = state["training_run"] = left.selectbox("Run", names, at, key=f"run {state['training_round']}")
     put(keep_beside=[other for other in state.get("keep_beside", []) if other in names and other != name])
@@ -121,7 +133,12 @@ def old_runs() -> None:
         changed = watch.states(RUNS) != {view.name: view.state for view in found}  # or deleted, in another tab
         if state.pop("training_acted", False) or changed:  # a button in here reruns no more than this
             st.rerun()
-        view, *others = watch.views_of([name, *beside], RUNS)
+        now = {
+            view.name: view for view in watch.views(RUNS)[0]
+        }  # the list, the figures and the line below say the same
+        table = outcome.runs_table(list(now.values()))
+        listing.dataframe(table, hide_index=True, height=250 if len(table) > 6 else "content", key="runs")
+        view, *others = [now[one] for one in (name, *beside) if one in now]
         st.subheader(view.sentence)
         st.progress(view.progress)
         st.markdown(plain(f"{view.message} {view.pace}"))
@@ -136,15 +153,10 @@ def old_runs() -> None:
         if others:
             st.dataframe(watch.differing([view, *others]), hide_index=True, height="content")
         st.expander("Log").code(view.log or "Nothing yet.", language=None)
+        for exhibit in outcome.exhibits([name, *beside], [view, *others], RUNS):
+            show(exhibit)
 
     live()
-    for exhibit in outcome.exhibits([name, *beside], found, RUNS):
-        st.markdown(f"#### {plain(exhibit.title)}\n{plain(exhibit.text)}")
-        left, right = st.columns([3, 2], gap="medium")
-        left.dataframe(exhibit.table, hide_index=True, height="content")
-        left.download_button("Figures as CSV", exhibit.csv, "figures.csv", "text/csv", key=f"csv {exhibit.title}")
-        if exhibit.figure is not None:
-            right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
     for column, image in zip(cycle(st.columns(outcome.WORST)), outcome.worst_images(RUNS / name), strict=False):
         column.image(image.url, alt=image.id, caption=plain(image.caption))
     if elsewhere.testable(RUNS / name):

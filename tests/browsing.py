@@ -22,7 +22,8 @@ expect.set_options(timeout=30_000)
 FIELDS = "Array.from(document.querySelectorAll('input')).map(i => `${i.ariaLabel}: ${i.value}`).join('\\n')"
 
 STILL = """asked => {
-    const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'notRunning';
+    const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'notRunning'
+        || document.querySelector('[data-testid=stSidebar] [data-testid=stProgress]');  // scans still wait to be read
     if (running || window.idleAsked !== asked) [window.idleAsked, window.idleSince] = [asked, performance.now()];
     return performance.now() - window.idleSince >= 250;
 }"""

@@ -133,15 +133,18 @@ def reading() -> bool:
 def _refusals() -> None:
     """A line for each file that was not read, which goes when it is dismissed."""
     refused = state.refused
-    if not refused:
-        return
-    with st.container(height=150 if len(refused) > FEW_LINES else "content", border=False, gap=None, key="refusals"):
-        for position, (name, reason) in enumerate(refused):
-            with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"refused_{position}"):
-                st.button("✕", key=f"dismiss_{position}", type="tertiary", on_click=_dismiss, args=((name, reason),))
-                st.text(f"{shortened(name)}: {reason}")
-    if len(refused) > 1:
-        st.button(f"Dismiss all {len(refused)}", on_click=refused.clear, key="dismiss_all", type="tertiary")
+    with st.container(
+        key="refusals", gap=None
+    ):  # there at any time, so that nothing below it moves on to another place
+        with st.container(height=150 if len(refused) > FEW_LINES else "content", border=False, gap=None):
+            for position, (name, reason) in enumerate(refused):
+                with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"refused_{position}"):
+                    st.button(
+                        "✕", key=f"dismiss_{position}", type="tertiary", on_click=_dismiss, args=((name, reason),)
+                    )
+                    st.text(f"{shortened(name)}: {reason}")
+        if len(refused) > 1:
+            st.button(f"✕ Dismiss all {len(refused)}", on_click=refused.clear, key="dismiss_all", type="tertiary")
 
 
 def shortened(name: str) -> str:
