@@ -139,7 +139,7 @@ def old_runs() -> None:
         table = outcome.runs_table(list(now.values()))
         listing.dataframe(table, hide_index=True, height=250 if len(table) > 6 else "content", key="runs")
         view, *others = [now[one] for one in (name, *beside) if one in now]
-        st.subheader(view.sentence)
+        st.subheader(view.sentence, anchor=False)
         st.progress(view.progress)
         st.markdown(plain(f"{view.message} {view.pace}"))
         buttons(view)

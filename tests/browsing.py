@@ -98,3 +98,27 @@ def enter(page, field, value: str) -> None:
     page.wait_for_timeout(500)  # a script that this starts begins within it
     idle(page)
     expect(field).to_have_value(value)
+
+
+def choose(page, box: str, option: str) -> None:
+    page.get_by_role("combobox", name=box).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    page.keyboard.press("Escape")
+    idle(page)
+
+
+def fill(page, setting: str, value: float) -> None:
+    enter(page, page.get_by_role("spinbutton", name=setting, exact=True), str(value))
+
+
+def press(page, name: str) -> None:
+    """A part of a segmented control, whichever way this Streamlit draws one."""
+    page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name, exact=True)).first.click()
+
+
+def app_copy(root: Path, tree: Path) -> Path:
+    """The app with its shipped weights, and room for runs and data of its own."""
+    for name in ("pages", "rcdnet", "train", ".streamlit", "assets"):
+        shutil.copytree(root / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "app.py", tree)
+    return tree
