@@ -121,7 +121,6 @@ def old_runs() -> None:
         return
     names = [view.name for view in found]
     at = names.index(state.training_run) if state.get("training_run") in names else 0
-    listing = st.empty()
     left, right = st.columns(2)
     name = state["training_run"] = left.selectbox("Run", names, at, key=f"run {state['training_round']}")
     put(keep_beside=[other for other in state.get("keep_beside", []) if other in names and other != name])
@@ -130,14 +129,12 @@ def old_runs() -> None:
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
         jobs.wake(RUNS)
-        changed = watch.states(RUNS) != {view.name: view.state for view in found}  # or deleted, in another tab
+        now = {view.name: view for view in watch.views(RUNS)[0]}  # what is said of a run is said of one moment
+        changed = {name: view.state for name, view in now.items()} != {view.name: view.state for view in found}
         if state.pop("training_acted", False) or changed:  # a button in here reruns no more than this
             st.rerun()
-        now = {
-            view.name: view for view in watch.views(RUNS)[0]
-        }  # the list, the figures and the line below say the same
         table = outcome.runs_table(list(now.values()))
-        listing.dataframe(table, hide_index=True, height=250 if len(table) > 6 else "content", key="runs")
+        st.dataframe(table, hide_index=True, height=250 if len(table) > 6 else "content")
         view, *others = [now[one] for one in (name, *beside) if one in now]
         st.subheader(view.sentence, anchor=False)
         st.progress(view.progress)

@@ -112,7 +112,8 @@ def scan_panel(
             below(held)
         if held:
             with st.popover("Clear all scans", width="stretch"):
-                st.markdown(f"{len(held)} scans, with their calls, masks and boxes, are kept nowhere else.")
+                count = "The scan is" if len(held) == 1 else f"The {len(held)} scans are"
+                st.markdown(f"{count} kept nowhere else, with all calls, masks and boxes.")
                 st.button("Clear them", on_click=_clear, width="stretch")
     _refusals()
     return held, chosen

@@ -48,7 +48,7 @@ def runs_table(views: Sequence[View]) -> Table:
             "state": view.state.value,
             "model": view.config.model,
             "epoch": f"{view.epoch} of {view.config.epochs}",
-            "best AUC": f"{view.best.validation_auc:.3f}" if view.best else None,
+            "best AUC": f"{view.best.validation_auc:.3f}" if view.best else "",
             "data": ", ".join(sorted({Path(place).stem for _, place in view.config.data})),
             "device": view.device,
             "start": Path(view.config.init).name,
