@@ -29,7 +29,6 @@ from rcdnet.images import read_mask
 from rcdnet.inference import classify
 from rcdnet.overlay import SAFE_COLOUR_MAPS
 from rcdnet.report import agreement, listed
-from rcdnet.statements import ON_PHANTOMS
 from train.results.bundle import bundled
 from train.results.map_exhibits import beside_the_lesion
 
@@ -146,7 +145,7 @@ doubts = beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if no
 if signless := [m for m in methods if m in SIGN_BY_CHANCE]:
     reverse = f"The sign of {listed(signless)} is left to chance: a map may show the reverse of what stands out."
     doubts = [reverse, *doubts]
-doubts = [f"{c.title}: {ON_PHANTOMS.lower()}, so its calls say nothing here." for c in toys] + doubts
+doubts = [f"{c.title}, not on scans: its calls say nothing here." for c in toys] + doubts
 viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts], boxes), key=place, on_box_change=keep_box)
 
 layers = {c.name: c.spec.target_layer for c in asked}

@@ -45,7 +45,7 @@ class Classifier:
     @property
     def on_phantoms(self) -> bool:
         """Whether drawn phantoms were among the images that taught it, as its card says: then its calls say nothing of a scan."""
-        return re.search(r"\bimages of phantoms\b", self.card.trained_on) is not None
+        return re.search(r"\bimages of phantoms(?=$|,| and )", self.card.trained_on) is not None
 
     @property
     def title(self) -> str:
