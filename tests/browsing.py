@@ -88,7 +88,7 @@ def opened(browser, server: str, path: str = "") -> Iterator:
 
 def idle(page) -> None:
     """Wait until no script has run for a while: a direct link, or a button, may start several in a row, with a moment between them."""
-    page.wait_for_function(STILL, arg=time.monotonic())
+    page.wait_for_function(STILL, arg=time.monotonic(), timeout=120_000)  # the first run of a page loads the models
 
 
 def enter(page, field, value: str) -> None:

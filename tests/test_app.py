@@ -74,7 +74,7 @@ def test_a_refused_file_takes_a_line_until_it_is_dismissed(calls):
     assert [text.value for text in app.text] == [said]
     app.file_uploader[0].upload("good.png", SAMPLE, "image/png").run()
     assert said in [text.value for text in app.text]
-    app.button(key="dismiss_0").click().run()
+    next(button for button in app.button if button.label == "✕").click().run()
     assert said not in [text.value for text in app.text]
     assert app.text
 

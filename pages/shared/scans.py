@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import streamlit as st
@@ -138,11 +139,12 @@ def _refusals() -> None:
         key="refusals", gap=None
     ):  # there at any time, so that nothing below it moves on to another place
         with st.container(height=150 if len(refused) > FEW_LINES else "content", border=False, gap=None):
-            for position, (name, reason) in enumerate(refused):
-                with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"refused_{position}"):
-                    st.button(
-                        "✕", key=f"dismiss_{position}", type="tertiary", on_click=_dismiss, args=((name, reason),)
-                    )
+            for name, reason in refused:
+                key = crc32(
+                    f"{name} {reason}".encode(errors="replace")
+                )  # no place in the list, which a click may find changed
+                with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"refused_{key}"):
+                    st.button("✕", key=f"dismiss_{key}", type="tertiary", on_click=_dismiss, args=((name, reason),))
                     st.text(f"{shortened(name)}: {reason}")
         if len(refused) > 1:
             st.button(f"✕ Dismiss all {len(refused)}", on_click=refused.clear, key="dismiss_all", type="tertiary")
