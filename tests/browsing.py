@@ -72,6 +72,7 @@ def stop_server(server: subprocess.Popen, tree: Path) -> str:
 def opened(browser, server: str, path: str = "") -> Iterator:
     """A page that fails the test when it asks another host for anything or shows an exception; what failed tells what it showed."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)  # the first page of a server loads the models
     requested = []
     page.on("request", lambda request: requested.append(request.url))
     page.goto(server + path)
@@ -88,7 +89,7 @@ def opened(browser, server: str, path: str = "") -> Iterator:
 
 def idle(page) -> None:
     """Wait until no script has run for a while: a direct link, or a button, may start several in a row, with a moment between them."""
-    page.wait_for_function(STILL, arg=time.monotonic(), timeout=120_000)  # the first run of a page loads the models
+    page.wait_for_function(STILL, arg=time.monotonic())
 
 
 def enter(page, field, value: str) -> None:
