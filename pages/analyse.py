@@ -5,10 +5,11 @@ from itertools import cycle
 import streamlit as st
 
 from pages.shared.kept import KEPT
-from pages.shared.scans import Held, models_asked, scan_panel
+from pages.shared.scans import Held, models_asked, read_on, reading, scan_panel
 from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import NotTrained
 from rcdnet.grid import CALLED
+from rcdnet.inference import Classifier
 from rcdnet.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
 from rcdnet.report import (
@@ -21,6 +22,7 @@ from rcdnet.report import (
     told_apart,
     trust_sentence,
 )
+from rcdnet.statements import ON_PHANTOMS
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "analyse"
@@ -38,10 +40,22 @@ classifiers, silent = models_asked()  # silent: why a model gives no answer, by 
 cards = {c.name: c.card for c in classifiers}
 
 
+def marked(row: dict[str, object], classifier: Classifier) -> dict[str, object]:
+    """A row of the table of calls, with a warning where the model has seen no real scan."""
+    if not classifier.on_phantoms:
+        return row
+    return row | {"warnings": f"{ON_PHANTOMS}. {row.get('warnings', '')}".strip()}
+
+
 def all_calls(held: list[Held]) -> None:
-    rows = [call_row(one.name, one.scan, one.said[c.key]) for one in held for c in classifiers]
+    rows = [marked(call_row(one.name, one.scan, one.said[c.key]), c) for one in held for c in classifiers]
     st.download_button(
-        "All calls as CSV", calls_csv(rows).encode("utf-8-sig"), "rcdnet-calls.csv", "text/csv", width="stretch"
+        "All calls as CSV",
+        calls_csv(rows).encode("utf-8-sig"),
+        "rcdnet-calls.csv",
+        "text/csv",
+        width="stretch",
+        disabled=reading(),
     )
 
 
@@ -60,6 +74,7 @@ scan, view, said = held[chosen].scan, held[chosen].view, held[chosen].said
 answers = {c.name: said[c.key] for c in classifiers}
 predictions = list(answers.values())
 rcdnet = predictions[0]
+toys = {c.name for c in classifiers if c.on_phantoms}
 
 controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
 with controls[0]:
@@ -91,6 +106,12 @@ def picture(prediction, width: int, height: int) -> str:
     return png_url(staged(drawn, width, height))
 
 
+def auc_note(name: str) -> str:
+    if name in toys:
+        return f'</div><div class="toy">{ON_PHANTOMS}</div><div class="plain">'
+    return f", validation AUC {cards[name].validation[0].auc:.2f}"
+
+
 def silent_word(name: str) -> str:
     return "not trained yet" if isinstance(silent[name], NotTrained) else "weights damaged"
 
@@ -115,6 +136,7 @@ with original:
         f"rcdnet-{scan.sha256[:8]}.png",
         "image/png",
         width="stretch",
+        disabled=reading(),  # a page that is drawn again would drop it
     )
 with explained:
     st.image(picture(rcdnet, *LARGE), width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
@@ -131,9 +153,11 @@ with verdict:
         f'<div class="word">{CALL_SIGNS[rcdnet.call]} {rcdnet.call}</div>'
         f'<div class="plain">{call_sentence(rcdnet)}</div></div>'
     )
+    if rcdnet.model in toys:
+        st.warning(f"{ON_PHANTOMS}: what RcdNet says here means nothing.")
     for warning in [*scan.warnings, *([NO_OUTLINE] if rcdnet.misses_lesion else [])]:
         st.warning(warning)
-    st.markdown(agreement(predictions))
+    st.markdown(agreement([rcdnet, *(p for p in predictions[1:] if p.model not in toys)]))
     if resting := rests_on(rcdnet):
         st.caption(resting)
 weighed = any(p.parts.get("outline") for p in predictions[1:])
@@ -154,8 +178,7 @@ for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False
         st.html(
             f'<div class="card {p.call}"><div class="title">{p.title}</div>'
             f'<div class="word">{CALL_SIGNS[p.call]} {p.call} {probability}</div>'
-            f'<div class="plain">threshold {threshold}, validation AUC {cards[name].validation[0].auc:.2f}'
-            f"<br>{map_note(p)}</div></div>"
+            f'<div class="plain">threshold {threshold}{auc_note(name)}<br>{map_note(p)}</div></div>'
         )
 st.plotly_chart(
     probability_bars(predictions, {MODELS[name].title: silent_word(name) for name in silent}),
@@ -171,3 +194,4 @@ st.caption(
         else ""
     )
 )
+read_on(classifiers)

@@ -4,7 +4,8 @@ import streamlit as st
 
 from pages.shared.kept import KEPT, put, tabs
 from pages.shared.plain import plain
-from pages.shared.scans import Held, forget_uploads, models_asked, scan_panel
+from pages.shared.scans import Held, models_asked, read_on, scan_panel
+from pages.shared.uploads import taken
 from pages.shared.viewer import viewer
 from rcdnet.charts import removal_chart, similarity_chart
 from rcdnet.errors import RcdnetError
@@ -78,6 +79,7 @@ scans: list[Held] = [held[chosen], *([others[second]] if second in others else [
 slow = [m for m in SLOW_METHODS if all((c.key, m) in one.explained for c in asked for one in scans)]
 if not asked or not (methods or slow):
     st.info("Choose at least one model and one method.")
+    read_on(classifiers)
     st.stop()
 
 
@@ -130,7 +132,11 @@ grid = arranged(
     classes,
     scale,
 )
-first_of = [[p for p in made if p.method == made[0].method] for made in predictions]
+toys = [c for c in asked if c.on_phantoms]
+counted = {c.name for c in asked if c not in toys} or {
+    c.name for c in toys
+}  # a model of phantoms has no say about a scan
+first_of = [[p for p in made if p.method == made[0].method and p.model in counted] for made in predictions]
 said = [
     agreement(ps) if len(scans) == 1 else f"{name}: {agreement(ps)}" for name, ps in zip(names, first_of, strict=True)
 ]
@@ -139,6 +145,7 @@ doubts = beside_the_lesion(bundled().heatmaps, [c.spec.name for c in asked if no
 if signless := [m for m in methods if m in SIGN_BY_CHANCE]:
     reverse = f"The sign of {listed(signless)} is left to chance: a map may show the reverse of what stands out."
     doubts = [reverse, *doubts]
+doubts = [f"{c.title}, not on scans: its calls say nothing here." for c in toys] + doubts
 viewer(data=viewer_data(grid, look, [*said, SCALES[scale], *doubts], boxes), key=place, on_box_change=keep_box)
 
 layers = {c.name: c.spec.target_layer for c in asked}
@@ -183,11 +190,10 @@ if right.open:
             try:
                 scan = scans[0].scan
                 state[f"mask {scan.sha256}"] = read_mask(
-                    upload.getvalue(), scan.pixels.shape, scan_orientation=scan.orientation
+                    taken(upload.file_id), scan.pixels.shape, scan_orientation=scan.orientation
                 )
             except RcdnetError as error:
                 state["mask_error"] = str(error)
-            forget_uploads([upload])
             state.mask_round += 1
             st.rerun()
         if wrong := state.pop("mask_error", ""):
@@ -281,3 +287,4 @@ if away.open:
             f"rcdnet-heatmaps-{digest}.npz",
             on_click="ignore",
         )
+read_on(classifiers)

@@ -10,9 +10,10 @@ from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from rcdnet.errors import RcdnetError
 from rcdnet.registry import MODELS
-from train.config import PRESETS
+from train.config import PRESETS, TrainConfig
 from train.folders import RUNS_FOLDER
 from train.results.bundle import bundled
+from train.results.exhibit import Exhibit
 from train.runs import elsewhere, form, jobs, outcome, watch
 from train.runs.devices import devices
 from train.runs.folder import runs_in
@@ -33,6 +34,10 @@ def fill_in(values: dict) -> None:
     put(**{f"{form.KEY}{name}": value for name, value in values.items()})
 
 
+def clone(config: TrainConfig) -> None:
+    fill_in(form.cloned_values(config, RUNS, ROOT))
+
+
 def act(action, *arguments, view: str = OLD, run: str = "") -> None:
     """Do what a button asks, then show `view`, in new widgets: what the browser says of the old ones may come after this."""
     state["training_acted"], state["training_round"] = True, state["training_round"] + 1
@@ -50,34 +55,39 @@ def new_run() -> None:
     st.caption(gone)
     left, middle, right = st.columns(3, gap="medium")
     chosen = left.multiselect("Data", titles, key=f"{form.KEY}data", help=form.DATA_HELP, **KEPT)
-    slots = {"data": left.empty()}
     models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models", **KEPT)
-    slots["model"] = left.empty()
+    recipe = f"{form.KEY}recipe"
+
+    def fill_in_recipe() -> None:
+        fill_in(form.preset_values(state[recipe]))
+
     middle.segmented_control(
-        "Recipe", PRESETS, default="scratch", required=True, help=form.RECIPE_HELP, key="recipe", **KEPT
+        "Recipe", list(PRESETS), required=True, help=form.RECIPE_HELP, key=recipe, on_change=fill_in_recipe, **KEPT
     )
-    middle.button("Fill in this recipe", on_click=lambda: fill_in(form.preset_values(state["recipe"])))
+    changed = middle.empty()
     start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP, **KEPT)
     values: dict[str, Any] = {"init": starts[start]}
-    slots["init"] = middle.empty()
     device = right.selectbox("Device", list(there), format_func=lambda key: there[key], key=f"{form.KEY}device", **KEPT)
     suggested = form.suggested_name(models, RUNS)
     name = right.text_input("Name", key=f"{form.KEY}name", placeholder=suggested, **KEPT) or suggested
-    slots["name"] = right.empty()
     with st.expander("All settings"):
         for column, f in zip(cycle(st.columns(5)), form.FIELDS, strict=False):
             with column:
                 widget = st.selectbox if f.choices else st.toggle if f.kind is bool else st.number_input
-                values[f.name], slots[f.name] = widget(**f.given, **KEPT), st.empty()
+                values[f.name] = widget(**f.given, **KEPT)
     with st.spinner("Looking the data through"):
         draft = form.draft(models, values, chosen, name, RUNS, ROOT)
-    for setting, sentence in draft.mistakes.items():
-        slots[setting].caption(f":red[{plain(sentence)}]")
-    left.caption("  \n".join(map(plain, draft.found)))
+    left.caption("  \n".join(map(plain, [*draft.found, draft.split])))
+    if differing := form.differing(values | {"init": start}, state[recipe]):
+        with changed.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Changed: {', '.join(name.replace('_', ' ') for name in differing)}.")
+            st.button("Fill in this recipe", on_click=fill_in_recipe)
     # Not as a callback, which would start what the form said before the last change.
     if right.button("Start", type="primary", disabled=not draft.configs) and draft.configs:
         act(jobs.submit_all, draft.configs, device, RUNS, ROOT, run=next(iter(draft.configs)))
         st.rerun()
+    for sentence in draft.mistakes.values():  # beside what they hinder; a field may lie in a closed panel
+        right.caption(f":red[{plain(sentence)}]")
     if right.button("How long will it take?", disabled=not draft.configs):
         with right, st.spinner("Trying a few steps"):
             st.info(plain(estimate(draft.configs, draft.images, device)))
@@ -87,11 +97,26 @@ def buttons(view: watch.View) -> None:
     run, columns = RUNS / view.name, st.columns(5)
     for column, (label, action, possible) in zip(columns, outcome.actions(view), strict=False):
         column.button(label, disabled=not possible, on_click=act, args=(action, run), width="stretch")
-    todo = (fill_in, form.shown_values(view.config, RUNS) | {"models": [view.config.model]})
-    columns[3].button("Clone settings", on_click=act, args=todo, kwargs={"view": NEW}, width="stretch")
+    columns[3].button("Clone settings", on_click=act, args=(clone, view.config), kwargs={"view": NEW}, width="stretch")
     with columns[4].popover("Delete", disabled=view.state.alive, width="stretch"):
         st.markdown(f"Delete **{view.name}** with its weights and figures? This cannot be undone.")
         st.button("Delete for good", on_click=act, args=(jobs.delete, run))
+
+
+def show(exhibit: Exhibit) -> None:
+    st.markdown(f"#### {plain(exhibit.title)}\n{plain(exhibit.text)}")
+    left, right = st.columns([3, 2], gap="medium")
+    left.dataframe(exhibit.table, hide_index=True, height="content")
+    left.download_button(
+        "Figures as CSV",
+        exhibit.csv.encode("utf-8-sig"),
+        "figures.csv",
+        "text/csv",
+        key=f"csv {exhibit.title}",
+        on_click="ignore",
+    )
+    if exhibit.figure is not None:
+        right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
 
 
 def old_runs() -> None:
@@ -102,7 +127,6 @@ def old_runs() -> None:
         return
     names = [view.name for view in found]
     at = names.index(state.training_run) if state.get("training_run") in names else 0
-    st.dataframe(outcome.runs_table(found), hide_index=True, height=250 if len(found) > 6 else "content")
     left, right = st.columns(2)
     name = state["training_run"] = left.selectbox("Run", names, at, key=f"run {state['training_round']}")
     put(keep_beside=[other for other in state.get("keep_beside", []) if other in names and other != name])
@@ -111,11 +135,14 @@ def old_runs() -> None:
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
         jobs.wake(RUNS)
-        changed = watch.states(RUNS) != {view.name: view.state for view in found}  # or deleted, in another tab
+        now = {view.name: view for view in watch.views(RUNS)[0]}  # what is said of a run is said of one moment
+        changed = {name: view.state for name, view in now.items()} != {view.name: view.state for view in found}
         if state.pop("training_acted", False) or changed:  # a button in here reruns no more than this
             st.rerun()
-        view, *others = watch.views_of([name, *beside], RUNS)
-        st.subheader(view.sentence)
+        table = outcome.runs_table(list(now.values()))
+        st.dataframe(table, hide_index=True, height=250 if len(table) > 6 else "content")
+        view, *others = [now[one] for one in (name, *beside) if one in now]
+        st.subheader(view.sentence, anchor=False)
         st.progress(view.progress)
         st.markdown(plain(f"{view.message} {view.pace}"))
         buttons(view)
@@ -129,17 +156,10 @@ def old_runs() -> None:
         if others:
             st.dataframe(watch.differing([view, *others]), hide_index=True, height="content")
         st.expander("Log").code(view.log or "Nothing yet.", language=None)
+        for exhibit in outcome.exhibits([name, *beside], [view, *others], RUNS):
+            show(exhibit)
 
     live()
-    for exhibit in outcome.exhibits([name, *beside], found, RUNS):
-        st.markdown(f"#### {plain(exhibit.title)}\n{plain(exhibit.text)}")
-        left, right = st.columns([3, 2], gap="medium")
-        left.dataframe(exhibit.table, hide_index=True, height="content")
-        left.download_button(
-            "Figures as CSV", exhibit.csv.encode("utf-8-sig"), "figures.csv", "text/csv", key=f"csv {exhibit.title}"
-        )
-        if exhibit.figure is not None:
-            right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
     for column, image in zip(cycle(st.columns(outcome.WORST)), outcome.worst_images(RUNS / name), strict=False):
         column.image(image.url, alt=image.id, caption=plain(image.caption))
     if elsewhere.testable(RUNS / name):

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -43,8 +44,14 @@ class Classifier:
         return f"{self.name} {hashlib.sha256(self.card.to_json().encode()).hexdigest()}"
 
     @property
+    def on_phantoms(self) -> bool:
+        """Whether drawn phantoms were among the images that taught it, as its card says: then its calls say nothing of a scan."""
+        return re.search(r"\bimages of phantoms(?=$|,| and )", self.card.trained_on) is not None
+
+    @property
     def title(self) -> str:
-        return f"{self.own} (your {self.spec.title})" if self.own else self.spec.title
+        title = f"{self.own} (your {self.spec.title})" if self.own else self.spec.title
+        return f"{title}, trained on phantoms" if self.on_phantoms else title
 
 
 @dataclass(frozen=True)

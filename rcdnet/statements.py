@@ -1,6 +1,7 @@
 """What the software says of itself, in the same words on the About page, in the report and in its figures."""
 
 RESEARCH_USE = "Research use only, not for diagnosis"
+ON_PHANTOMS = "Trained on drawn phantoms, not on scans"
 INTENDED_USE = (
     "Research, teaching and demonstration: to see how RcdNet and five baseline networks read a breast ultrasound image that shows "
     "one lesion, and where each of them looked. It answers one question, benign or malignant, for that lesion.",

@@ -22,7 +22,8 @@ expect.set_options(timeout=30_000)
 FIELDS = "Array.from(document.querySelectorAll('input')).map(i => `${i.ariaLabel}: ${i.value}`).join('\\n')"
 
 STILL = """asked => {
-    const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'notRunning';
+    const running = document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'notRunning'
+        || document.querySelector('[data-testid=stSidebar] [data-testid=stProgress]');  // scans still wait to be read
     if (running || window.idleAsked !== asked) [window.idleAsked, window.idleSince] = [asked, performance.now()];
     return performance.now() - window.idleSince >= 250;
 }"""
@@ -71,6 +72,7 @@ def stop_server(server: subprocess.Popen, tree: Path) -> str:
 def opened(browser, server: str, path: str = "") -> Iterator:
     """A page that fails the test when it asks another host for anything or shows an exception; what failed tells what it showed."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(120_000)  # the first page of a server loads the models
     requested = []
     page.on("request", lambda request: requested.append(request.url))
     page.goto(server + path)
@@ -97,3 +99,27 @@ def enter(page, field, value: str) -> None:
     page.wait_for_timeout(500)  # a script that this starts begins within it
     idle(page)
     expect(field).to_have_value(value)
+
+
+def choose(page, box: str, option: str) -> None:
+    page.get_by_role("combobox", name=box).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    page.keyboard.press("Escape")
+    idle(page)
+
+
+def fill(page, setting: str, value: float) -> None:
+    enter(page, page.get_by_role("spinbutton", name=setting, exact=True), str(value))
+
+
+def press(page, name: str) -> None:
+    """A part of a segmented control, whichever way this Streamlit draws one."""
+    page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name, exact=True)).first.click()
+
+
+def app_copy(root: Path, tree: Path) -> Path:
+    """The app with its shipped weights, and room for runs and data of its own."""
+    for name in ("pages", "rcdnet", "train", ".streamlit", "assets"):
+        shutil.copytree(root / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "app.py", tree)
+    return tree

@@ -67,13 +67,16 @@ def test_two_scans_of_one_name_stand_side_by_side():
     assert rows.options == ["RcdNet, Scan 1", "RcdNet, Scan 2"]
 
 
-def test_a_refused_file_is_named_once_and_gone_with_the_next_upload(calls):
+def test_a_refused_file_takes_a_line_until_it_is_dismissed(calls):
     app = opened()
     app.file_uploader[0].upload("bad.png", SAMPLE[:3000], "image/png").run()
-    assert [text.value for text in app.text] == ["Not read: bad.png"]
-    assert "damaged" in app.error[0].value
+    said = "bad.png: The image is damaged or incomplete. Export the scan again and upload the new file."
+    assert [text.value for text in app.text] == [said]
     app.file_uploader[0].upload("good.png", SAMPLE, "image/png").run()
-    assert not app.error
+    assert said in [text.value for text in app.text]
+    next(button for button in app.button if button.label == "✕").click().run()
+    assert said not in [text.value for text in app.text]
+    assert app.text
 
 
 def test_a_large_upload_stays_in_memory():

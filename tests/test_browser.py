@@ -85,9 +85,17 @@ def test_two_scans_and_a_broken_file(page):
         ("two.png", SAMPLES[1].read_bytes()),
         ("huge.png", SAMPLES[1].read_bytes() + bytes(MAX_BYTES)),
     )
-    expect(page.get_by_text("damaged or incomplete")).to_have_count(1)
-    expect(page.get_by_text("The file is larger than 20 MB")).to_have_count(1)
-    expect(page.get_by_text("Not read: broken <b>scan</b>.png")).to_be_visible()  # as text, never as markup
+    expect(thumbnails(page)).to_have_count(2)
+    idle(page)
+    refusals = page.locator(".st-key-refusals")
+    broken_one = refusals.get_by_text("broken <b>scan</b>.png: The image is damaged or incomplete.")
+    expect(broken_one).to_be_visible()  # as text, never as markup
+    expect(refusals.get_by_text("huge.png: File must be 20.0MB or smaller.")).to_be_visible()
+    lines = refusals.locator("[class*='st-key-refused_']")
+    assert all(line.bounding_box()["height"] < 40 for line in lines.all())  # a line each, which goes by itself
+    lines.filter(has_text="huge.png").get_by_role("button").click()
+    expect(refusals.get_by_text("huge.png")).to_have_count(0)
+    expect(broken_one).to_be_visible()
     scans = thumbnails(page)
     expect(scans).to_have_count(2)
     for number in range(2):
@@ -118,6 +126,24 @@ def test_clicking_on_while_a_page_is_drawn_loses_no_picture(page):
     idle(page)
     expect(page.locator("img[src^='data:image/png;']")).to_have_count(3 + 1 + len(TRAINED))
     assert page.evaluate("Array.from(document.images).every(i => i.complete && i.naturalWidth > 0)")
+
+
+def test_the_first_call_is_there_while_others_are_read(page):
+    """A batch showed nothing until its last scan was read."""
+    upload(page, *((f"scan {k}.png", path.read_bytes() + bytes([k])) for k, path in enumerate(4 * SAMPLES)))
+    expect(page.locator(".call .word")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Reading scan \d+ of 12"))).to_be_visible()
+    expect(page.get_by_role("button", name="All calls as CSV")).to_be_disabled()  # it would lack some
+    thumbnails(page).first.click()  # which stops none
+    expect(thumbnails(page)).to_have_count(12, timeout=120_000)
+    idle(page)
+    expect(thumbnails(page).first).to_have_attribute("data-testid", "stBaseButton-primary")
+    expect(page.get_by_role("button", name="All calls as CSV")).to_be_enabled()
+
+
+def test_what_the_uploader_says_of_its_limit_is_what_is_read(page):
+    expect(page.get_by_test_id("stFileUploaderDropzoneInstructions")).to_have_text("20MB per file")
+    expect(page.get_by_text("PNG, JPEG, BMP or TIFF, up to 20 MB each and 300 MB at a time.")).to_be_visible()
 
 
 def test_a_change_of_page_while_scans_are_read_loses_none(page):
@@ -158,6 +184,9 @@ def test_results_survive_a_page_switch_and_can_be_cleared(page):
     page.get_by_role("link", name="Analyse").click()
     expect(word).to_have_text(before)
     page.get_by_role("button", name="Clear all scans").click()
+    expect(page.get_by_text("The scan is kept nowhere else")).to_be_visible()
+    expect(word).to_have_text(before)
+    page.get_by_role("button", name="Clear them").click()
     expect(page.get_by_role("heading", name="Breast ultrasound, read by RcdNet and its baselines")).to_be_visible()
 
 

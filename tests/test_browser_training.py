@@ -2,13 +2,12 @@
 
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import chromium, enter, expect, idle, opened, start_server, stop_server
+from browsing import app_copy, choose, chromium, enter, expect, fill, idle, opened, press, start_server, stop_server
 from conftest import ROOT
 from processes import process_of, wait_for, worker_of
 
@@ -21,10 +20,7 @@ from train.runs.folder import State
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Iterator[Path]:
     """The app with its shipped weights and a folder of runs of its own."""
-    tree = tmp_path_factory.mktemp("training") / "tree"
-    for name in ("pages", "rcdnet", "train", ".streamlit", "assets"):
-        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "app.py", tree)
+    tree = app_copy(ROOT, tmp_path_factory.mktemp("training") / "tree")
     yield tree
     for pid in [*worker_of(tree / "runs"), *(pid for run in (tree / "runs").glob("*") for pid in process_of(run))]:
         os.kill(pid, signal.SIGKILL)
@@ -46,24 +42,8 @@ def servers(tree) -> Iterator[list]:
         stop_server(running[0][0], tree)
 
 
-def choose(page, box: str, option: str) -> None:
-    page.get_by_role("combobox", name=box).click()
-    page.get_by_role("option", name=option, exact=True).click()
-    page.keyboard.press("Escape")
-    idle(page)
-
-
-def fill(page, setting: str, value: float) -> None:
-    enter(page, page.get_by_role("spinbutton", name=setting, exact=True), str(value))
-
-
 def call_it(page, name: str) -> None:
     enter(page, page.get_by_role("textbox", name="Name"), name)
-
-
-def press(page, name: str) -> None:
-    """A part of a segmented control, whichever way this Streamlit draws one."""
-    page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name, exact=True)).first.click()
 
 
 def view(page, name: str) -> None:
@@ -94,8 +74,15 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         choose(page, "Data", "phantoms")
         expect(page.get_by_text(re.compile("phantoms: 40 benign and 40 malignant images"))).to_be_visible()
         choose(page, "Models, one after the other", "mobilenetv2")
+        expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+        expect(page.get_by_text("Split k-fold: part 1 of 5 validates; 64 images train and 16 validate")).to_be_visible()
+        page.get_by_text("All settings").click()
+        choose(page, "split", "official")
+        expect(page.get_by_text("None of these data sets has official folds.")).to_be_visible()
+        expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
         page.get_by_text("All settings").click()
         expect(page.get_by_text("None of these data sets has official folds.")).to_be_visible()
+        page.get_by_text("All settings").click()
         choose(page, "split", "7:3")
         fill(page, "batch size", 7)
         expect(page.get_by_text("batch_size is 7; expected an even number.")).to_be_visible()
@@ -118,7 +105,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
             expect(second.get_by_text(re.compile(r"Epoch \d+ of 100"))).to_be_visible()
             second.get_by_role("button", name="Clone settings").click()
             idle(second)
-            choose(second, "Data", "phantoms")
+            expect(second.get_by_text("Changed: epochs, batch size, warmup epochs, end size.")).to_be_visible()
             expect(second.get_by_text(re.compile("phantoms: 40 benign and 40 malignant images"))).to_be_visible()
             call_it(second, "mobilenetv2-1")
             expect(second.get_by_text("There is a run named mobilenetv2-1 already.")).to_be_visible()
@@ -183,7 +170,11 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         choose(page, "Your own models", "short")
         page.get_by_role("button", name="Try three synthetic phantoms").click()
         expect(page.locator(".call .word")).to_be_visible(timeout=60_000)
-        expect(page.locator(".st-key-card_own-short").get_by_text("short (your MobileNetV2)")).to_be_visible()
+        card = page.locator(".st-key-card_own-short")
+        expect(card.get_by_text("short (your MobileNetV2)")).to_be_visible()
+        expect(card.get_by_text("Trained on drawn phantoms, not on scans")).to_be_visible()
+        expect(card.get_by_text("validation AUC")).to_have_count(0)
+        expect(page.get_by_text(re.compile("All 6 models|of 6 models|stands alone"))).to_be_visible()  # without it
 
 
 def test_what_is_typed_while_the_page_is_drawn_stays(browser, servers, tree):
@@ -194,8 +185,8 @@ def test_what_is_typed_while_the_page_is_drawn_stays(browser, servers, tree):
         page.get_by_text("All settings").click()
         typed = {"epochs": "77", "batch size": "48", "Name": "a-name-that-takes-a-while-to-type"}
         fields = {name: page.get_by_label(name, exact=True).last for name in typed}
-        for field, value, recipe in zip(fields.values(), typed.values(), ("paper", "scratch", "paper"), strict=True):
-            press(page, recipe)
+        for field, value in zip(fields.values(), typed.values(), strict=True):
+            page.get_by_text("compile", exact=True).click()
             field.select_text()
             # For as long as the script that the click began draws the page.
             field.press_sequentially(value, delay=1500 / len(value))

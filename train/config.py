@@ -41,9 +41,9 @@ class TrainConfig:
     )
     split: str = setting(
         "7:3",
-        "who validates: 7:3 as in the paper; official, the data set's own folds; k-fold; or all, where every image trains "
-        "and none validates",
-        choices=("7:3", "official", "k-fold", "all"),
+        "who validates: 7:3 as in the paper; official, the data set's own folds; k-fold; all, where every image trains and none "
+        "validates; or auto: official folds where a data set has them, else k-fold, or 7:3 where a class has few patients",
+        choices=("auto", "7:3", "official", "k-fold", "all"),
     )
     fold: int = setting(1, "the fold that validates, counted from 1 (official and k-fold)", low=1, high=20)
     folds: int = setting(5, "number of folds (k-fold, and sources without official folds)", low=2, high=20)
@@ -232,7 +232,7 @@ class TrainConfig:
 # For some thousand images and random weights, from which the paper's recipe learns little.
 _SCRATCH: dict[str, Any] = {
     "init": "random",
-    "split": "official",
+    "split": "auto",
     "epochs": 40,
     "batch_size": 24,
     "start_size": 128,  # most is learned at a third of the cost

@@ -18,6 +18,7 @@ from train.data.sample import NO_LESION, Sample
 from train.files import write_whole
 
 LIMIT = 64 * MB
+FEW = 10  # patients or groups of near-copies of a class, below which a part of them says too little
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Split:
         return sha256(json.dumps([self.train, self.validation, self.conflicts]).encode()).hexdigest()
 
 
-def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> Split:
-    """Divide samples as `config.split` says.
+def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | None) -> Split:
+    """Divide samples as `config.split` says; `fingerprints` may be None before the images are read, as if none were near-copies.
 
     Raises:
         DatasetError: a side would lack a class, no source would validate with both, or the official fold is asked for and no
@@ -63,8 +64,10 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     groups, conflict = grouped(samples, fingerprints)
     usable = ~conflict
     validation = np.zeros(len(samples), bool)
+    official = np.array([sample.fold is not None for sample in samples])
+    if config.split == "auto":
+        config = replace(config, split=_allowed(config, official, usable, labels, groups))
     if config.split == "official":
-        official = np.array([sample.fold is not None for sample in samples])
         if not official.any():
             raise DatasetError("No source has official folds. Choose split 7:3 or k-fold, or add BUS-BRA.")
         validation = np.array([sample.fold == config.fold for sample in samples])
@@ -78,7 +81,7 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     elif config.split == "k-fold":
         validation = _parts(usable, sources, labels, groups, config.folds, config.seed) == config.fold - 1
     elif config.split == "7:3":
-        few = min(len(np.unique(groups[usable & (labels == label)])) for label in range(len(CLASSES))) < 10
+        few = _smallest(usable, labels, groups) < FEW
         parts = _parts(usable, sources, labels, groups, 3 if few else 10, config.seed)
         validation = parts == 0 if few else (parts >= 0) & (parts < 3)
     # A near-copy of a validation image goes to validation too, whatever its own fold says.
@@ -153,20 +156,23 @@ def _parts(
     part = np.full(len(rows), -1)
     lesions = rows & (labels != NO_LESION)
 
-    def fewest(where: np.ndarray) -> int:
-        return min(len(np.unique(groups[where & (labels == label)])) for label in range(len(CLASSES)))
-
     def divide(where: np.ndarray, classes: np.ndarray) -> None:
         index = np.flatnonzero(where)
         folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(index, classes[index], groups[index])
         for number, (_, held_out) in enumerate(folds):
             part[index[held_out]] = number
 
-    enough = [source for source in np.unique(sources[lesions]) if fewest(lesions & (sources == source)) >= count]
+    enough = [
+        source
+        for source in np.unique(sources[lesions])
+        if _smallest(lesions & (sources == source), labels, groups) >= count
+    ]
     together = lesions & ~np.isin(sources, enough)
-    if together.any() and fewest(together) < count:  # too few by themselves, but not beside the others
+    if (
+        together.any() and _smallest(together, labels, groups) < count
+    ):  # too few by themselves, but not beside the others
         enough, together = [], lesions
-    if lesions.any() and (smallest := fewest(lesions)) < count:
+    if lesions.any() and (smallest := _smallest(lesions, labels, groups)) < count:
         raise DatasetError(
             f"A class has {smallest} patients or groups of near-copies; at least {count} are needed to divide it in "
             f"{count}. Add images, or choose fewer folds."
@@ -185,12 +191,36 @@ def _parts(
     return part
 
 
-def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> tuple[np.ndarray, np.ndarray]:
+def _smallest(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> int:
+    """How many groups the class that has the fewest has among `rows` (bool)."""
+    return min(len(np.unique(groups[rows & (labels == label)])) for label in range(len(CLASSES)))
+
+
+def _allowed(
+    config: TrainConfig, official: np.ndarray, usable: np.ndarray, labels: np.ndarray, groups: np.ndarray
+) -> str:
+    """The split of a recipe that names none. Whoever asks for a certain fold gets folds, or hears that there are too few images."""
+    rest = usable & ~official
+    if official.any() and (not rest.any() or _smallest(rest, labels, groups) >= config.folds):
+        return "official"
+    return "7:3" if config.fold == 1 and _smallest(usable, labels, groups) < FEW else "k-fold"
+
+
+def settled(config: TrainConfig, split: Split) -> TrainConfig:
+    """The settings with the name of the split that was made by them, where they left it to the data."""
+    if config.split == "auto":
+        for name in ("official", "k-fold", "7:3"):
+            if rule_of(config, name) == split.rule:
+                return replace(config, split=name)
+    return config
+
+
+def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | None) -> tuple[np.ndarray, np.ndarray]:
     """Group number int (N,) of each sample, and bool (N,): whether a near-copy of it has the other label.
 
     A group is one of near-copies, merged with others where they hold images of one patient.
     """
-    copies = near_duplicate_groups(fingerprints)
+    copies = np.arange(len(samples)) if fingerprints is None else near_duplicate_groups(fingerprints)
     # By copies alone: a patient may well have a benign and a malignant lesion.
     conflict = label_conflicts(copies, np.array([sample.label for sample in samples]))
     groups = copies.copy()
@@ -202,12 +232,13 @@ def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint]) -> t
     return groups, conflict
 
 
-def rule_of(config: TrainConfig) -> str:
-    """The rule by which `make_split` divides, in words."""
+def rule_of(config: TrainConfig, split: str = "") -> str:
+    """The rule by which `make_split` divides, in words; of another split than the settings name, if asked."""
     sides = {
         "7:3": "three tenths validate",
         "official": f"official fold {config.fold} validates, and one of {config.folds} parts of every source without folds",
         "k-fold": f"part {config.fold} of {config.folds} validates",
         "all": "every image trains, none validates",
-    }[config.split]
+        "auto": "as the data allow",
+    }[split or config.split]
     return f"{sides}; patients and near-duplicates stay together; near-duplicates under two labels left out; seed {config.seed}"

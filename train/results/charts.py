@@ -180,6 +180,19 @@ def confusion_chart(c: Confusion) -> go.Figure:
     return _named(figure, "", "")
 
 
+def confusion_charts(of: Mapping[str, Confusion]) -> go.Figure:
+    """The confusion matrix of each run by its name, one below the other, as `confusion_chart`."""
+    if len(of) == 1:
+        return confusion_chart(*of.values())
+    height = 300 * len(of)
+    figure = make_subplots(len(of), 1, subplot_titles=list(of), vertical_spacing=90 / height)
+    for row, c in enumerate(of.values(), start=1):
+        figure.add_traces(confusion_chart(c).data, rows=row, cols=1)
+    figure.update_yaxes(autorange="reversed", tickfont=TEXT, automargin=True)
+    figure.update_xaxes(side="bottom", tickfont=TEXT)
+    return _named(figure, "", "").update_layout(height=height, margin_t=50)
+
+
 def score_chart(benign: np.ndarray, malignant: np.ndarray, threshold: float) -> go.Figure:
     """How many benign and malignant images have which probability, and where the threshold parts them."""
     figure = go.Figure()

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rcdnet.errors import ConfigError, RcdnetError
+from rcdnet.errors import ConfigError, DatasetError, RcdnetError
 from train.config import INITS, PRESETS, TrainConfig, kind_of
 from train.data.audit import summaries
 from train.data.sources import Sample
+from train.data.splits import make_split, settled
 from train.runs.folder import runs_in
 from train.runs.jobs import new_folder
 from train.runs.places import PHANTOMS, data_of, phantoms, places, samples_of
@@ -25,7 +27,16 @@ START_HELP = (
     "and says why."
 )
 BEST = "best.safetensors"
-TRAINING_SHARE = {"7:3": 0.7, "official": 0.8, "k-fold": 0.8, "all": 1.0}  # about, for an estimate of time
+FIRST_RECIPE = "scratch"  # which needs no weights
+OF_NO_RECIPE = {
+    "split",
+    "fold",
+    "folds",
+    "broken",
+    "seed",
+    "precision",
+    "compile",
+}  # whatever they are, the recipe is the same
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,26 @@ def preset_values(name: str) -> dict[str, Any]:
     return shown_values(TrainConfig(**PRESETS[name]), Path())
 
 
+def differing(values: Mapping[str, Any], recipe: str) -> list[str]:
+    """The settings that are not as a recipe has them.
+
+    >>> differing(preset_values("paper") | {"epochs": 3, "seed": 5}, "paper")
+    ['epochs']
+    """
+    return [name for name, value in preset_values(recipe).items() if name not in OF_NO_RECIPE and values[name] != value]
+
+
+def cloned_values(config: TrainConfig, runs: Path, root: Path) -> dict[str, Any]:
+    """A run as the form shows it: its settings, recipe, model and data, as far as those can still be chosen."""
+    values = shown_values(config, runs)
+    there = {pair: place.title for place in places(root) for pair in data_of([place], root)}
+    if any(Path(place).stem == PHANTOMS for _, place in config.data):
+        there |= dict.fromkeys(phantoms(runs), PHANTOMS)
+    data = [there[pair] for pair in config.data if pair in there]
+    recipe = min(PRESETS, key=lambda name: len(differing(values, name)))
+    return values | {"recipe": recipe, "models": [config.model], "data": data}
+
+
 def shown_values(config: TrainConfig, runs: Path) -> dict[str, Any]:
     """The settings of a run as the form shows them; the weights of an earlier run by its name."""
     values = {f.name: getattr(config, f.name) for f in FIELDS}
@@ -84,7 +115,7 @@ def start_values(
     if state.get(f"{KEY}device") not in devices:
         filled["device"] = next(iter(devices))
     if f"{KEY}init" not in state:
-        return filled | preset_values("scratch"), ""
+        return filled | {"recipe": FIRST_RECIPE} | preset_values(FIRST_RECIPE), ""
     if state[f"{KEY}init"] in starts:
         return filled, ""
     gone = "The weights to start from are not there any more. Random weights are chosen instead."
@@ -101,13 +132,14 @@ def starts(runs: Path) -> dict[str, str]:
 class Draft:
     """What a filled-in form comes to. configs: the runs by name, none while anything is wrong. mistakes: a sentence by field.
 
-    found: a paragraph for each data set. images: about how many will train.
+    found: a paragraph for each data set. images: how many will train, and split: who validates, both before near-copies are found.
     """
 
     configs: dict[str, TrainConfig]
     mistakes: dict[str, str]
     found: tuple[str, ...]
     images: int
+    split: str
 
 
 def draft(
@@ -146,9 +178,26 @@ def draft(
             configs[run] = TrainConfig(model=model, data=data, **values)
         except ConfigError as error:
             mistakes |= error.mistakes
+    images, said = 0, ""
     if samples and values["split"] == "official" and not any(sample.fold for sample in samples):
         mistakes["split"] = "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
-    return Draft({} if mistakes else configs, mistakes, found, int(len(samples) * TRAINING_SHARE[values["split"]]))
+    elif samples and configs:
+        try:
+            images, said = _split_of(next(iter(configs.values())), tuple(samples))
+        except (DatasetError, ConfigError) as error:
+            mistakes.setdefault("split", str(error))
+    return Draft({} if mistakes else configs, mistakes, found, images, said)
+
+
+@lru_cache(maxsize=4)
+def _split_of(config: TrainConfig, samples: tuple[Sample, ...]) -> tuple[int, str]:
+    """How many images train, and a sentence on who validates, as far as that is known before they are read."""
+    split = make_split(config, samples, None)
+    rule = split.rule.partition(";")[0]
+    counts = f"{len(split.train)} images train and {len(split.validation)} validate"
+    return len(
+        split.train
+    ), f"Split {settled(config, split).split}: {rule}; {counts}, before near-copies are looked for."
 
 
 def data_titles(root: Path) -> list[str]:

@@ -50,8 +50,8 @@ def runs_table(views: Sequence[View]) -> Table:
             "run": view.name,
             "state": view.state.value,
             "model": view.config.model,
-            "epochs": f"{len(view.epochs)} of {view.config.epochs}",
-            "best AUC": round(view.best.validation_auc or 0, 4) if view.best else None,
+            "epoch": f"{view.epoch} of {view.config.epochs}",
+            "best AUC": f"{view.best.validation_auc:.3f}" if view.best else "",
             "data": ", ".join(sorted({name_of(Path(place)) for _, place in view.config.data})),
             "device": view.device,
             "start": Path(view.config.init).name,
@@ -122,9 +122,9 @@ def exhibits(names: Sequence[str], views: Sequence[View], runs: Path) -> list[Ex
 
 
 def _evaluated(results: Sequence[Result], caveat: str = "") -> Exhibit:
-    """Results on the same images, with the confusion matrix of the first."""
+    """Results on the same images, with the confusion matrix of each."""
     first = results[0]
-    chart = charts.confusion_chart(first.figures.confusion)
+    chart = charts.confusion_charts({r.name: r.figures.confusion for r in results})
     return Exhibit(f"{first.name}. {first.images}", caveat + roles(results), figures_table(results), chart)
 
 

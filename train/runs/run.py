@@ -29,7 +29,7 @@ from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, 
 from train.config import INITS, TrainConfig
 from train.data.decode import Decoded
 from train.data.record import check_unchanged, write_record
-from train.data.splits import Split, checked_split, make_split
+from train.data.splits import Split, checked_split, make_split, settled
 from train.evaluate.assess import check_start, decode_for, evaluate_run
 from train.evaluate.compare import table
 from train.files import append_line, write_whole
@@ -157,6 +157,7 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
         split = _split(config, split_file, decoded)
         write_record(out, split, decoded)
         split.write(out / "split.json")
+        note(f"Split: {split.rule}")
         for left_out in split.conflicts:
             note(f"Left out, for a near-copy of it has the other label: {left_out}")
     accelerator.wait_for_everyone()
@@ -164,6 +165,10 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
     check_unchanged(out, split, decoded)
     if unused := {s.id for s in decoded.samples}.difference(split.train, split.validation, split.conflicts):
         note(f"Passed over, for no part of the split has them: {len(unused)} of the images, {min(unused)} first")
+    if (named := settled(config, split)) != config:
+        config = named
+        if accelerator.is_main_process:
+            write_whole(out / "config.json", config.to_json().encode())
     check_start(config, split)
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0

@@ -51,6 +51,12 @@ class View:
         )
 
     @property
+    def epoch(self) -> int:
+        """The epoch that it is at while it trains, else how many it has done."""
+        done = len(self.epochs)
+        return min(done + 1, self.config.epochs) if self.state in (State.RUNNING, State.STOPPING) else done
+
+    @property
     def sentence(self) -> str:
         """State, epoch and time left in one line."""
         total = self.config.epochs
@@ -63,11 +69,7 @@ class View:
                 return "Starting: reading and checking the images"
             case State.RUNNING | State.STOPPING:
                 left = f", about {in_words(self.seconds_left)} left" if self.seconds_left is not None else ""
-                what = (
-                    "Stopping after this step"
-                    if self.state == State.STOPPING
-                    else f"Epoch {min(done + 1, total)} of {total}"
-                )
+                what = "Stopping after this step" if self.state == State.STOPPING else f"Epoch {self.epoch} of {total}"
                 return what + left
         return f"{self.state.value.capitalize()}, {done} of {total} epochs"
 
