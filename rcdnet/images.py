@@ -53,7 +53,7 @@ def read_scan(data: bytes) -> Scan:
     """Decode an uploaded PNG, JPEG, BMP or TIFF of one picture to a grey `Scan`.
 
     Transparent parts become black, the background of an ultrasound screen. Samples of more than 8 bits are scaled by
-    `rcdnet.samples.display`. An EXIF orientation is applied, then all metadata dropped.
+    `rcdnet.bit_depth.display`. An EXIF orientation is applied, then all metadata dropped.
 
     Raises:
         ImageError: not an image, damaged, of a kind that is not read, several frames, too large, too small, more than 8 bits of

@@ -11,8 +11,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from rcdnet.bit_depth import Samples
 from rcdnet.errors import ImageError
-from rcdnet.samples import Samples
 from rcdnet.tiff import Directory
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load, save
 from torch import nn
 
 from rcdnet.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
@@ -33,7 +32,7 @@ from train.evaluate.evaluation import (
 from train.evaluate.predictions import Row, Scores, predictions, read_predictions, write_predictions
 from train.evaluate.references import box_weights
 from train.fit.loop import as_input
-from train.fit.state import read_best, read_progress
+from train.fit.state import halved, read_best, read_progress
 from train.fit.supervision import class_evidence
 from train.folders import BUNDLED, RUNS_FOLDER
 
@@ -191,11 +190,6 @@ def check_start(config: TrainConfig, split: Split) -> None:
             f"{len(shared)} images that would validate here trained the weights of {Path(config.init).parent.name}. Start from other "
             f"weights, or on the command line give that run's split: --split-file {other}"
         )
-
-
-def halved(content: bytes) -> bytes:
-    """A safetensors file with its floats in half precision."""
-    return save({k: v.half() if v.is_floating_point() else v for k, v in load(content).items()})
 
 
 def _written(place, model, digest, epoch, point, left_out, remarks, rows, sets) -> Evaluation:

@@ -11,12 +11,11 @@ from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.data.sources import TITLES
 from train.data.splits import Split, rule_of
-from train.evaluate.assess import halved
 from train.evaluate.compare import own_predictions
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
 from train.evaluate.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
 from train.evaluate.records import public_tests
-from train.fit.state import read_best
+from train.fit.state import halved, read_best
 
 
 def evaluation_of(run: Path, place: Path | None = None) -> Evaluation:

@@ -17,12 +17,11 @@ from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
 from train.data.sources import CITATIONS, LICENCES, TITLES
 from train.data.splits import Split, rule_of
-from train.evaluate.assess import halved
 from train.evaluate.compare import RESULTS_FOLDER
 from train.evaluate.judges import evaluation_of, figures, of_external_tests, of_fold, operating_points, which
 from train.evaluate.pool import config_of, pool, recipe_of, untaught_in
 from train.evaluate.records import publish
-from train.fit.state import read_best, read_progress
+from train.fit.state import halved, read_best, read_progress
 
 KNOWN_FAILURES = (
     "Normal breasts and implants were not in the training data; a call on them means nothing.",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 
 from rcdnet import preprocessing
 from rcdnet.errors import CheckpointError, ConfigError
@@ -120,6 +120,11 @@ def check_settings(out: Path, config: TrainConfig) -> None:
             f"{out / 'config.json'} was edited since the run began: {', '.join(changed)}. Put it back, or begin a new run with other "
             "settings."
         )
+
+
+def halved(content: bytes) -> bytes:
+    """A safetensors file with its floats in half precision."""
+    return save({k: v.half() if v.is_floating_point() else v for k, v in load(content).items()})
 
 
 def restore_state(

@@ -14,14 +14,13 @@ from rcdnet.registry import MODELS
 from rcdnet.strict import shortened
 from train.config import TrainConfig
 from train.data.sources import TITLES
-from train.evaluate.assess import halved
 from train.evaluate.compare import RESULTS_FOLDER, own_predictions
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
 from train.evaluate.maps import AGAIN, PUBLISHED, MapFigures, measured_weights, read_figures
 from train.evaluate.predictions import Row
 from train.files import stamp_of
 from train.fit.events import Epoch, read_events
-from train.fit.state import read_best
+from train.fit.state import halved, read_best
 from train.folders import BUNDLED, RUNS_FOLDER
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
@@ -240,18 +239,8 @@ def _result(
 ) -> Result:
     own = tuple(row for row in rows if row.source == s.name)
     chosen = not external and s.name in evaluation.chosen_on
-    return Result(
-        name,
-        model,
-        images,
-        s,
-        own,
-        evaluation.threshold_rule,
-        external,
-        chosen,
-        evaluation.left_out,
-        evaluation.remarks,
-    )
+    said = evaluation.left_out, evaluation.remarks
+    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, *said)
 
 
 def _epochs(run: Path) -> tuple[Epoch, ...]:
