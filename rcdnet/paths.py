@@ -1,20 +1,13 @@
 """What a person names on the command line: a home folder, a pattern, a folder of images, a place to write to."""
 
 import os
-import re
 import tempfile
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
 from rcdnet.errors import ImageError, OutputError
-
-# Pictures by name, of kinds that are read or that `rcdnet.images.read_scan` says how to export.
-PICTURES = {
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".heic", ".avif", ".jp2", ".dcm",
-}  # fmt: skip
-_MASK = re.compile(r"_mask(_\d+)?$")  # as BUSI names a lesion mask beside its image
-_LITTER = {"thumbs.db", "desktop.ini", "@eadir", "__macosx"}
+from rcdnet.pictures import MASK, is_litter, is_picture
 
 
 @dataclass(frozen=True)
@@ -52,12 +45,10 @@ def images_in(folder: Path) -> Images:
     Raises:
         ImageError: there is none. OSError: the folder cannot be read.
     """
-    entries = sorted(
-        path for path in folder.iterdir() if not path.name.startswith(".") and path.name.lower() not in _LITTER
-    )
-    pictures = [path for path in entries if path.suffix.lower() in PICTURES and path.is_file()]
+    entries = sorted(path for path in folder.iterdir() if not is_litter(path.name))
+    pictures = [path for path in entries if path.is_file() and is_picture(path)]
     stems = {path.stem for path in pictures}
-    paths = [path for path in pictures if not (_MASK.search(path.stem) and _MASK.sub("", path.stem) in stems)]
+    paths = [path for path in pictures if not ((mask := MASK.fullmatch(path.stem)) and mask[1] in stems)]
     if not paths:
         inside = next((path for path in entries if path.is_dir()), None)
         hint = f" It has folders inside; give one of them, such as {inside}." if inside else ""

@@ -10,10 +10,11 @@ from conftest import copied
 from PIL import Image
 
 from rcdnet.errors import DatasetError
+from rcdnet.pictures import is_picture
 from rcdnet.registry import CLASSES
 from train.__main__ import main
 from train.data.audit import audit
-from train.data.listing import class_folders, is_picture
+from train.data.listing import class_folders
 from train.data.sources import is_busi, read_busbra, read_busi, read_folder, read_sources
 from train.data.tables import is_table
 from train.runs.places import Place, places

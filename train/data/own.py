@@ -1,18 +1,15 @@
 """Images of one's own: a folder with the classes as folders, or a table."""
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
+from rcdnet.pictures import MASK, is_left_behind, is_litter, is_picture
 from rcdnet.registry import CLASSES
 from train.data.listing import (
     Listing,
     both_class_folders,
-    is_left_behind,
-    is_litter,
-    is_picture,
     listed,
     names_in,
     notes,
@@ -22,7 +19,6 @@ from train.data.patients import patients_of
 from train.data.sample import TITLES, Sample, Say, label_of, unheard
 from train.data.tables import SUFFIXES, TABLE, clean, is_without, path_of, read_table
 
-_MASK = re.compile(r"(.+?)[ _-]masks?(?![a-z]).*", re.IGNORECASE)  # the name of a mask, and in it that of its image
 _MASK_FOLDERS = {"mask", "masks"}
 
 
@@ -113,7 +109,7 @@ def _composed(path: Path) -> str:
 
 def _images_and_masks(pictures: Sequence[Path], place: Path) -> dict[Path, list[Path]]:
     """Every image among the pictures of a class with its masks."""
-    owners = {path: _MASK.fullmatch(path.stem) for path in pictures}
+    owners = {path: MASK.fullmatch(path.stem) for path in pictures}
     masks_of: dict[Path, list[Path]] = {path: [] for path in pictures if not owners[path]}
     by_name: dict[tuple[Path, str], list[Path]] = {}
     for path in masks_of:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.paths import expanded
+from rcdnet.pictures import is_litter
 from rcdnet.registry import CLASSES
-from train.data.listing import class_folders, is_litter
+from train.data.listing import class_folders
 from train.data.phantoms import write_dataset
 from train.data.sample import Sample, Say, unheard
 from train.data.sources import is_busi, read_sources
