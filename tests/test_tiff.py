@@ -322,3 +322,17 @@ def test_what_is_cut_off_is_damaged(kept, options):
     data = tiff(GREY, **options)
     with pytest.raises(ImageError, match="damaged or incomplete"):
         read_scan(data[: int(len(data) * kept)])
+
+
+def test_jpeg_pixels_of_many_passes_are_refused():
+    """The bound on passes holds for a JPEG inside a TIFF, too."""
+    for progressive in (False, True):
+        stream = encoded(Image.fromarray(ramp(64, 64)), "JPEG", progressive=progressive, quality=95)
+        tags = ((256, 64), (257, 64), (258, 8), (259, 7), (262, 1), (273, 8), (277, 1), (278, 64), (279, len(stream)))
+        rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+        data = b"II*\0" + struct.pack("<I", 8 + len(stream)) + stream + struct.pack("<H", len(tags)) + rows + bytes(4)
+        if progressive:
+            with pytest.raises(ImageError, match="progressive JPEG pixels"):
+                read_scan(data)
+        else:
+            assert np.abs(read_scan(data).pixels.astype(int) - ramp(64, 64)).max() <= 4
