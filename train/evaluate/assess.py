@@ -151,13 +151,13 @@ def evaluate_elsewhere(
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
-    place = out or _home_of_test(home, dict.fromkeys(row.source for row in rows))
+    place = out or home_of_test(home, dict.fromkeys(row.source for row in rows))
     _check_same_images(place, digest, rows)
     place.mkdir(parents=True, exist_ok=True)
     return _written(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets)
 
 
-def _home_of_test(home: Path, sources: Iterable[str]) -> Path:
+def home_of_test(home: Path, sources: Iterable[str]) -> Path:
     """Where a test on these sources lies: a folder of its own below `external`, and nowhere else."""
     name = "+".join(sources)
     if Path(name).name != name or name in (".", "..") or len(name.encode()) > LONGEST_NAME:
