@@ -186,7 +186,7 @@ def test_best_weights_that_are_not_the_runs_own_are_refused(run, tmp_path, capsy
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "../elsewhere", "long" * 60, ""])
 def test_a_test_has_a_folder_of_its_own_or_none(tmp_path, name):
-    with pytest.raises(DatasetError, match="cannot be the name of a folder. Give one for the figures with --out"):
+    with pytest.raises(DatasetError, match=r"cannot be the name of a folder\. Give one for the figures with --out"):
         home_of_test(tmp_path, [name])
     assert home_of_test(tmp_path, ["clinic.2023", "busi"]) == tmp_path / "external" / "clinic.2023+busi"
 

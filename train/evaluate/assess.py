@@ -160,7 +160,7 @@ def evaluate_elsewhere(
 def home_of_test(home: Path, sources: Iterable[str]) -> Path:
     """Where a test on these sources lies: a folder of its own below `external`, and nowhere else."""
     name = "+".join(sources)
-    if Path(name).name != name or name in (".", "..") or len(name.encode()) > LONGEST_NAME:
+    if Path(name).name != name or name in ("", ".", "..") or len(name.encode()) > LONGEST_NAME:
         raise DatasetError(f"{name[:40]} cannot be the name of a folder. Give one for the figures with --out.")
     return home / "external" / name
 
