@@ -15,7 +15,8 @@ from rcdnet.registry import MODELS
 from train.__main__ import main
 from train.data.phantoms import write_dataset
 from train.data.splits import Split
-from train.evaluate.assess import evaluate_elsewhere, home_of_test, overlap, points_at
+from train.evaluate.assess import evaluate_elsewhere, overlap, points_at
+from train.evaluate.external import home_of_test
 from train.evaluate.predictions import read_predictions
 from train.evaluate.ship import ship
 from train.results.bundle import own_results
