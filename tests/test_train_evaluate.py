@@ -16,6 +16,7 @@ from train.__main__ import main
 from train.data.phantoms import write_dataset
 from train.data.splits import Split
 from train.evaluate.assess import evaluate_elsewhere, overlap, points_at
+from train.evaluate.external import home_of_test
 from train.evaluate.predictions import read_predictions
 from train.evaluate.ship import ship
 from train.results.bundle import own_results
@@ -182,3 +183,23 @@ def test_best_weights_that_are_not_the_runs_own_are_refused(run, tmp_path, capsy
     (out / "predictions.csv").write_bytes((out / "predictions.csv").read_bytes()[:-30])
     assert main(["compare", str(out), str(run)]) == 1
     assert "python -m train evaluate RUN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../elsewhere", "long" * 60, ""])
+def test_a_test_has_a_folder_of_its_own_or_none(tmp_path, name):
+    with pytest.raises(DatasetError, match=r"cannot be the name of a folder\. Give one for the figures with --out"):
+        home_of_test(tmp_path, [name])
+    assert home_of_test(tmp_path, ["clinic.2023", "busi"]) == tmp_path / "external" / "clinic.2023+busi"
+
+
+def test_a_test_on_the_folder_above_is_called_by_its_name(run, tmp_path, monkeypatch):
+    """It was written into the run itself, in place of its own evaluation."""
+    out = copied(run, tmp_path / "run")
+    write_dataset(tmp_path / "clinic.2024", 3, seed=77)
+    (tmp_path / "clinic.2024" / "phantoms.csv").unlink()
+    before = (out / "evaluation.json").read_bytes()
+    monkeypatch.chdir(tmp_path / "clinic.2024" / "benign")
+    evaluation = evaluate_elsewhere(out, [("folder", "..")])
+    assert [s.name for s in evaluation.sets] == ["clinic.2024"]
+    assert (out / "evaluation.json").read_bytes() == before
+    assert [path.name for path in (out / "external").iterdir()] == ["clinic.2024"]

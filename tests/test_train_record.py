@@ -120,7 +120,7 @@ def other_sides(place: Path) -> None:
 
 CHANGES = [
     (on_both_sides, r"patients are on both sides of its split, as mine/.* are of the same patient"),
-    (relabelled, r"the label of mine/benign/benign \(1\).png, now malignant"),
+    (relabelled, r"the label of mine/benign/benign \(1\).png"),
     (in_pairs, r"the patient of mine/.* and \d+ more"),
     (other_file, r"the file of mine/benign/benign \(1\).png\. Put it back as it was, or begin a new run"),
     (other_mask, r"the mask of mine/benign/benign \(4\).png"),

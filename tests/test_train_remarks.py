@@ -39,7 +39,9 @@ def test_what_marks_one_class_is_called_a_shortcut(benign, malignant, shortcut):
     samples = scans(10, 10)
     warned = [(COLOUR,) if int(s.id.rsplit("/")[-1]) < (benign, malignant)[s.label] else () for s in samples]
     (remark,) = remarks_on(samples, warned)
-    assert remark.startswith(f"set: {benign} of 10 benign and {malignant} of 10 malignant images, set/")
+    assert remark.startswith(
+        f"set: {benign + malignant} of 20 images ({benign} of 10 benign, {malignant} of 10 malignant), set/"
+    )
     assert "This image carries colour, as a Doppler or elastography overlay does." in remark
     assert "this call" not in remark
     assert (SHORTCUT in remark) == shortcut
@@ -48,8 +50,9 @@ def test_what_marks_one_class_is_called_a_shortcut(benign, malignant, shortcut):
 def test_warnings_are_counted_by_kind_and_source():
     samples = [Sample(f"{source}/{k}", source, Path(), k % 2) for source in ("a", "b") for k in range(4)]
     warned = [(f"The brightest sample is {k}. Export it.", *((COLOUR,) if k < 2 else ())) for k in range(8)]
-    assert [remark[:40] for remark in remarks_on(samples, warned)] == [
-        "a: 2 of 2 benign and 2 of 2 malignant im", "a: 1 of 2 benign and 1 of 2 malignant im", "b: 2 of 2 benign and 2 of 2 malignant im",
+    assert [remark.partition(")")[0] for remark in remarks_on(samples, warned)] == [
+        "a: 4 of 4 images (2 of 2 benign, 2 of 2 malignant", "a: 2 of 4 images (1 of 2 benign, 1 of 2 malignant",
+        "b: 4 of 4 images (2 of 2 benign, 2 of 2 malignant",
     ]  # fmt: skip
     assert remarks_on(samples, [()] * 8) == ()
     assert SHORTCUT not in "".join(
@@ -75,10 +78,10 @@ def test_the_audit_and_the_form_say_it(doppler, capsys):
     (finding,) = audit(read_folder(doppler))
     assert [SHORTCUT in remark for remark in finding.remarks] == [True, True]
     assert (
-        "2 of 12 benign and 0 of 12 malignant images, doppler/benign/benign (1).png first: All but"
+        "doppler: 2 of 24 images (2 of 12 benign, 0 of 12 malignant), doppler/benign/benign (1).png first: All but"
         in finding.remarks[0]
     )
-    assert "0 of 12 benign and 12 of 12 malignant images" in finding.remarks[1]
+    assert "12 of 24 images (0 of 12 benign, 12 of 12 malignant)" in finding.remarks[1]
     assert all(remark in summaries(read_folder(doppler))[0] for remark in finding.remarks)
     assert main(["audit", "--data", f"folder={doppler}"]) == 0
     assert all(f"  {remark}\n" in capsys.readouterr().out for remark in finding.remarks[:1])

@@ -4,12 +4,11 @@ data.json, beside split.json: the digest of the split and, for each of its image
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.registry import CLASSES
 from train.data.decode import Decoded
 from train.data.splits import Split
 from train.files import write_whole
@@ -59,7 +58,7 @@ def check_unchanged(run: Path, split: Split, decoded: Decoded) -> None:
         changes += [] if digest == split.digest else ["split.json divides the images otherwise"]
         for name, called in _CALLED.items():
             changed = [i for i in now if getattr(before[i], name) != getattr(now[i], name)]
-            changes += _said(called, changed, lambda i: f", now {CLASSES[now[i].label]}" if name == "label" else "")  # noqa: B023
+            changes += _said(called, changed)
         changes += _said("the patient", _regrouped(before, now))
     _refuse(run, changes)
 
@@ -79,10 +78,10 @@ def _refuse(run: Path, changes: list[str]) -> None:
         )
 
 
-def _said(called: str, changed: list[str], now: Callable[[str], str] = lambda i: "") -> list[str]:
+def _said(called: str, changed: list[str]) -> list[str]:
     """A part of a sentence, none where nothing changed."""
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return [f"{called} of {changed[0]}{now(changed[0])}{more}"] if changed else []
+    return [f"{called} of {changed[0]}{more}"] if changed else []
 
 
 def _both_sides(split: Split, decoded: Decoded) -> list[str]:

@@ -33,8 +33,8 @@ def _remark(samples: Sequence[Sample], source: str, rows: Sequence[int], fact: s
     members = np.array([sample.label for sample in samples if sample.source == source])
     warned = np.array([samples[row].label for row in rows])
     counts = [(int((warned == k).sum()), int((members == k).sum())) for k in range(len(CLASSES))]
-    of_each = " and ".join(f"{few} of {all_} {name}" for (few, all_), name in zip(counts, CLASSES, strict=True) if all_)
-    said = f"{source}: {of_each} images, {samples[rows[0]].id} first: {fact}"
+    of_each = ", ".join(f"{few} of {all_} {name}" for (few, all_), name in zip(counts, CLASSES, strict=True) if all_)
+    said = f"{source}: {len(rows)} of {len(members)} images ({of_each}), {samples[rows[0]].id} first: {fact}"
     if all(all_ for _, all_ in counts) and _tells_apart(counts):
         said += (
             " That is in one class alone or in far more of it, so a network can learn it instead of the lesion. Give both classes alike, "
@@ -45,4 +45,4 @@ def _remark(samples: Sequence[Sample], source: str, rows: Sequence[int], fact: s
 
 def _tells_apart(counts: Sequence[tuple[int, int]]) -> bool:
     shares = [few / all_ for few, all_ in counts]
-    return min(shares) == 0 or any(abs(a - b) > _APART for a, b in pairwise(shares))
+    return max(shares) > min(shares) == 0 or any(abs(a - b) > _APART for a, b in pairwise(shares))

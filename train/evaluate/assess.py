@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -29,7 +29,8 @@ from train.evaluate.evaluation import (
     read_evaluation,
     write_evaluation,
 )
-from train.evaluate.predictions import Row, Scores, predictions, read_predictions, write_predictions
+from train.evaluate.external import check_same_images, home_of_test
+from train.evaluate.predictions import Scores, predictions, write_predictions
 from train.evaluate.references import box_weights
 from train.fit.loop import as_input
 from train.fit.state import halved, read_best, read_progress
@@ -37,7 +38,6 @@ from train.fit.supervision import class_evidence
 from train.folders import BUNDLED, RUNS_FOLDER
 
 BATCH = 64
-LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255
 
 
 def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split) -> Evaluation:
@@ -150,29 +150,10 @@ def evaluate_elsewhere(
     sets = figures_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
-    place = out or _home_of_test(home, dict.fromkeys(row.source for row in rows))
-    _check_same_images(place, digest, rows)
+    place = out or home_of_test(home, dict.fromkeys(row.source for row in rows))
+    check_same_images(place, digest, rows)
     place.mkdir(parents=True, exist_ok=True)
     return _written(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets)
-
-
-def _home_of_test(home: Path, sources: Iterable[str]) -> Path:
-    """Where a test on these sources lies: a folder of its own below `external`, and nowhere else."""
-    name = "+".join(sources)
-    if Path(name).name != name or name in (".", "..") or len(name.encode()) > LONGEST_NAME:
-        raise DatasetError(f"{name[:40]} cannot be the name of a folder. Give one for the figures with --out.")
-    return home / "external" / name
-
-
-def _check_same_images(place: Path, digest: str, rows: Sequence[Row]) -> None:
-    """Two folders of one name would take each other's place. The same weights say the same of the same image."""
-    if not (place / "evaluation.json").exists() or read_evaluation(place / "evaluation.json").weights_sha256 != (
-        digest,
-    ):
-        return
-    before = {row.id: row.logit for row in read_predictions(place / "predictions.csv")}
-    if not any(math.isclose(before.get(row.id, math.nan), row.logit, abs_tol=0.01) for row in rows):
-        raise DatasetError(f"{place} holds a test on other images. Remove that folder, or give another one with --out.")
 
 
 def check_start(config: TrainConfig, split: Split) -> None:
