@@ -57,6 +57,7 @@ def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Cal
         ConfigError: `out` holds a run already.
         RunFailed: it could not go on; the message says why and what to do, and stands in `events.jsonl`.
     """
+    check_files(out)
     if any((out / name).exists() for name in ("events.jsonl", "queued", "starting")):
         raise ConfigError(f"{out} holds a run already. Go on with --resume {out}, or give another --out.")
     if not config.data:
@@ -72,11 +73,11 @@ def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Cal
 
 def resume(out: Path, *, say: Callable[[str], None] = print) -> Event:
     """Go on with the run in `out` after its last whole epoch; its last event. Raises as `start`."""
-    config = TrainConfig.read(out / "config.json")
     check_files(out)
-    check_settings(out, config)
+    config = TrainConfig.read(out / "config.json")
     if any(isinstance(event, Finished) for event in read_events(out / "events.jsonl")):
         raise ConfigError(f"The run in {out} is finished. Begin a new one with another --out.")
+    check_settings(out, config)
     return _locked(config, out, None, say, new=False)
 
 
