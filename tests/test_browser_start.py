@@ -20,7 +20,7 @@ def tree(tmp_path) -> Iterator[Path]:
     """The app as it was unpacked, without a run; with a folder of somebody's own."""
     tree = app_copy(ROOT, tmp_path / "tree")
     clinic = tree / "data" / "clinic"
-    write_dataset(clinic, 8, seed=3)
+    write_dataset(clinic, 25, seed=3)
     (clinic / "phantoms.csv").unlink()
     for path in [p for p in clinic.rglob("* (*") if p.is_file()]:  # else their names are BUSI's
         path.rename(path.with_name(path.name.replace(" (", "-").replace(")", "")))
@@ -64,7 +64,7 @@ def test_every_recipe_starts(page, data):
         press(page, recipe)
         idle(page)
         expect(start).to_be_enabled()
-        expect(page.get_by_text(re.compile("^phantoms: 40 benign|^clinic: 8 benign"))).to_be_visible()
+        expect(page.get_by_text(re.compile("^phantoms: 40 benign|^clinic: 25 benign"))).to_be_visible()
         expect(page.get_by_text(re.compile(r"Split (7:3|k-fold): .* images train and \d+ validate"))).to_be_visible()
         if recipe == "finetune":  # an epoch passes over so few images so often that it takes minutes on a CPU
             page.get_by_text("All settings").click()

@@ -48,7 +48,7 @@ def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
     root = tmp_path / "data"
     copied(busi, root / "busi")
     runs = tmp_path / "runs"
-    values = preset_values("paper") | {"init": "random"}
+    values = preset_values("paper") | {"init": "random", "batch_size": 8}
     wrong = draft([], values | {"batch_size": 7, "warmup_epochs": 90}, [], "a/b", runs, root)
     assert set(wrong.mistakes) == {"model", "data", "batch_size", "warmup_epochs", "name"}
     assert wrong.configs == {}

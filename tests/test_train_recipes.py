@@ -29,9 +29,9 @@ def divided(data: list[tuple[str, Path]], **settings) -> tuple[TrainConfig, Spli
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory) -> Path:
-    """A folder of somebody's own: benign/ and malignant/, twelve scans each."""
+    """A folder of somebody's own: benign/ and malignant/, 25 scans each."""
     place = tmp_path_factory.mktemp("own") / "clinic"
-    write_dataset(place, 12, seed=4)
+    write_dataset(place, 25, seed=4)
     (place / "phantoms.csv").unlink()
     return place
 
@@ -51,7 +51,7 @@ def test_every_recipe_starts_on_every_kind_of_data(tmp_path, runs, own, busbra, 
         copied(source, root / name)
     for path in [p for p in (root / "clinic").rglob("* (*") if p.is_file()]:  # else their names are BUSI's
         path.rename(path.with_name(path.name.replace(" (", "-").replace(")", "")))
-    made = draft(["rcdnet"], preset_values(recipe) | {"fold": 3}, chosen, "one", runs, root)
+    made = draft(["rcdnet"], preset_values(recipe) | {"fold": 3, "batch_size": 8}, chosen, "one", runs, root)
     assert made.mistakes == {}
     assert made.configs["one"].split == PRESETS[recipe].get("split", "7:3")
     split = "7:3" if recipe == "paper" else "official" if "BUSBRA" in chosen[0] else "k-fold"
@@ -66,7 +66,7 @@ def test_folds_that_a_set_has_are_taken_else_parts_are_made(own, busbra):
     config, split = divided([("folder", own)])
     assert (config.split, config.folds) == ("k-fold", 5)
     assert split.rule.startswith("part 1 of 5 validates")
-    assert 2 <= len(split.validation) <= 8
+    assert 8 <= len(split.validation) <= 12
 
 
 def test_a_set_too_small_to_divide_beside_one_with_folds_does_not_stop_it(tmp_path, busbra):
@@ -111,6 +111,10 @@ def test_what_hinders_is_said_before_the_start(tmp_path):
     assert few.configs == {}
     assert list(few.mistakes) == ["split"]
     assert "A class has 2 patients or groups of near-copies" in few.mistakes["split"]
+    write_dataset(root / "more", 9, seed=8)
+    made = draft(["rcdnet"], preset_values("scratch"), ["more (BUSI)"], "more", tmp_path / "runs", root)
+    assert list(made.mistakes) == ["batch_size"]
+    assert "images would train, fewer than one batch of 24" in made.mistakes["batch_size"]
     write_busbra(root / "BUSBRA", 8)
     none = draft(["rcdnet"], preset_values("scratch"), ["BUSBRA (BUS-BRA)"], "none", tmp_path / "runs", root)
     assert none.mistakes == {"split": "No image is in official fold 1. The folds are 3, 4."}

@@ -186,6 +186,12 @@ def draft(
             images, said = _split_of(next(iter(configs.values())), tuple(samples))
         except (DatasetError, ConfigError) as error:
             mistakes.setdefault("split", str(error))
+        if 0 < images < values["batch_size"]:
+            mistakes.setdefault(
+                "batch_size",
+                f"{images} images would train, fewer than one batch of {values['batch_size']}. Add images, or choose a smaller batch "
+                "size under All settings.",
+            )
     return Draft({} if mistakes else configs, mistakes, found, images, said)
 
 
