@@ -173,7 +173,7 @@ def _dismiss(refusal: tuple[str, str]) -> None:
 
 def _keep_turned_down() -> None:
     for name, reason in state["turned_down"]["refused"]:
-        _refuse(state.refused, str(name), str(reason)[:LONGEST_REASON])
+        _refuse(state.refused, shown(str(name)), str(reason)[:LONGEST_REASON])
 
 
 def _list_entry(position: int, one: Held, call: Prediction, *, chosen: bool) -> None:

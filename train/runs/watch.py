@@ -117,11 +117,6 @@ def views_of(names: Sequence[str], runs: Path = RUNS_FOLDER) -> list[View]:
     return [view for view in found if isinstance(view, View)]
 
 
-def states(runs: Path = RUNS_FOLDER) -> dict[str, State]:
-    """The state of every run that can be read; of no other, so that it is the same as of `views`."""
-    return {view.name: view.state for view in views(runs)[0]}
-
-
 def views(runs: Path = RUNS_FOLDER) -> tuple[list[View], dict[str, str]]:
     """Every run that can be read, the newest first; and why another cannot, by its name."""
     found = {run.name: _view_or_reason(run) for run in runs_in(runs)}
