@@ -111,12 +111,6 @@ def view_of(run: Path) -> View:
     )
 
 
-def views_of(names: Sequence[str], runs: Path = RUNS_FOLDER) -> list[View]:
-    """The runs of these names, but for those that are gone, or cannot be read, by now."""
-    found = (_view_or_reason(runs / name) for name in names)
-    return [view for view in found if isinstance(view, View)]
-
-
 def views(runs: Path = RUNS_FOLDER) -> tuple[list[View], dict[str, str]]:
     """Every run that can be read, the newest first; and why another cannot, by its name."""
     found = {run.name: _view_or_reason(run) for run in runs_in(runs)}
