@@ -6,6 +6,7 @@ import streamlit as st
 import streamlit.net_util
 from starlette.formparsers import MultiPartParser
 
+from pages.shared import uploads  # noqa: F401  importing it bounds what may wait, whichever page is opened first
 from rcdnet.images import MAX_BYTES
 from rcdnet.statements import RESEARCH_USE
 

@@ -123,7 +123,7 @@ def old_runs() -> None:
     found, refused = watch.views(RUNS)
     st.caption("  \n".join(map(plain, refused.values())))
     if not found:
-        st.info("There is no run yet. Begin with a new one.")
+        st.info("No run can be shown." if refused else "There is no run yet. Begin with a new one.")
         return
     names = [view.name for view in found]
     at = names.index(state.training_run) if state.get("training_run") in names else 0

@@ -41,6 +41,7 @@ _DECODER_ERRORS = (
     MemoryError,
     struct.error,
     zlib.error,
+    Image.DecompressionBombError,
 )
 
 

@@ -69,8 +69,8 @@ def read_scan(data: bytes) -> Scan:
             )
         notes = (
             *notes,
-            "All but a hundredth of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so little detail is "
-            "left. Export it as an 8-bit PNG for a result that can be trusted.",
+            "All but a hundredth of this image is nearly black, as where 12-bit samples were exported too dark, so little detail is left. "
+            "Export it as an 8-bit PNG for a result that can be trusted.",
         )
     if np.ptp(pixels) <= 2:
         raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")

@@ -53,7 +53,8 @@ def images_in(folder: Path) -> Images:
         inside = next((path for path in entries if path.is_dir()), None)
         hint = f" It has folders inside; give one of them, such as {inside}." if inside else ""
         raise ImageError(f"The folder holds no image: PNG, JPEG, BMP or TIFF is expected.{hint}")
-    return Images(tuple(paths), tuple(path for path in entries if path not in set(paths)))
+    taken = set(paths)
+    return Images(tuple(paths), tuple(path for path in entries if path not in taken))
 
 
 def check_writable(folder: Path, *files: str) -> None:

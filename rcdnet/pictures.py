@@ -4,8 +4,6 @@ import re
 import stat
 from pathlib import Path
 
-from rcdnet.images import bytes_of
-
 # Pictures by name, whether `rcdnet.images.read_scan` takes them or says what to export: what is labelled is not passed over.
 _PICTURES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".heic",
@@ -45,7 +43,10 @@ def is_picture(path: Path) -> bool:
             return False
         if path.suffix:
             return path.suffix.lower() in _PICTURES
-        start = bytes_of(path)[:132] if path.is_file() else b""
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(132)
     except OSError:
         return False
     return start.startswith(_BEGINNINGS) or start[128:] == b"DICM"

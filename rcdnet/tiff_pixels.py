@@ -137,7 +137,9 @@ def _plane(page: Directory, bits: int, count: int, plane: int) -> np.ndarray:
     columns, rows = -(-width // across), -(-height // down)
     bytes_a_row = -(-across * count * bits // 8)
     lines = rows * down if tiled else height
-    if columns * rows > _MAX_SEGMENTS or columns * bytes_a_row * lines > _MAX_PLANE_BYTES:
+    # Samples, too: those of less than a byte take one each while they are unpacked.
+    most = max(bytes_a_row, across * count) * columns * lines
+    if columns * rows > _MAX_SEGMENTS or most > _MAX_PLANE_BYTES:
         raise _not_read(f"more than {_MAX_SEGMENTS:,} tiles or {_MAX_PLANE_BYTES // 1024**2} MB of pixels")
     lengths = [bytes_a_row * min(down, lines - k // columns * down) for k in range(columns * rows)]
     segments = _segments(page, tiled, plane * columns * rows, lengths)

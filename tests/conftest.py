@@ -121,8 +121,13 @@ def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Pa
 
 @pytest.fixture(scope="session")
 def busi(tmp_path_factory) -> Path:
-    """Twelve benign and twelve malignant phantoms in BUSI's layout; tests that change files copy them first."""
-    return made_once(tmp_path_factory, "busi", lambda folder: write_dataset(folder, 12))
+    """Twelve benign and twelve malignant phantoms in BUSI's layout, with a table; tests that change files copy them first."""
+
+    def make(folder: Path) -> None:
+        write_dataset(folder, 12)
+        (folder / "phantoms.csv").rename(folder / "mine.csv")  # by which phantoms are known, and these stand for scans
+
+    return made_once(tmp_path_factory, "busi", make)
 
 
 @pytest.fixture(scope="session")

@@ -336,3 +336,17 @@ def test_jpeg_pixels_of_many_passes_are_refused():
                 read_scan(data)
         else:
             assert np.abs(read_scan(data).pixels.astype(int) - ramp(64, 64)).max() <= 4
+
+
+def test_pixels_of_less_than_a_byte_are_bounded_as_what_they_become():
+    """Eight of them take one byte in the file and eight once they are unpacked."""
+    huge = written_by_hand(128, 128, bits=1, packing=4, tile=16384)
+    with pytest.raises(ImageError, match="MB of pixels"):
+        read_scan(huge)
+
+
+def written_by_hand(width: int, height: int, *, bits: int, packing: int, tile: int) -> bytes:
+    """A TIFF of one tile that holds nothing."""
+    tags = {256: width, 257: height, 258: bits, 259: packing, 262: 1, 277: 1, 322: tile, 323: tile, 324: 8, 325: 4}
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 12) + bytes(4) + struct.pack("<H", len(tags)) + rows + bytes(4)

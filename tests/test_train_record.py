@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +28,6 @@ def trained(busi, tmp_path_factory) -> Path:
     """A folder with a table, and a run on it that was stopped after its first epoch; tests copy both."""
     place = tmp_path_factory.mktemp("trained")
     copied(busi, place / "set")
-    (place / "set" / "phantoms.csv").rename(place / "set" / "mine.csv")
     sizes = SMALL | {"start_size": 32, "end_size": 32}
     config = TrainConfig(**sizes, epochs=2, data=(("folder", str(place / "set" / "mine.csv")),))
 
@@ -133,16 +134,16 @@ CHANGES = [
 def test_what_changed_since_a_run_began_is_said(begun, change, sentence):
     check(begun)
     change(begun)
-    with pytest.raises(DatasetError, match=rf"The data of run changed since it began: .*{sentence}"):
+    with pytest.raises(DatasetError, match=rf"The data does not fit the run run any more: .*{sentence}"):
         check(begun)
 
 
 def test_a_run_is_neither_resumed_nor_evaluated_on_other_data(begun):
     """It went on with patients on both sides, and with a label that was corrected."""
     relabelled(begun)
-    with pytest.raises(RunFailed, match="The data of run changed since it began: the label of"):
+    with pytest.raises(RunFailed, match="The data does not fit the run run any more: the label of"):
         resume(begun / "run")
-    with pytest.raises(DatasetError, match="changed since it began: the label of"):
+    with pytest.raises(DatasetError, match="any more: the label of"):
         evaluate_again(begun / "run")
     assert len([e for e in read_events(begun / "run" / "events.jsonl") if isinstance(e, Epoch)]) == 1
 
@@ -166,9 +167,7 @@ def test_a_run_goes_on_where_nothing_changed_that_it_knows(begun, tmp_path):
         )
         evaluate_elsewhere(begun / "run", [("folder", str(tmp_path / "same.csv"))])
     other_file(begun)
-    with pytest.raises(
-        DatasetError, match="changed since it began: the file of"
-    ):  # it would look for copies of another image
+    with pytest.raises(DatasetError, match="any more: the file of"):  # it would look for copies of another image
         evaluate_elsewhere(begun / "run", [("folder", str(tmp_path / "same.csv"))])
 
 
@@ -194,3 +193,30 @@ def test_a_damaged_record_is_said(begun, content):
     ):
         with pytest.raises(DatasetError, match=r"data.json does not say what the data was"):
             ask(begun)
+
+
+def test_a_run_whose_split_is_gone_is_not_divided_anew(begun):
+    """Images that trained might validate from then on."""
+    (begun / "run" / "split.json").unlink()
+    with pytest.raises(RunFailed, match=r"split\.json of run is gone"):
+        resume(begun / "run")
+    assert not (begun / "run" / "split.json").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ['{"split": "x", "images": {"a": {"label": 0, "patient": ["p"]}}}', "null", "[" * 9000]
+)
+def test_a_record_that_is_none_is_said(begun, content):
+    (begun / "run" / RECORD).write_text(content)
+    with pytest.raises(RunFailed, match="does not say what the data was"):
+        resume(begun / "run")
+
+
+def test_a_name_that_is_no_text_ends_a_run_with_a_sentence_that_can_be_read_again(busi, tmp_path):
+    copied(busi, tmp_path / "set")
+    name = os.fsencode(tmp_path / "set" / "benign") + b"/a\xff_mask.png"
+    shutil.copy(tmp_path / "set" / "benign" / "benign (1)_mask.png", name)
+    config = TrainConfig(**SMALL, epochs=1, data=(("folder", str(tmp_path / "set")),))
+    with pytest.raises(RunFailed, match="named like the mask"):
+        start(config, tmp_path / "run", say=lambda text: None)
+    assert "named like the mask" in read_events(tmp_path / "run" / "events.jsonl")[-1].message

@@ -16,6 +16,7 @@ from rcdnet.registry import CLASSES
 from train.config import TrainConfig
 from train.data.decode import decode, read_lesion
 from train.data.duplicates import fingerprint
+from train.data.phantoms import write_dataset
 from train.data.sources import Sample, is_busi, read_busi, read_folder, read_sources
 from train.data.splits import make_split
 from train.evaluate.references import box_geometry
@@ -210,3 +211,38 @@ def test_a_name_that_is_no_text_is_refused_before_it_trains(clinic):
     (clinic / "benign" / "scan 1_mask.png").unlink()
     with pytest.raises(DatasetError, match=r"The name clinic/benign/M\\udcfcller.png is no text"):
         read_sources([("folder", str(clinic))])
+
+
+def test_drawn_phantoms_are_never_busi(tmp_path):
+    """They lie as BUSI does, so that figures on them would stand under its name."""
+    write_dataset(tmp_path / "toy", 2)
+    assert not is_busi(tmp_path / "toy")
+    with pytest.raises(DatasetError, match="drawn phantoms, not BUSI"):
+        read_busi(tmp_path / "toy")
+    assert {s.source for s in read_folder(tmp_path / "toy")} == {"phantoms"}
+    assert [place.source for place in places(tmp_path)][:1] == ["folder"]
+
+
+@pytest.mark.parametrize("name", ["benign (1)_MASK.png", "Benign (1)_mask.png"])
+def test_busi_is_its_very_names(busi, tmp_path, name):
+    """A mask under another spelling would be taken for an image, and an excluded image not be excluded."""
+    shutil.copytree(busi, tmp_path / "set")
+    (tmp_path / "set" / "benign" / "benign (1)_mask.png").rename(tmp_path / "set" / "benign" / name)
+    assert not is_busi(tmp_path / "set")
+
+
+def test_a_table_whose_image_is_gone_says_so_and_not_that_it_leads_away(clinic):
+    (clinic / "ours.csv").write_text("path,label\nbenign/scan 1.png,benign\nmalignant/gone.png,malignant\n")
+    samples = samples_of([("folder", str(clinic / "ours.csv"))], clinic)
+    with pytest.raises(DatasetError, match=r"gone\.png is not there"):
+        decode(samples, 64)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are Unix's")
+def test_a_mask_that_is_a_pipe_is_not_waited_for(clinic):
+    (clinic / "benign" / "scan 1_mask.png").unlink()
+    os.mkfifo(clinic / "pipe")
+    (clinic / "benign" / "scan 1_mask.png").symlink_to(clinic / "pipe")
+    sample = next(s for s in read_folder(clinic) if s.path.name == "scan 1.png" and s.label == 0)
+    with pytest.raises(DatasetError, match="a named pipe, where an image belongs"):
+        read_lesion(sample, (100, 100))

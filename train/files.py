@@ -14,6 +14,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that at every instant the old one or the new one is there."""
     beside = path.with_name(path.name + ".new")
     try:
+        beside.unlink(missing_ok=True)  # whatever lies there, a pipe, which would be waited for, too
         with beside.open("wb") as file:
             file.write(content)
             file.flush()

@@ -114,8 +114,8 @@ def scan_panel(
             below(held)
         if held:
             with st.popover("Clear all scans", width="stretch"):
-                count = "The scan is" if len(held) == 1 else f"The {len(held)} scans are"
-                st.markdown(f"{count} kept nowhere else, with all calls, masks and boxes.")
+                what = "the scan with its" if len(held) == 1 else f"the {len(held)} scans with their"
+                st.markdown(f"This removes {what} calls, masks and boxes. They are kept nowhere else.")
                 st.button("Clear them", on_click=_clear, width="stretch")
     _refusals()
     return held, chosen

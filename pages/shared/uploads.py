@@ -17,8 +17,8 @@ FILE_MB, SESSION_MB, SERVER_MB = MAX_BYTES // MB, 300, 900
 LIMITS = f"up to {FILE_MB} MB each and {SESSION_MB} MB at a time"
 # A refused file stands in the server's store by its name, with its reason in place of a media type, and without its bytes.
 _REFUSED = {
-    "refused/session": f"{SESSION_MB} MB of yours wait to be read already, the most at a time. Upload it again when they are read.",
-    "refused/server": f"{SERVER_MB} MB of all users wait to be read already, the most at a time. Upload it again in a minute.",
+    "refused/session": f"With this file more than {SESSION_MB} MB of your uploads would wait to be read. Upload it again later.",
+    "refused/server": f"With this file more than {SERVER_MB} MB of all users would wait to be read. Upload it again in a minute.",
 }
 _ASSETS = Path(__file__).parent.parent.parent / "assets"
 _adding, _add_file = Lock(), MemoryUploadedFileManager.add_file

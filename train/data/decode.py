@@ -14,6 +14,7 @@ import numpy as np
 from rcdnet.errors import DatasetError, ImageError
 from rcdnet.images import Scan, bytes_of, orientation_of, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
+from rcdnet.strict import not_regular
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.remarks import remarks_on
 from train.data.sample import NO_LESION, Sample
@@ -117,11 +118,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
 def scan_of(sample: Sample) -> Scan:
     """The sample's image, read exactly as an upload is; `DatasetError` names a file that is broken."""
     try:
-        if sample.path.exists() and not sample.path.is_file():  # a pipe would be waited for
-            raise DatasetError(
-                f"{sample.id}: {sample.path.name} is no file. Put an image in its place or leave it out."
-            )
-        return read_scan(bytes_of(sample.path))
+        return read_scan(_file(sample.path))
     except FileNotFoundError as error:
         raise DatasetError(f"{sample.id}: {sample.path} is not there. {not_there(sample.path)}") from error
     except OSError as error:
@@ -130,6 +127,13 @@ def scan_of(sample: Sample) -> Scan:
         ) from error
     except ImageError as error:
         raise DatasetError(f"{sample.id}: {error} Repair the file or leave it out.") from error
+
+
+def _file(path: Path) -> bytes:
+    """As `bytes_of`; a pipe or a device, which would be waited for, is refused."""
+    if what := not_regular(path):
+        raise ImageError(f"{path.name} is {what}, where an image belongs. Put one in its place.")
+    return bytes_of(path)
 
 
 def read_pixels(sample: Sample) -> np.ndarray:
@@ -163,7 +167,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
         return across**2 + down**2 <= 1
     for path in sample.masks:
         try:
-            lesion |= read_mask(bytes_of(path), shape, may_be_empty=True, scan_orientation=turn)
+            lesion |= read_mask(_file(path), shape, may_be_empty=True, scan_orientation=turn)
         except OSError as error:
             raise DatasetError(f"The mask {path.name} cannot be opened ({error.strerror}). Put it back.") from error
         except ImageError as error:

@@ -16,7 +16,7 @@ from train.data.listing import (
     shown,
 )
 from train.data.patients import patients_of
-from train.data.sample import TITLES, Sample, Say, label_of, unheard
+from train.data.sample import DRAWN, TITLES, Sample, Say, is_drawn, label_of, unheard
 from train.data.tables import SUFFIXES, TABLE, clean, is_without, path_of, read_table
 
 _MASK_FOLDERS = {"mask", "masks"}
@@ -28,6 +28,8 @@ def name_of(place: Path) -> str:
     >>> name_of(Path("clinic.2023")), name_of(Path("clinic.2023.csv"))
     ('clinic.2023', 'clinic.2023')
     """
+    if is_drawn(place):
+        return DRAWN
     real = place.resolve() if place.name in ("", "..") else place
     return real.stem if _is_table(real) else real.name
 

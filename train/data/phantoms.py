@@ -87,7 +87,7 @@ def random_recipe(label: int, rng: np.random.Generator) -> Recipe:
 
 
 def write_dataset(folder: Path, count: int, *, seed: int = 0) -> None:
-    """`count` benign and as many malignant phantoms with masks: data for a dry run, to give as folder=DIR/phantoms.csv or busi=DIR."""
+    """`count` benign and as many malignant phantoms with masks: data for a dry run, to give as folder=DIR."""
     rows = ["path,label,mask"]
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True, exist_ok=True)

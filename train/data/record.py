@@ -5,15 +5,17 @@ data.json, beside split.json: the digest of the split and, for each of its image
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
+from rcdnet.strict import MB, Unreadable, read_json, typed
 from train.data.decode import Decoded
 from train.data.splits import Split
 from train.files import write_whole
 
 RECORD = "data.json"
+LIMIT = 128 * MB
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,14 @@ class _Image:
     box: tuple[int, ...] | None
     file: str
     masks: str
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the file holds. split: `Split.digest`. images: by id."""
+
+    split: str
+    images: dict[str, _Image]
 
 
 _CALLED = {
@@ -53,9 +63,10 @@ def check_unchanged(run: Path, split: Split, decoded: Decoded) -> None:
     """
     changes = _both_sides(split, decoded)
     if (run / RECORD).exists():
-        digest, before = _read(run / RECORD)
+        record = _read(run / RECORD)
+        before = record.images
         now = _images(decoded, before)
-        changes += [] if digest == split.digest else ["split.json divides the images otherwise"]
+        changes += [] if record.split == split.digest else ["split.json divides the images otherwise"]
         for name, called in _CALLED.items():
             changed = [i for i in now if getattr(before[i], name) != getattr(now[i], name)]
             changes += _said(called, changed)
@@ -66,15 +77,15 @@ def check_unchanged(run: Path, split: Split, decoded: Decoded) -> None:
 def check_files(run: Path, decoded: Decoded) -> None:
     """Refuse to look for a run's images among others where its own are no longer the files that it began with; raises as above."""
     if (run / RECORD).exists():
-        before = _read(run / RECORD)[1]
+        before = _read(run / RECORD).images
         _refuse(run, _said("the file", [i for i, n in _images(decoded, before).items() if n.file != before[i].file]))
 
 
 def _refuse(run: Path, changes: list[str]) -> None:
     if changes:
         raise DatasetError(
-            f"The data of {run.name} changed since it began: {'; '.join(changes)}. Put it back as it was, or begin a new run with the data "
-            "as it is now."
+            f"The data does not fit the run {run.name} any more: {'; '.join(changes)}. Put it back as it was, or begin a new run "
+            "with the data as it is now."
         )
 
 
@@ -122,14 +133,11 @@ def _images(decoded: Decoded, ids: Iterable[str]) -> dict[str, _Image]:
     }
 
 
-def _read(path: Path) -> tuple[str, dict[str, _Image]]:
+def _read(path: Path) -> _Record:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        images = {i: {f.name: image[f.name] for f in fields(_Image)} for i, image in data["images"].items()}
-        return data["split"], {
-            i: _Image(**image | {"box": tuple(image["box"]) if image["box"] else None}) for i, image in images.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        record: _Record = typed(_Record, read_json(path, LIMIT))
+    except Unreadable as error:
         raise DatasetError(
             f"{path} does not say what the data was ({error}). Restore it, or begin a new run."
         ) from error
+    return record

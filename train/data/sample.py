@@ -8,6 +8,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
 from train.data.tables import clean
 
+DRAWN = "phantoms"  # the source of drawn scans, and the name of their table
 TITLES = {"busbra": "BUS-BRA", "busi": "BUSI"}
 NO_LESION = -1  # the label of a scan of a breast in which there is none; it is no benign one
 # Takes a sentence about what a reader passed over, or took for something else than is written.
@@ -36,6 +37,11 @@ class Sample:
     birads: int | None = None
     device: str | None = None
     box: tuple[int, int, int, int] | None = None
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether a folder holds phantoms as `train.data.phantoms` writes them, with their table."""
+    return (folder / f"{DRAWN}.csv").is_file()
 
 
 def unheard(sentence: str) -> None:

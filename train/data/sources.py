@@ -17,7 +17,7 @@ from train.data.listing import both_class_folders, class_folders, listed, notes
 from train.data.own import read_folder
 from train.data.patients import patients_of
 from train.data.sample import TITLES as TITLES
-from train.data.sample import Sample, Say, label_of, unheard
+from train.data.sample import Sample, Say, is_drawn, label_of, unheard
 from train.data.tables import read_table
 
 # Left out of BUSI with its reason; near-duplicates and label conflicts are found by `train.data.audit` instead.
@@ -43,6 +43,8 @@ def read_busi(folder: Path, say: Say = unheard) -> list[Sample]:
     Raises:
         DatasetError: an image has another name than BUSI's have, so it is somebody's own.
     """
+    if is_drawn(folder):
+        raise DatasetError(f"{folder} holds drawn phantoms, not BUSI. Give them as folder={folder}.")
     samples = []
     folders = both_class_folders(folder)
     for label, name in enumerate(CLASSES):
@@ -69,6 +71,8 @@ def read_busi(folder: Path, say: Say = unheard) -> list[Sample]:
 def is_busi(folder: Path) -> bool:
     """Whether a folder with class folders is BUSI: its names alone, with masks. Somebody's own images would lose those that
     are left out of BUSI, and be published under its name."""
+    if is_drawn(folder):
+        return False
     try:
         places = class_folders(folder)
         found = [(path, name) for name in places for path in listed(places[name]).pictures]
@@ -78,7 +82,7 @@ def is_busi(folder: Path) -> bool:
 
 
 def _is_busis(path: Path, place: Path, name: str) -> bool:
-    return path.parent == place and bool(re.fullmatch(rf"{name} \(\d+\)(_mask(_\d+)?)?\.png", path.name, re.IGNORECASE))
+    return path.parent == place and bool(re.fullmatch(rf"{name} \(\d+\)(_mask(_\d+)?)?\.(?i:png)", path.name))
 
 
 def read_busbra(folder: Path, say: Say = unheard) -> list[Sample]:

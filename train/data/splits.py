@@ -235,7 +235,7 @@ def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | Non
 def rule_of(config: TrainConfig, split: str = "") -> str:
     """The rule by which `make_split` divides, in words; of another split than the settings name, if asked."""
     sides = {
-        "7:3": "three tenths validate",
+        "7:3": "three tenths validate, or a third where a class has few patients or groups",
         "official": f"official fold {config.fold} validates, and one of {config.folds} parts of every source without folds",
         "k-fold": f"part {config.fold} of {config.folds} validates",
         "all": "every image trains, none validates",

@@ -19,7 +19,7 @@ from train.data.decode import Decoded, decode
 from train.data.duplicates import near_duplicate_pairs
 from train.data.own import name_of
 from train.data.record import check_files, check_unchanged
-from train.data.sample import Sample, Say, unheard
+from train.data.sample import NO_LESION, Sample, Say, unheard
 from train.data.sources import read_sources
 from train.data.splits import Split, grouped
 from train.evaluate.calibrate import OperatingPoint, operating_point
@@ -47,6 +47,7 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
     """
     (network, decoder), digest = _network(config.model, read_best(out))
     held_out = decoded.rows_of(split.validation)
+    held_out = held_out[decoded.labels[held_out] != NO_LESION]  # its figures are of calls
     box = box_weights([decoded.samples[row] for row in decoded.rows_of(split.train)])
     scores = _scores(network, decoder, decoded, held_out, box)
     samples = [decoded.samples[row] for row in held_out]

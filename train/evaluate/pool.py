@@ -74,6 +74,7 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         predictions_sha256=write_predictions(out / "predictions.csv", rows),
         left_out=tuple(sentence for e in evaluations for sentence in e.left_out),
         sets=sets,
+        remarks=tuple(dict.fromkeys(remark for e in evaluations for remark in e.remarks)),
     )
     write_evaluation(out / "evaluation.json", evaluation)
     return evaluation

@@ -110,8 +110,9 @@ _KINDS: dict[str, type] = {kind.event: kind for kind in (Started, Epoch, Finishe
 
 
 def line_of(event: Event) -> str:
-    """The event as one line of JSON, newline included."""
-    return json.dumps({"event": event.event, **asdict(event)}) + "\n"
+    """The event as one line of JSON, newline included; a file's name that is no UTF-8 cannot stand in it as it is."""
+    text = json.dumps({"event": event.event, **asdict(event)}, ensure_ascii=False)
+    return text.encode(errors="replace").decode() + "\n"
 
 
 def read_events(path: Path) -> list[Event]:

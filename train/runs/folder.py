@@ -24,7 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 DEVICE = re.compile(r"cpu|cuda:[0-9]{1,4}")
 FILES = (
     "config.json", "job.json", "queued", "starting", "lock", "stop", "step.json", "log.txt", "events.jsonl", "split.json",
-    "last.safetensors", "last.json", "best.safetensors", "best.json", "predictions.csv", "evaluation.json",
+    "data.json", "last.safetensors", "last.json", "best.safetensors", "best.json", "predictions.csv", "evaluation.json",
 )  # fmt: skip
 MARKS = ("config.json", "events.jsonl")  # what makes a folder a run's
 JOB_LIMIT = 64 * KB
@@ -115,6 +115,16 @@ def runs_in(runs: Path = RUNS_FOLDER) -> list[Path]:
     return sorted(found, key=lambda run: (_time_of(run / "config.json"), run.name), reverse=True)
 
 
+def readable_runs_in(runs: Path = RUNS_FOLDER) -> list[Path]:
+    """As `runs_in`, without those in which something else than a file lies, or that may not be opened."""
+    found = []
+    for run in runs_in(runs):
+        with suppress(RcdnetError):
+            check_files(run)
+            found.append(run)
+    return found
+
+
 def queue_of(device: str, runs: Path = RUNS_FOLDER) -> list[Path]:
     """The runs that wait for a device, the next one first."""
     queue = [run for run, wanted in waiting(runs).items() if wanted == device]
@@ -136,9 +146,8 @@ def _at_work(run: Path, device: str) -> bool:
 def waiting(runs: Path) -> dict[Path, str]:
     """The device of each run that waits; one that cannot be read waits for none."""
     found = {}
-    for run in runs_in(runs):
+    for run in readable_runs_in(runs):
         with suppress(RcdnetError):
-            check_files(run)
             if (run / "queued").exists():
                 found[run] = device_of(run)
     return found

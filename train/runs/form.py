@@ -11,7 +11,7 @@ from train.config import INITS, PRESETS, TrainConfig, kind_of
 from train.data.audit import summaries
 from train.data.sources import Sample
 from train.data.splits import make_split, settled
-from train.runs.folder import runs_in
+from train.runs.folder import readable_runs_in
 from train.runs.jobs import new_folder
 from train.runs.places import PHANTOMS, data_of, phantoms, places, samples_of
 
@@ -124,7 +124,9 @@ def start_values(
 
 def starts(runs: Path) -> dict[str, str]:
     """What a run can start from, as the form calls it, with the value of `init`."""
-    earlier = {f"run {run.name}": str((run / BEST).resolve()) for run in runs_in(runs) if (run / BEST).is_file()}
+    earlier = {
+        f"run {run.name}": str((run / BEST).resolve()) for run in readable_runs_in(runs) if (run / BEST).is_file()
+    }
     return {name: name for name in INITS} | earlier
 
 

@@ -3,6 +3,7 @@
 The folder is `data` beside the app, or what the environment variable RCDNET_DATA says.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -114,14 +115,14 @@ def phantoms(runs: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _leads_to(path: Path) -> Path:
-    """Where a file really lies; nowhere, as a relative path, if nothing is there or a link leads in a circle.
+    """Where a file lies, or would; nowhere, as a relative path, if a link leads in a circle.
 
     Without `strict`, Python 3.13 gives a link in a circle back as if it were a file (python/cpython#109187).
     """
     try:
-        return path.resolve(strict=True)
-    except (OSError, RuntimeError):  # the latter of a circle, before Python 3.13
-        return Path()
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as error:
+        return Path() if error.errno == errno.ELOOP else _resolved(path)
 
 
 def _resolved(path: Path) -> Path:

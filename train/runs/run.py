@@ -111,6 +111,7 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
     """Train with every event written down, a failure included."""
 
     def note(text: str) -> None:
+        text = text.encode(errors="backslashreplace").decode()  # a name of a file may be no UTF-8
         with (out / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         with suppress(OSError):  # whoever listened may be gone
@@ -154,6 +155,10 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
         )
     if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
         note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
+    if read_progress(out).epoch and not (out / "split.json").exists():
+        raise DatasetError(
+            f"split.json of {out.name} is gone, so who trained is not known. Restore it, or begin a new run."
+        )
     if accelerator.is_main_process and not (out / "split.json").exists():
         split = _split(config, split_file, decoded)
         write_record(out, split, decoded)

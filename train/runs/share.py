@@ -7,7 +7,7 @@ from rcdnet.card import ModelCard
 from rcdnet.checkpoint import load_checkpoint
 from train.evaluate.ship import ship
 from train.folders import RUNS_FOLDER
-from train.runs.folder import runs_in
+from train.runs.folder import readable_runs_in
 
 FOLDER = "app"  # inside the run's own, so that bundled weights are never touched and deleting the run deletes it
 
@@ -38,4 +38,4 @@ def withdraw(run: Path) -> None:
 
 def shared(runs: Path = RUNS_FOLDER) -> dict[str, Path]:
     """Where the weights lie that were offered, by the name of their run."""
-    return {run.name: run / FOLDER for run in runs_in(runs) if any((run / FOLDER).glob("*.safetensors"))}
+    return {run.name: run / FOLDER for run in readable_runs_in(runs) if any((run / FOLDER).glob("*.safetensors"))}
