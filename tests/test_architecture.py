@@ -149,5 +149,7 @@ def test_the_readme_is_short_and_leads_to_every_document():
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_a_document_names_files_that_exist(path):
     """Those of this project, in code style; what a command writes, or a user brings, lies elsewhere."""
-    named = re.findall(r"`((?:rcdnet|train|pages|tests|assets|docs)/[\w/.-]*)`", path.read_text())
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    named = re.findall(r"`((?:rcdnet|train|pages|tests|assets|docs)/[\w/.-]*)(?::(\w+))?`", path.read_text())
+    assert [name for name, _ in named if not (ROOT / name).exists()] == []
+    functions = [(name, function) for name, function in named if function]
+    assert [f for f in functions if not re.search(rf"^(def|class) {f[1]}\b", (ROOT / f[0]).read_text(), re.M)] == []
