@@ -42,7 +42,7 @@ def test_the_table_holds_what_the_evaluations_say():
         assert str(r.figures.images) in rows[r.name][0]
     for name, column in (("busbra", "AUC, BUS-BRA"), ("busi", "AUC, BUSI")):
         found = [r.figures.figures["auc"].value for r in bundled().cross_site if r.figures.name == name]
-        assert rows["RcdNet elsewhere"][lines[0].index(column)] == f"{min(found):.2f} to {max(found):.2f}"
+        assert rows["RcdNet at another hospital"][lines[0].index(column)] == f"{min(found):.2f} to {max(found):.2f}"
 
 
 def test_another_figure_is_another_document():
@@ -56,7 +56,7 @@ def test_another_figure_is_another_document():
 
 
 @pytest.mark.parametrize(
-    ("better", "said"), [(0, "it was not shown to be better in any of 2 trainings"), (1, "in 1 of 2 trainings")]
+    ("better", "said"), [(0, "in none of 2 trainings was it shown to be better"), (1, "in 1 of 2 trainings")]
 )
 def test_the_sentence_on_trust_follows_the_records(better, said):
     """A model that knows every label is better than the box; one that says the same as the box is not."""
@@ -70,7 +70,7 @@ def test_the_sentence_on_trust_follows_the_records(better, said):
 def test_without_tests_at_other_hospitals_nothing_is_said_of_them():
     bundle = replace(bundled(), cross_site=())
     assert trust(bundle) == ""
-    assert "other data set alone" not in summary(bundle)
+    assert "another hospital" not in summary(bundle)
     assert "## At another hospital" not in figures_document(bundle)
 
 

@@ -21,7 +21,12 @@ def summary(bundle: Bundle) -> str:
     for model in dict.fromkeys(r.model for r in bundle.cross_site):
         results = [r for r in bundle.cross_site if r.model == model]
         seeds = len(results) // len({r.figures.name for r in results})
-        rows.append(_summary_row(f"{MODELS[model].title}, trained on the other data set alone; {seeds} seeds", results))
+        rows.append(
+            _summary_row(
+                f"{MODELS[model].title} at another hospital: trained on the other data set alone, {seeds} seeds",
+                results,
+            )
+        )
     first = [r for r in bundle.validation if r.model == next(iter(bundle.cards))]
     for reader, name in READERS.items():
         rows.append(
@@ -41,14 +46,12 @@ def trust(bundle: Bundle) -> str:
     if not bundle.cross_site:
         return ""
     verdicts = [verdict(against(r.rows, BOX)) for r in bundle.cross_site]
-    box = "the size, shape and place of a box drawn around the lesion"
+    rule = "a simple rule on the size, shape and place of the lesion"
     if better := verdicts.count("better"):
-        said = f"RcdNet told more than {box} in {better} of {len(verdicts)} trainings"
+        said = f"RcdNet was better than {rule} in {better} of {len(verdicts)} trainings"
     else:
-        said = (
-            f"expect no more of RcdNet than of {box}: it was not shown to be better in any of {len(verdicts)} trainings"
-        )
-    return f"**At a hospital it did not learn from, {said}.**"
+        said = f"expect no more from RcdNet than from {rule}: in none of {len(verdicts)} trainings was it shown to be better"
+    return f"**At a hospital whose images it has not seen, {said}.**"
 
 
 def _summary_row(name: str, results: Sequence[Result]) -> dict[str, str]:
