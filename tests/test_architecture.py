@@ -153,3 +153,9 @@ def test_a_document_names_files_that_exist(path):
     assert [name for name, _ in named if not (ROOT / name).exists()] == []
     functions = [(name, function) for name, function in named if function]
     assert [f for f in functions if not re.search(rf"^(def|class) {f[1]}\b", (ROOT / f[0]).read_text(), re.M)] == []
+
+
+def test_the_changelog_has_a_day_for_each_section_the_newest_first():
+    days = re.findall(r"^## (.*)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert days == sorted(set(days), reverse=True)
+    assert [day for day in days if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day)] == []
