@@ -65,7 +65,7 @@ def prepare(image: np.ndarray, size: int) -> tuple[np.ndarray, Frame]:
     """A grey image as the networks see it: letterboxed, and nothing else.
 
     The paper denoises and enhances contrast first (section 2.2). Measured here, bilateral filter and CLAHE lowered RcdNet's AUC
-    on BUS-BRA fold 1 from 0.926 to 0.897 (train/EXPERIMENTS.md): CLAHE lifts speckle and evens out the shadow behind a lesion.
+    on BUS-BRA fold 1 from 0.926 to 0.897 (docs/experiments.md): CLAHE lifts speckle and evens out the shadow behind a lesion.
 
     Args:
         image: uint8 (H, W).

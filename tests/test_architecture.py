@@ -82,7 +82,7 @@ def test_what_windows_lacks_is_not_needed():
 
 
 def test_the_readme_tree_is_the_tree_on_disk():
-    tree = re.search(r"```\n(app\.py.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    tree = re.search(r"```\n(app\.py.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.S).group(1)
     listed, folders = set(), []
     for line in tree.splitlines():
         name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2
@@ -99,12 +99,12 @@ def test_no_image_of_a_data_set_is_tracked():
 def test_the_top_level_holds_only_what_was_agreed():
     assert {name.split("/")[0] for name in TRACKED} <= {
         "app.py", "pages", "rcdnet", "train", "tests", "assets", "requirements.txt", "requirements-dev.txt", "README.md",
-        "LICENSE", "CHANGELOG.md", "pyproject.toml", ".streamlit", ".ci", ".gitignore", ".gitattributes", "findings",
+        "LICENSE", "CHANGELOG.md", "pyproject.toml", ".streamlit", ".ci", ".gitignore", ".gitattributes", "findings", "docs",
     }  # fmt: skip
 
 
 def figures_row(card, figures) -> str:
-    """A line of the README's table, from the card beside the weights."""
+    """A line of the table of validation in docs/figures.md, from the card beside the weights."""
     low, high = figures.auc_interval
     return (
         f"| {MODELS[card.model].title} | {figures.data} | {figures.images} ({figures.malignant}) | {figures.auc:.3f} "
@@ -113,8 +113,8 @@ def figures_row(card, figures) -> str:
     )
 
 
-def test_the_readme_says_what_the_cards_say():
-    text = (ROOT / "README.md").read_text()
+def test_the_documents_say_what_the_cards_say():
+    text = (ROOT / "docs" / "figures.md").read_text()
     for name in MODELS:
         try:
             card = read_card(name)
@@ -125,8 +125,37 @@ def test_the_readme_says_what_the_cards_say():
         assert card.training_command in text
 
 
-def test_the_readme_has_no_gap_and_its_pictures_exist():
-    text = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_a_document_has_no_gap_and_what_it_points_to_exists(path):
+    text = path.read_text()
     assert not re.search(r"@[A-Z]+@", text)
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
-        assert (ROOT / picture).exists()
+    for target in re.findall(r"\]\((?!https?:)(.*?)\)", text):
+        file, _, heading = target.partition("#")
+        other = path.parent / file if file else path
+        assert other.exists(), target
+        titles = re.findall(r"^#+ (.*)", other.read_text(), re.M) if heading else []
+        assert not heading or heading in {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}, target
+
+
+def test_the_readme_is_short_and_leads_to_every_document():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert [p.name for p in DOCUMENTS[1:] if f"docs/{p.name}" not in text] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_a_document_names_files_that_exist(path):
+    """Those of this project, in code style; what a command writes, or a user brings, lies elsewhere."""
+    named = re.findall(r"`((?:rcdnet|train|pages|tests|assets|docs)/[\w/.-]*)(?::(\w+))?`", path.read_text())
+    assert [name for name, _ in named if not (ROOT / name).exists()] == []
+    functions = [(name, function) for name, function in named if function]
+    assert [f for f in functions if not re.search(rf"^(def|class) {f[1]}\b", (ROOT / f[0]).read_text(), re.M)] == []
+
+
+def test_the_changelog_has_a_day_for_each_section_the_newest_first():
+    days = re.findall(r"^## (.*)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert days == sorted(set(days), reverse=True)
+    assert [day for day in days if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day)] == []

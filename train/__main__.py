@@ -4,6 +4,7 @@ python -m train evaluate runs/rcdnet --data folder=DIR
 python -m train compare runs/rcdnet runs/vit
 python -m train ship runs/rcdnet --folds runs/rcdnet-fold1 runs/rcdnet-fold2
 python -m train report --out DIR
+python -m train figures --out docs/figures.md
 python -m train heatmaps --models runs/rcdnet-fold1 runs/rcdnet-fold2 --out DIR
 python -m train audit --data busbra=DIR --data busi=DIR
 python -m train fetch busbra --out data
@@ -22,14 +23,15 @@ from rcdnet.command import ended
 from rcdnet.paths import at_home, check_writable, expanded, matching
 from rcdnet.registry import MODELS
 from train.config import PRESETS, TrainConfig, kind_of, preset
-from train.data.audit import Finding, audit
+from train.data.audit import audit, report_lines
 from train.data.fetch import RELEASES, fetch
 from train.data.phantoms import write_dataset, write_samples
-from train.data.sources import BUSI_EXCLUDED, read_sources
+from train.data.sources import read_sources
 from train.evaluate.assess import evaluate_again, evaluate_elsewhere
 from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
 from train.evaluate.records import EVALUATION
 from train.evaluate.ship import ship
+from train.files import write_whole
 from train.fit.bench import throughput
 from train.fit.events import Failed
 from train.folders import RUNS_FOLDER
@@ -86,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=expanded, required=True, help="folder for report.html")
     command.add_argument("--own", nargs="*", default=[], metavar="NAME",
                          help="runs below runs/, or their external tests as 'RUN on TEST', to stand beside")  # fmt: skip
+
+    command = commands.add_parser("figures", help="every figure of the bundled models as one Markdown file")
+    command.set_defaults(run=_figures)
+    command.add_argument("--out", type=expanded, required=True, metavar="FILE")
 
     command = commands.add_parser("heatmaps", help="measure the heatmaps of a whole set of images with known lesions")
     command.set_defaults(run=_heatmaps)
@@ -201,6 +207,14 @@ def _report(options: argparse.Namespace) -> None:
     print(write_report(bundled(), chosen_results(options.own), options.out))
 
 
+def _figures(options: argparse.Namespace) -> None:
+    from train.results.bundle import bundled
+    from train.results.figures_document import figures_document
+
+    check_writable(options.out.parent, options.out.name)
+    write_whole(options.out, figures_document(bundled()).encode())
+
+
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
     from rcdnet.heatmaps import METHODS
@@ -221,24 +235,7 @@ def _heatmaps(options: argparse.Namespace) -> None:
 
 def _audit(options: argparse.Namespace) -> None:
     for finding in audit(read_sources(options.data, _say)):
-        _print_finding(finding)
-
-
-def _print_finding(f: Finding) -> None:
-    sizes = ", ".join(f"{width} × {height}" for height, width in f.sizes)
-    print(f"{f.source}: {f.benign} benign, {f.malignant} malignant; {f.patients} patients known; {f.masks} with masks")
-    print(f"  sizes (smallest, median, largest by area): {sizes}")
-    print(f"  near-duplicates: {sum(map(len, f.copies))} images in {len(f.copies)} groups")
-    for group in f.copies:
-        print(f"    {'TWO LABELS  ' if group in f.conflicts else ''}{', '.join(group)}")
-    print(f"  burned-in text found on {len(f.text)} images, calipers on {len(f.calipers)}")
-    for name, reason in BUSI_EXCLUDED.items() if f.source == "busi" else ():
-        print(f"  left out by rule: {name}, for it {reason}")
-    for remark in f.remarks:
-        print(f"  {remark}")
-    print(f"  unreadable: {len(f.unreadable)}")
-    for sentence in f.unreadable:
-        print(f"    {sentence}")
+        print("\n".join(report_lines(finding)))
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from train.data.duplicates import Fingerprint, fingerprint, near_duplicate_group
 from train.data.marks import Marks, find_marks
 from train.data.remarks import remarks_on
 from train.data.sample import Sample
+from train.data.sources import BUSI_EXCLUDED
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,22 @@ def summary(f: Finding) -> str:
     if f.unreadable:
         parts.append(f"{len(f.unreadable)} cannot be read: {f.unreadable[0]}")
     return " ".join((*parts, *f.remarks))
+
+
+def report_lines(f: Finding) -> list[str]:
+    """A finding line by line, every image by its name."""
+    sizes = ", ".join(f"{width} × {height}" for height, width in f.sizes)
+    return [
+        f"{f.source}: {f.benign} benign, {f.malignant} malignant; {f.patients} patients known; {f.masks} with masks",
+        f"  sizes (smallest, median, largest by area): {sizes}",
+        f"  near-duplicates: {sum(map(len, f.copies))} images in {len(f.copies)} groups",
+        *(f"    {'TWO LABELS  ' if group in f.conflicts else ''}{', '.join(group)}" for group in f.copies),
+        f"  burned-in text found on {len(f.text)} images, calipers on {len(f.calipers)}",
+        *(f"  left out by rule: {n}, for it {why}" for n, why in BUSI_EXCLUDED.items() if f.source == "busi"),
+        *(f"  {remark}" for remark in f.remarks),
+        f"  unreadable: {len(f.unreadable)}",
+        *(f"    {sentence}" for sentence in f.unreadable),
+    ]
 
 
 def summaries(samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def refusal(signed_in: Mapping[str, Any] | None, settings: Mapping[str, Any], ad
             return ""
         return (
             "This server can be reached from other machines and asks nobody to sign in, so nobody may train here. Configure "
-            "[auth] as the README says, or let the server listen on 127.0.0.1."
+            "[auth] as docs/training.md says, or let the server listen on 127.0.0.1."
         )
     if not signed_in.get("is_logged_in"):
         return "Sign in to train models."

@@ -17,7 +17,9 @@ from train.runs.places import PHANTOMS, data_of, phantoms, places, samples_of
 
 ASKED_ELSEWHERE = ("model", "data", "init")
 KEY = "keep_train_"  # begins the name under which the page keeps what was filled in
-DATA_HELP = "Data sets in the folder for data on the server, which the README names. Phantoms are drawn, for a dry run."
+DATA_HELP = (
+    "Data sets in the folder for data on the server, which docs/training.md names. Phantoms are drawn, for a dry run."
+)
 RECIPE_HELP = (
     "The paper's recipe; or the one for some thousand images, from random weights (scratch) or ImageNet's (finetune). Every value can "
     "be changed below."
