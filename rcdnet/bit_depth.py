@@ -1,7 +1,7 @@
 """Samples of more than 8 bits brought to 8, by rules that are stated.
 
 A file says how many bits a sample takes and seldom how many of them the scanner used, so 12-bit samples in a 16-bit file
-would be a black picture. The smallest of 8, 10, 12, 14 and 16 bits that holds the largest sample is taken.
+would be a black picture. The fewest bits that hold the largest sample are taken, but for white that was drawn on the picture.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,8 @@ import numpy as np
 from rcdnet.errors import ImageError
 
 # Every scan of BUSI and BUS-BRA at hand has a hundredth above grey level 76 of 255, so one that uses all of 16 bits goes beyond 14.
-DEPTHS = (8, 10, 12, 14, 16)
+DEPTHS = range(8, 17)
+WHITE = 65535  # as text and rulers are drawn, whatever the samples beside them reach
 ALL_TRANSPARENT = "Every pixel of the image is transparent. Export it without transparency."
 
 
@@ -48,7 +49,7 @@ def display(samples: Samples) -> tuple[np.ndarray, tuple[str, ...]]:
             f"The image stores {kind} samples, whose display range is not defined. Export it as an 8-bit PNG."
         )
     else:
-        top, notes = _top_of(samples, int(colours.max()))
+        top, notes = _top_of(samples, _largest(samples))
     grey = _rescaled(colours, top, samples.white_is_zero)
     if samples.alpha is not None:
         is_float = colours.dtype.kind == "f"
@@ -100,9 +101,19 @@ def _top_of(samples: Samples, largest: int) -> tuple[float, tuple[str, ...]]:
     )
 
 
+def _largest(samples: Samples) -> int:
+    """The largest sample; of 16-bit ones that are not inverted, the largest that is not white, if there is any."""
+    below = (
+        samples.colours[samples.colours < WHITE]
+        if samples.bits == 16 and not samples.white_is_zero
+        else samples.colours
+    )
+    return int(below.max()) if below.any() else int(samples.colours.max())
+
+
 def _rescaled(values: np.ndarray, top: float, inverted: bool) -> np.ndarray:
     if values.dtype.kind == "f":
         shares = values.astype(np.float64) * 255 / top
         return np.rint(255 - shares if inverted else shares).astype(np.uint8)
     table = (np.arange(int(top) + 1, dtype=np.uint32) * 255 + int(top) // 2) // int(top)
-    return (255 - table if inverted else table).astype(np.uint8)[values]
+    return (255 - table if inverted else table).astype(np.uint8)[np.minimum(values, int(top))]

@@ -110,7 +110,14 @@ def walked(data: bytes) -> tuple[containers.Still | tiff.Directory, int]:
 
 def _opened(still: containers.Still) -> Image.Image | Samples:
     """The picture of a PNG, JPEG or BMP, loaded; 16-bit grey as samples, which Pillow's own conversions clip."""
-    image = Image.open(BytesIO(still.data), formats=(still.format,))
+    try:
+        image = Image.open(BytesIO(still.data), formats=(still.format,))
+    except OSError as error:
+        if "Unsupported BMP" not in str(error):
+            raise
+        raise ImageError(
+            "This is a BMP of a rare bit depth or order of colours, which is not read. Export the scan as an 8-bit PNG."
+        ) from error
     image.load()
     if not image.mode.startswith("I"):
         return image

@@ -61,11 +61,12 @@ def read_scan(data: bytes) -> Scan:
     """
     stored = decoded(data)
     pixels, notes = stored.pixels, stored.warnings
-    if np.percentile(pixels, 99) < _DARK and (stored.deep or np.ptp(pixels) > 2):
+    seen = pixels[pixels > 0] if stored.deep else pixels  # a few white words in a black picture are no scan
+    if seen.size and np.percentile(seen, 75 if stored.deep else 99) < _DARK and (stored.deep or np.ptp(pixels) > 2):
         if stored.deep:
             raise ImageError(
-                "All but a hundredth of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so a call on it "
-                "would mean nothing. Export it as an 8-bit PNG."
+                "Most of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so a call on it would mean "
+                "nothing. Export it as an 8-bit PNG."
             )
         notes = (
             *notes,

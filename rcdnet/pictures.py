@@ -16,7 +16,7 @@ _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*", b"GIF
 _LITTER = {
     "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle", "@recycle", "@recently-snapshot",
     "#snapshot", "recycler", "recycled", "network trash folder", "temporary items", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db",
-    "desktop.ini", "icon\r", "__pycache__", ".ds_store", ".appledouble", ".thumbnails", ".ipynb_checkpoints",
+    "desktop.ini", "icon\r", "__pycache__", "thumbnails", "thumbs", ".ds_store", ".appledouble", ".thumbnails", ".ipynb_checkpoints",
 }  # fmt: skip
 MASK = re.compile(r"(.+?)[ _-]masks?(?![a-z]).*", re.IGNORECASE)  # the name of a mask, and in it that of its image
 
@@ -32,7 +32,7 @@ def is_left_behind(name: str) -> bool:
     >>> [is_left_behind(name) for name in ("._scan.png", "Thumbs.db", "@eaDir", "~$table.xlsx", ".images", "scan.png")]
     [True, True, True, True, False, False]
     """
-    return name.casefold().startswith(("._", ".trash", "~$", "@__")) or name.casefold() in _LITTER
+    return name.casefold().startswith(("._", ".trash", "~$", "@__", "found.0")) or name.casefold() in _LITTER
 
 
 def is_picture(path: Path) -> bool:

@@ -253,5 +253,8 @@ def _through_palette(page: Directory, bits: int, values: np.ndarray) -> np.ndarr
     levels = page.values(320, most=3 * 2**bits)
     if len(levels) != 3 * 2**bits:
         raise ValueError("the palette is cut off")
-    colours = (np.array(levels, np.uint16).reshape(3, -1) >> 8).astype(np.uint8).T
+    table = np.array(levels, np.uint16).reshape(3, -1)
+    colours = (
+        (table >> 8 if table.max() > 255 else table).astype(np.uint8).T
+    )  # old writers give 8 bits where 16 are meant
     return colours[values]

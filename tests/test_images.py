@@ -97,15 +97,11 @@ def test_a_16_bit_file_that_uses_fewer_bits_is_rescaled_and_says_so(bits, format
 
 
 def test_12_bit_samples_that_cannot_be_rescaled_are_refused():
-    """Under a white caption, and in a colour PNG, of which Pillow keeps the upper half of each sample."""
+    """In a colour PNG, of which Pillow keeps the upper half of each sample."""
     dark = GREY.astype(np.uint16) * 16
-    captioned = dark.copy()
-    captioned[:3, :20] = 65535
     colour = {0: b"".join(b"\0" + row.tobytes() for row in np.repeat(dark.astype(">u2")[..., None], 3, axis=2))}
     colour[8] = b"".join(b"\0" + row.tobytes() for row in np.repeat((dark // 16).astype(">u2")[..., None], 3, axis=2))
     for data in (
-        encoded(Image.fromarray(captioned)),
-        encoded(Image.fromarray(captioned), "TIFF"),
         png_chunks(120, 100, 16, 2, colour[0]),
         png_chunks(120, 100, 16, 2, colour[8]),
     ):
@@ -355,3 +351,33 @@ def test_2000_damaged_files_of_other_formats_give_a_scan_or_an_image_error(grown
     counts = outcomes([*tiffs(), *jpegs, *bmps], 2000, seed=1)
     assert grown_mb() < 200
     assert min(counts.values()) > 300
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+@pytest.mark.parametrize("bits", [12, 15])
+def test_white_words_on_samples_of_fewer_bits_do_not_hide_that_they_are_few(phantom, bits, share):
+    """The largest sample is that of the words, so the picture behind them was black, and got a call."""
+    deep = (phantom.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
+    deep[: max(1, round(share * len(deep)))] = 65535
+    scan = read_scan(encoded(Image.fromarray(deep)))
+    below = slice(round(share * len(deep)) + 1, None)
+    assert np.abs(scan.pixels[below].astype(int) - phantom[below]).max() <= 1
+    assert f"{bits}-bit" in scan.warnings[0]
+
+
+def test_grey_words_on_samples_of_fewer_bits_are_refused(phantom):
+    deep = phantom.astype(np.uint16) << 4
+    deep[:10, ::2], deep[:10, 1::2] = 65535, 40000
+    with pytest.raises(ImageError, match="nearly black"):
+        read_scan(encoded(Image.fromarray(deep)))
+
+
+def test_a_bmp_of_rare_colours_is_named(phantom):
+    height, width = phantom.shape
+    words = phantom.astype("<u4") << 22 | phantom.astype("<u4") << 12 | phantom.astype("<u4") << 2
+    body = words[::-1].tobytes()
+    masks = struct.pack("<4I", 0x3FF00000, 0xFFC00, 0x3FF, 0)
+    head = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(body), 2835, 2835, 0, 0) + masks
+    head = head.ljust(108, b"\0")
+    with pytest.raises(ImageError, match="rare bit depth or order of colours"):
+        read_scan(b"BM" + struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head)) + head + body)

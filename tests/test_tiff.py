@@ -350,3 +350,14 @@ def written_by_hand(width: int, height: int, *, bits: int, packing: int, tile: i
     tags = {256: width, 257: height, 258: bits, 259: packing, 262: 1, 277: 1, 322: tile, 323: tile, 324: 8, 325: 4}
     rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<I", 12) + bytes(4) + struct.pack("<H", len(tags)) + rows + bytes(4)
+
+
+def test_a_palette_of_8_bit_levels_is_read_as_such():
+    levels = np.stack([np.arange(256, dtype=np.uint16)] * 3)
+    file = BytesIO()
+    tifffile.imwrite(
+        file, np.round(GREY * 255).astype(np.uint8) if GREY.max() <= 1 else GREY, photometric="palette", colormap=levels
+    )
+    assert np.array_equal(
+        read_scan(file.getvalue()).pixels, np.round(GREY * 255).astype(np.uint8) if GREY.max() <= 1 else GREY
+    )

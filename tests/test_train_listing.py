@@ -106,7 +106,7 @@ def test_what_is_no_picture_is_named(clinic):
     assert not is_table(clinic / "pipe.csv")
     (clinic / "t.csv").write_text("path,label\nbenign/pipe.png,benign\nmalignant/1.png,malignant\n")
     (finding,) = audit(read_folder(clinic / "t.csv"))
-    assert "pipe.png is no file" in finding.unreadable[0]
+    assert "pipe.png is a named pipe" in finding.unreadable[0]
 
 
 def test_a_name_that_is_no_text_can_still_be_said(clinic, capsys):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from conftest import SMALL, copied
 from PIL import Image
 
-from rcdnet.errors import DatasetError, RunFailed
+from rcdnet.errors import ConfigError, DatasetError, RunFailed
 from train.config import TrainConfig
 from train.data.decode import decode
 from train.data.record import RECORD, check_files, check_unchanged
@@ -220,3 +221,11 @@ def test_a_name_that_is_no_text_ends_a_run_with_a_sentence_that_can_be_read_agai
     with pytest.raises(RunFailed, match="named like the mask"):
         start(config, tmp_path / "run", say=lambda text: None)
     assert "named like the mask" in read_events(tmp_path / "run" / "events.jsonl")[-1].message
+
+
+def test_a_run_whose_settings_were_edited_is_not_evaluated(run, tmp_path):
+    copy = copied(run, tmp_path / "run")
+    config = TrainConfig.read(copy / "config.json")
+    (copy / "config.json").write_text(replace(config, model="vit").to_json())
+    with pytest.raises(ConfigError, match="was edited since the run began: model"):
+        evaluate_again(copy)

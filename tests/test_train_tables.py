@@ -238,3 +238,9 @@ def test_a_name_that_would_be_taken_for_another_is_refused(busi, tmp_path, name,
         read_folder(tmp_path / name)
     with pytest.raises(DatasetError, match="has no name that can be shown"):
         read_folder(Path("/"))
+
+
+def test_patients_that_a_spreadsheet_rounded_are_refused():
+    """1.23457E+11 may be two patients, and 100000 and 1E+05 one."""
+    with pytest.raises(DatasetError, match="a number that a spreadsheet rounded"):
+        patients_of(["123456789012", "1.23457E+11"])

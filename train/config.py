@@ -188,11 +188,7 @@ class TrainConfig:
             ("end_size", self.end_size % 32, "a multiple of 32"),
             ("end_size", self.end_size < self.start_size, f"at least start_size, {self.start_size}"),
             ("fold", self.split == "k-fold" and self.fold > self.folds, f"at most folds, {self.folds}"),
-            (
-                "windows",
-                bool(self.windows and not (self.mask_weight or self.evidence_weight)),
-                "0 where no lesion mask supervises, for masks say where the lesion is",
-            ),
+            ("windows", self.windows and not self.mask_weight + self.evidence_weight, "0 without lesion masks"),
             (
                 "init",
                 self.init not in INITS and not self.init.endswith(".safetensors"),

@@ -131,7 +131,7 @@ def scan_of(sample: Sample) -> Scan:
 
 def _file(path: Path) -> bytes:
     """As `bytes_of`; a pipe or a device, which would be waited for, is refused."""
-    if what := not_regular(path):
+    if path.exists() and (what := not_regular(path)):
         raise ImageError(f"{path.name} is {what}, where an image belongs. Put one in its place.")
     return bytes_of(path)
 

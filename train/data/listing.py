@@ -111,7 +111,7 @@ def near(path: Path) -> str:
     """A question that names what may be meant by a path that is not there, empty where nothing is like it."""
     here = next((parent for parent in path.parents if parent.is_dir()), Path())
     rest = path.relative_to(here).parts
-    names = [name for name in names_in(here, quiet=True) if not is_litter(name)]
+    names = [name for name in names_in(here, quiet=True) if not is_litter(name) and name != rest[0]]
     # Where paths begin at another folder than the table's, or what was downloaded lies in a folder of its own.
     for place in (here, *list(here.absolute().parents)[:2], *(here / name for name in names)):
         for first in range(len(rest)):

@@ -5,11 +5,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from rcdnet.errors import DatasetError
 from train.data.listing import shown
 from train.data.tables import clean, is_without
 
 _PARTS = re.compile(r"\d+|[^\W\d_]+")
 _WHOLE = re.compile(r"(\d+)[.,]0+")  # a number that went through a spreadsheet or pandas
+_ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d{2}")  # as Excel shows a long number, and saves it
 _MOST_OF = 0.2  # share of a table's images, and
 _MANY = 20  # number of images, from which one patient is worth a word
 
@@ -33,6 +35,11 @@ def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
             found.append(None)
             unknown.update([written] if written else [])
             continue
+        if _ROUNDED.fullmatch(written):
+            raise DatasetError(
+                f"A patient is given as {written}, a number that a spreadsheet rounded, so two patients may be one. Format the column as "
+                "text and give the numbers anew."
+            )
         key = _key(written)
         found.append(first.setdefault(key, written))
         spellings.setdefault(key, {})[written] = None

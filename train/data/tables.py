@@ -44,7 +44,9 @@ def read_table(path: Path, columns: Iterable[str], *, own: bool = False) -> Rows
     (_, header), *records = found
     names = [clean(name).lower() if own else clean(name) for name in header]
     if missing := [name for name in columns if name not in names]:
-        raise DatasetError(f"{path.name} has no column {', '.join(missing)}; it has {', '.join(names)}.")
+        raise DatasetError(
+            f"{path.name} has no column {', '.join(missing)}; it has {', '.join(filter(None, names)) or 'none'}."
+        )
     if twice := [name for name in TABLE if own and names.count(name) > 1]:
         raise DatasetError(f"{path.name} has two columns named {twice[0]}. Take one of them out.")
     if others := [name for name in names if own and name and name not in TABLE]:

@@ -33,7 +33,7 @@ from train.evaluate.external import check_same_images, home_of_test
 from train.evaluate.predictions import Scores, predictions, write_predictions
 from train.evaluate.references import box_weights
 from train.fit.loop import as_input
-from train.fit.state import halved, read_best, read_progress
+from train.fit.state import check_settings, halved, read_best, read_progress
 from train.fit.supervision import class_evidence
 from train.folders import BUNDLED, RUNS_FOLDER
 
@@ -86,9 +86,11 @@ def evaluate_again(out: Path, say: Say = unheard) -> Evaluation:
 
     Raises:
         DatasetError, CheckpointError: it has no weights yet, nothing validates, or its data changed since it began.
+        ConfigError: its settings did.
     """
     read_best(out)
     config, split = TrainConfig.read(out / "config.json"), Split.read(out / "split.json")
+    check_settings(out, config)
     if not split.validation:
         raise DatasetError(
             f"Every image of {out} trained, so none is left to evaluate on. Give other data with --data."
@@ -128,6 +130,7 @@ def evaluate_elsewhere(
         own, role = None, "external: nothing was chosen here, but whether these images were in training was not checked"
     else:
         own = TrainConfig.read(run / "config.json")
+        check_settings(run, own)
         (network, decoder), digest = _network(own.model, read_best(run))
         before = read_evaluation(run / "evaluation.json")
         if before.weights_sha256 != (digest,):
