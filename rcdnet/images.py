@@ -61,8 +61,10 @@ def read_scan(data: bytes) -> Scan:
     """
     stored = decoded(data)
     pixels, notes = stored.pixels, stored.warnings
-    seen = pixels[pixels > 0] if stored.deep else pixels  # a few white words in a black picture are no scan
-    if seen.size and np.percentile(seen, 75 if stored.deep else 99) < _DARK and (stored.deep or np.ptp(pixels) > 2):
+    # Of deep samples those that are not black are asked: a few white words in a black picture are no scan.
+    seen = pixels[pixels > 0] if stored.deep else pixels
+    bright = np.percentile(seen, 75 if stored.deep else 99) if seen.size else 0
+    if bright < _DARK and (stored.deep or np.ptp(pixels) > 2):
         if stored.deep:
             raise ImageError(
                 "Most of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so a call on it would mean "
