@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Library   torch 2.13.0 with its oneDNN, on a CPU with AVX-512 (other CPUs take other kernels), 2026-11-27
-# Expected  a dilated depthwise convolution costs what an undilated one costs in training, for it does the same sums
-# Seen      its gradient takes several times as long: split into four undilated ones, even and odd rows and columns, a step does the
-#           same sums in less than two thirds of the time, copies included (ONEDNN_VERBOSE=1 shows gemm:jit where undilated ones have jit)
+# Library   torch 2.13.0 with its oneDNN, on a CPU, one thread, 2026-11-27
+# Expected  a dilated depthwise convolution costs what an undilated one costs in training, for it does as many sums
+# Seen      its step takes several times as long, for its gradient has no kernel of its own (ONEDNN_VERBOSE=1 names gemm:jit). The very
+#           same sums as four undilated ones, of even and odd rows and columns, take a third of it with AVX-512, copies included; held
+#           to AVX2 (ONEDNN_MAX_CPU_ISA) it is still four times an undilated one, but splitting gains a fifth only
 set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
@@ -53,9 +54,11 @@ for _ in range(9):  # in turns, so that a busy machine slows all alike
     for way, seconds in took.items():
         seconds.append(step(way)[0])
 of_dilated, of_four, of_undilated = (1000 * median(seconds) for seconds in took.values())
+capability = torch.backends.cpu.get_cpu_capability()
 print(
-    f"{torch.backends.cpu.get_cpu_capability()}: dilated {of_dilated:.0f} ms, as four undilated {of_four:.0f} ms, "
-    f"undilated {of_undilated:.0f} ms; ratio {of_dilated / of_four:.1f}"
+    f"{capability}: dilated {of_dilated:.0f} ms, as four undilated {of_four:.0f} ms, one undilated {of_undilated:.0f} ms; "
+    f"ratios {of_dilated / of_four:.1f} and {of_dilated / of_undilated:.1f}"
 )
-assert of_dilated / of_four > 1.5, "this is no longer seen"
+assert of_dilated / of_undilated > 2, "this is no longer seen"
+assert capability != "AVX512" or of_dilated / of_four > 1.5, "this is no longer seen"
 PYTHON

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Data      the ultrasound loop that pydicom 3.0.2 ships (examples.ybr_color), 2026-11-27
 # Expected  SequenceOfUltrasoundRegions gives places in the picture beside it, so that a crop to the tissue region is the scan, in its scale
-# Seen      the picture has 320 columns and 240 rows and the region ends at column 595 and row 414, as before the picture was made smaller:
-#           a slice by these bounds gives another part without an error, and PhysicalDeltaX is no longer true of its pixels
+# Seen      the picture has 320 columns and 240 rows and the region ends at column 595 and row 414, as in a larger one: a slice by these
+#           bounds gives less than the region without an error, and whether PhysicalDeltaX is true of its pixels is in doubt
 set -euo pipefail
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
