@@ -173,7 +173,7 @@ def harmless(cell: str) -> str:
 
 
 def shown(name: str) -> str:
-    """A name from outside without what nobody sees: control characters, marks that turn the direction of writing, halves of letters.
+    r"""A name from outside without what nobody sees: control characters, marks that turn the direction of writing, halves of letters.
 
     >>> shown("scan\u202egpj.exe"), shown("\x1b[2Ja\tb")
     ('scangpj.exe', '[2Jab')

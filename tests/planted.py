@@ -109,7 +109,7 @@ TRAIN, RESULTS = "Train", "Results"
 BOTH = TRAIN + RESULTS
 # What is planted, and where the run is then named in a line instead of shown.
 PLANTED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a pipe as what the data was": (instead("data.json", os.mkfifo), BOTH),
+    "a pipe as what the data was": (instead("data.json", os.mkfifo), TRAIN),
     "settings nested deep": (holding("config.json", DEEP), BOTH),
     "settings nested less deep": (edited("config.json", data=json.loads(NESTED)), BOTH),
     "settings that are a list": (holding("config.json", "[]"), BOTH),

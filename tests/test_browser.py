@@ -184,7 +184,7 @@ def test_results_survive_a_page_switch_and_can_be_cleared(page):
     page.get_by_role("link", name="Analyse").click()
     expect(word).to_have_text(before)
     page.get_by_role("button", name="Clear all scans").click()
-    expect(page.get_by_text("The scan is kept nowhere else")).to_be_visible()
+    expect(page.get_by_text("This removes the scan with its calls, masks and boxes.")).to_be_visible()
     expect(word).to_have_text(before)
     page.get_by_role("button", name="Clear them").click()
     expect(page.get_by_role("heading", name="Breast ultrasound, read by RcdNet and its baselines")).to_be_visible()

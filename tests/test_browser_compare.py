@@ -185,6 +185,7 @@ def test_one_model_is_measured_against_chance(page):
 def test_clearing_the_scans_forgets_what_was_said_of_their_lesions(page):
     """Last, because it clears them."""
     page.get_by_role("button", name="Clear all scans").click()
+    page.get_by_role("button", name="Clear them").click()
     expect(page.get_by_role("heading", name="Heatmaps side by side")).to_be_visible()
     page.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(
         {"name": "scan.png", "mimeType": "image/png", "buffer": encoded(Image.fromarray(PHANTOM.image))}

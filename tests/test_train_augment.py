@@ -60,7 +60,7 @@ def _lesion(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_windows_hold_the_whole_lesion_or_none_and_are_as_large_either_way():
-    config = TrainConfig(init="random", crop=1.0, rotation=0, scale=0, windows=1.0)
+    config = TrainConfig(init="random", crop=1.0, rotation=0, scale=0, windows=1.0, mask_weight=1.0)
     moves = draw_moves(config, 400, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
     canvases, masks = _lesion(400)
     theta, taken = choose_windows(

@@ -112,6 +112,7 @@ def test_what_hinders_is_said_before_the_start(tmp_path):
     assert list(few.mistakes) == ["split"]
     assert "A class has 2 patients or groups of near-copies" in few.mistakes["split"]
     write_dataset(root / "more", 9, seed=8)
+    (root / "more" / "phantoms.csv").unlink()
     made = draft(["rcdnet"], preset_values("scratch"), ["more (BUSI)"], "more", tmp_path / "runs", root)
     assert list(made.mistakes) == ["batch_size"]
     assert "images would train, fewer than one batch of 24" in made.mistakes["batch_size"]

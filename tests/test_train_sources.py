@@ -220,7 +220,7 @@ def test_drawn_phantoms_are_never_busi(tmp_path):
     with pytest.raises(DatasetError, match="drawn phantoms, not BUSI"):
         read_busi(tmp_path / "toy")
     assert {s.source for s in read_folder(tmp_path / "toy")} == {"phantoms"}
-    assert [place.source for place in places(tmp_path)][:1] == ["folder"]
+    assert [place.path for place in places(tmp_path)] == ["toy/phantoms.csv"]
 
 
 @pytest.mark.parametrize("name", ["benign (1)_MASK.png", "Benign (1)_mask.png"])

@@ -38,7 +38,7 @@ def test_what_goes_beyond_a_session_is_refused_and_nothing_before_it_is_lost(sto
         add(store, "a", name, data)
     assert held(store) == 4
     assert (taken("1"), taken("2"), taken("4")) == (b"12", b"34", b"")
-    with pytest.raises(ImageError, match="of yours wait to be read already, the most at a time"):
+    with pytest.raises(ImageError, match="of your uploads would wait to be read"):
         taken("3")
     add(store, "a", "5", b"5678")  # those that were read count no more
     assert taken("5") == b"5678"
@@ -50,7 +50,7 @@ def test_one_session_leaves_room_for_others_until_the_server_is_full(store):
     add(store, "a", "2", b"12")
     add(store, "a", "3", b"3")
     assert taken("2") == b"12"
-    with pytest.raises(ImageError, match="of all users wait to be read already"):
+    with pytest.raises(ImageError, match="of all users would wait to be read"):
         taken("3")
     store.remove_session_files("b")  # as where a session ends
     add(store, "a", "4", b"1234")

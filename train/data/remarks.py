@@ -9,7 +9,6 @@ import numpy as np
 from rcdnet.registry import CLASSES
 from train.data.sample import Sample
 
-_FEW = 3  # images of one class alone, below which chance may have put them there
 _APART = 0.5  # between the shares of two classes, from which what is warned of tells them apart
 
 
@@ -46,6 +45,4 @@ def _remark(samples: Sequence[Sample], source: str, rows: Sequence[int], fact: s
 
 def _tells_apart(counts: Sequence[tuple[int, int]]) -> bool:
     shares = [few / all_ for few, all_ in counts]
-    return (min(shares) == 0 and max(few for few, _ in counts) >= _FEW) or any(
-        abs(a - b) > _APART for a, b in pairwise(shares)
-    )
+    return max(shares) > min(shares) == 0 or any(abs(a - b) > _APART for a, b in pairwise(shares))

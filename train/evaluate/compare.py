@@ -84,10 +84,10 @@ def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evalu
             apart += 1
             continue
         low, high = compared.interval
-        interval = "no interval" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+        interval = ", no interval" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]"
         lines.append(
             f"{first} against {second} on {source}, by patient or group: AUC {compared.first:.3f} and "
-            f"{compared.second:.3f}, difference {compared.difference:+.3f} {interval}, {compared.p_value}"
+            f"{compared.second:.3f}, difference {compared.difference:+.3f}{interval}, {compared.p_value}"
         )
     if apart:
         lines.append(

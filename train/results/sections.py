@@ -116,7 +116,7 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             {
                 "first": a, "second": b, "AUC of the first": round(c.first, 4), "AUC of the second": round(c.second, 4),
                 "difference": round(c.difference, 4), "95 % from": known(round(c.interval[0], 4)), "to": known(round(c.interval[1], 4)),
-                "p": "< 0.0001" if c.p < 0.0001 else known(round(c.p, 4)),
+                "p": None if math.isnan(c.p) else "< 0.0001" if c.p < 0.0001 else f"{c.p:.4f}",
             }
             for (a, b), c in compared.items()
         ]  # fmt: skip

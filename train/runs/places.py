@@ -15,7 +15,7 @@ from rcdnet.pictures import is_litter
 from rcdnet.registry import CLASSES
 from train.data.listing import class_folders
 from train.data.phantoms import write_dataset
-from train.data.sample import Sample, Say, unheard
+from train.data.sample import Sample, Say, is_drawn, unheard
 from train.data.sources import is_busi, read_sources
 from train.data.tables import SUFFIXES, is_table
 from train.folders import HOME
@@ -64,7 +64,8 @@ def places(root: Path) -> list[Place]:
             return
         if len(classes) == len(CLASSES) and classes <= names.keys():
             public = is_busi(folder)
-            found.append(Place("busi" if public else "folder", relative))
+            if not is_drawn(folder):  # phantoms are offered by their table alone
+                found.append(Place("busi" if public else "folder", relative))
             if public:
                 return
         else:
