@@ -153,7 +153,7 @@ def test_two_models_that_rank_alike_are_not_proven_equal(tmp_path):
             (folder.name, Evaluation("vit", (f"{k}" * 64,), 1, Calibration(), 0.5, "", (), digest, (), (s,)))
         )
     (line,) = delong_lines(folders, evaluations)
-    assert line.endswith("difference +0.000 no interval, p 1.000")
+    assert line.endswith("difference +0.000, no interval, p 1.000")
 
 
 def test_maps_that_all_point_at_their_lesion_are_not_certain_to():
