@@ -18,7 +18,6 @@ from rcdnet.overlay import overlay, png
 from rcdnet.paths import check_writable, expanded, images_in, matching
 from rcdnet.registry import MODELS
 from rcdnet.report import call_row, calls_csv, shown
-from rcdnet.strict import not_regular
 
 NAMED = 10  # of the files in a folder that were passed over
 
@@ -110,8 +109,6 @@ def _rows(
         try:
             if reason:
                 raise ImageError(reason)
-            if path.exists() and (what := not_regular(path)):  # a pipe would be waited for
-                raise ImageError(f"This is {what}, not an image.")
             scan = read_scan(bytes_of(path))
             predictions = classify(scan.pixels, classifiers)
             if heatmaps:

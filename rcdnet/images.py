@@ -11,6 +11,7 @@ import numpy as np
 
 from rcdnet.decoding import MAX_BYTES, Stored, decoded, turned, walked
 from rcdnet.errors import ImageError
+from rcdnet.strict import not_regular
 
 # Share of an image's pixels that its two most frequent grey levels have: at most 0.48 in the 2100 scans of BUSI and BUS-BRA at
 # hand, 1 in their masks. A screen with panels may reach it too, but has a picture on it: places that are mostly of other levels.
@@ -44,7 +45,13 @@ class Scan:
 
 
 def bytes_of(path: Path) -> bytes:
-    """What `read_scan` and `read_mask` take of a file: all of it, or enough to see that it is too large."""
+    """What `read_scan` and `read_mask` take of a file: all of it, or enough to see that it is too large.
+
+    Raises:
+        ImageError: a pipe or a device, which would be waited for, or a folder. OSError: it is not there, or may not be read.
+    """
+    if path.exists() and (what := not_regular(path)):
+        raise ImageError(f"{path.name} is {what}, where an image belongs. Put one in its place.")
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 

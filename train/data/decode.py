@@ -14,7 +14,6 @@ import numpy as np
 from rcdnet.errors import DatasetError, ImageError
 from rcdnet.images import Scan, bytes_of, orientation_of, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
-from rcdnet.strict import not_regular
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.remarks import remarks_on
 from train.data.sample import NO_LESION, Sample
@@ -118,7 +117,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
 def scan_of(sample: Sample) -> Scan:
     """The sample's image, read exactly as an upload is; `DatasetError` names a file that is broken."""
     try:
-        return read_scan(_file(sample.path))
+        return read_scan(bytes_of(sample.path))
     except FileNotFoundError as error:
         raise DatasetError(f"{sample.id}: {sample.path} is not there. {not_there(sample.path)}") from error
     except OSError as error:
@@ -129,20 +128,15 @@ def scan_of(sample: Sample) -> Scan:
         raise DatasetError(f"{sample.id}: {error} Repair the file or leave it out.") from error
 
 
-def _file(path: Path) -> bytes:
-    """As `bytes_of`; a pipe or a device, which would be waited for, is refused."""
-    if path.exists() and (what := not_regular(path)):
-        raise ImageError(f"{path.name} is {what}, where an image belongs. Put one in its place.")
-    return bytes_of(path)
-
-
 def read_pixels(sample: Sample) -> np.ndarray:
     """The sample's grey image, uint8 (H, W); raises as `scan_of`."""
     return scan_of(sample).pixels
 
 
-def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
+def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None) -> np.ndarray:
     """The union of the sample's masks on the image's own pixels, bool (H, W); the ellipse in its box where it has no mask.
+
+    turn: the image's `Scan.orientation`, looked up in its file where it is not given.
 
     Raises:
         DatasetError: a mask is missing, or `rcdnet.images.read_mask` refuses it; or it is not known which way up a mask or box was
@@ -152,7 +146,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
     if not sample.masks and not sample.box:
         return lesion
     try:
-        turn = orientation_of(bytes_of(sample.path))
+        turn = turn or orientation_of(bytes_of(sample.path))
     except (OSError, ImageError) as error:
         raise DatasetError(f"{sample.id}: {sample.path.name} cannot be read: {error}") from error
     if not sample.masks and sample.box:
@@ -167,7 +161,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int]) -> np.ndarray:
         return across**2 + down**2 <= 1
     for path in sample.masks:
         try:
-            lesion |= read_mask(_file(path), shape, may_be_empty=True, scan_orientation=turn)
+            lesion |= read_mask(bytes_of(path), shape, may_be_empty=True, scan_orientation=turn)
         except OSError as error:
             raise DatasetError(f"The mask {path.name} cannot be opened ({error.strerror}). Put it back.") from error
         except ImageError as error:
@@ -216,7 +210,7 @@ class _Reading:
 def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, _Reading]:
     scan = scan_of(sample)
     canvas, frame = prepare(scan.pixels, size)
-    mask = read_lesion(sample, scan.pixels.shape)
+    mask = read_lesion(sample, scan.pixels.shape, scan.orientation)
     lesion = letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127
     contents = scan.sha256, _digest(sample.masks)
     return canvas, lesion, _Reading(frame, fingerprint(scan.pixels), contents, scan.warnings)

@@ -13,7 +13,6 @@ lock                held while a process trains here
 stop                made by whoever wants the run to end after the current batch
 """
 
-import errno
 import json
 import time
 import traceback
@@ -25,6 +24,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from rcdnet.command import FULL
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from train.config import INITS, TrainConfig
 from train.data.decode import Decoded
@@ -253,8 +253,7 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     }
     if isinstance(error, RcdnetError):
         return kinds.get(type(error), "internal"), str(error)
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if isinstance(error, OSError) and error.errno in full:
+    if isinstance(error, OSError) and error.errno in FULL:
         return "disk_full", "The disk is full. Free some space and resume: the last whole epoch is kept."
     # A GPU that is full already says so in words alone.
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
