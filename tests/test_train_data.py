@@ -121,7 +121,7 @@ def test_missing_and_wrong_data_are_named(tmp_path, busi):
     with pytest.raises(DatasetError, match="has no column label"):
         read_folder(table)
     table.write_text("path,label\na.png,cancer\n")
-    with pytest.raises(DatasetError, match="labelled 'cancer'; expected benign or malignant"):
+    with pytest.raises(DatasetError, match="labelled 'cancer'; expected benign, malignant or normal"):
         read_folder(table)
 
 

@@ -19,7 +19,7 @@ from train.evaluate.predictions import read_predictions
 from train.evaluate.ship import ship
 from train.fit.engine import Engine, accelerator_for
 from train.fit.events import read_events
-from train.fit.initial import IMAGENET_TRUNK, starting_model
+from train.fit.initial import IMAGENET_TRUNKS, starting_model
 
 
 def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):
@@ -71,10 +71,23 @@ def test_a_file_of_timms_weights_starts_the_trunk(tmp_path):
 def test_imagenet_weights_of_rcdnet_need_no_network():
     """The whole trunk is the file's, and nothing comes before it but a classifier that says 0.5 to everything."""
     model = starting_model("rcdnet", "imagenet").network.eval()
-    published = load_file(IMAGENET_TRUNK)
+    published = load_file(IMAGENET_TRUNKS["rcdnet"])
     assert model.trunk.state_dict().keys() == published.keys()
     assert all(torch.equal(value, published[name]) for name, value in model.trunk.state_dict().items())
     assert (model.trunk.bn1.running_var != 1).all()  # it has seen images
+    assert not model(torch.rand(1, 1, 64, 64)).any()
+
+
+def test_imagenet_weights_of_mobilenetv2_need_no_network():
+    """Every tensor is the file's, its first convolution summed over the colours, but the classifier, which says 0.5 to everything."""
+    model = starting_model("mobilenetv2", "imagenet").network.eval()
+    published = load_file(IMAGENET_TRUNKS["mobilenetv2"])
+    published["conv_stem.weight"] = published["conv_stem.weight"].sum(dim=1, keepdim=True)
+    ours = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
+    assert ours.keys() == published.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, published[name])
+    assert (model.bn1.running_var != 1).all()  # it has seen images
     assert not model(torch.rand(1, 1, 64, 64)).any()
 
 

@@ -119,11 +119,11 @@ def test_a_name_that_is_no_text_can_still_be_said(clinic, capsys):
 
 
 def test_what_lies_beside_the_classes_is_named(clinic):
-    (clinic / "normal").mkdir()
+    (clinic / "cysts").mkdir()
     shutil.copy(clinic / "benign" / "1.png", clinic / "loose.png")
     assert heard(clinic) == (
         WHOLE,
-        ["clinic: passed over what lies beside the folders benign and malignant: loose.png, normal"],
+        ["clinic: passed over what lies beside the folders benign and malignant: cysts, loose.png"],
     )
 
 

@@ -146,7 +146,7 @@ def test_the_real_data_split(data_folder):
     samples = read_sources(
         [("busbra", str(data_folder / "BUSBRA")), ("busi", str(data_folder / "Dataset_BUSI_with_GT"))]
     )
-    assert len(samples) == 1492 + 518
+    assert len(samples) == 1492 + 518 + 115
     split = split_of(samples, split="official", fold=4)
     check_no_leak(split, samples)
     for left, right in (("214", "260"), ("253", "213"), ("154", "21"), ("214", "281")):  # one frame, cropped anew

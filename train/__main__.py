@@ -266,7 +266,9 @@ def _bench(options: argparse.Namespace) -> None:
 def _source(text: str) -> tuple[str, str]:
     name, separator, place = text.partition("=")
     if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} names no source; write busbra=DIR, busi=DIR or folder=DIR")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no source; write busbra=DIR, busi=DIR, breast=DIR or folder=DIR"
+        )
     path = expanded(place)
     if path.is_symlink() and not path.exists():
         raise argparse.ArgumentTypeError(f"{place} is a link to nothing")

@@ -32,12 +32,12 @@ class TrainConfig:
 
     model: str = setting("rcdnet", "which of the six models", choices=MODELS)
     data: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"meaning": "pairs of source (busi, busbra or folder) and where it lies"}
+        default=(), metadata={"meaning": "pairs of source (busi, busbra, breast or folder) and where it lies"}
     )
     init: str = setting(
         "imagenet",
-        "weights to start from: imagenet (as the paper's pre-trained ones are taken to be; RcdNet's lie here, the others need the "
-        "network once), bundled (the app's), random, or a safetensors file",
+        "weights to start from: imagenet (as the paper's pre-trained ones are taken to be; RcdNet's and MobileNetV2's came "
+        "with the app, the others need the network once), bundled (the app's), random, or a safetensors file",
     )
     split: str = setting(
         "7:3",

@@ -11,6 +11,7 @@ import numpy as np
 from rcdnet.errors import DatasetError
 from train.data.decode import each, scan_of
 from train.data.duplicates import Fingerprint, fingerprint, near_duplicate_groups
+from train.data.labels import NO_LESION
 from train.data.marks import Marks, find_marks
 from train.data.remarks import remarks_on
 from train.data.sample import Sample
@@ -21,6 +22,7 @@ from train.data.sources import BUSI_EXCLUDED
 class Finding:
     """One source of a data set, looked through.
 
+    normal: images without a lesion.
     sizes: smallest, median and largest (height, width) by area. copies: ids of each near-duplicate group of two or more.
     conflicts: the groups among them under two labels. unreadable: a sentence for each file. remarks: what was warned of.
     """
@@ -28,6 +30,7 @@ class Finding:
     source: str
     benign: int
     malignant: int
+    normal: int
     patients: int
     masks: int
     sizes: tuple[tuple[int, int], ...]
@@ -60,6 +63,7 @@ def summary(f: Finding) -> str:
     """A finding in sentences, for whoever is about to train on it."""
     parts = [
         f"{f.source}: {f.benign} benign and {f.malignant} malignant images"
+        + (f" and {f.normal} without a lesion" if f.normal else "")
         + (f" of {f.patients} patients" if f.patients else ", patients unknown")
         + f", {f.masks} with lesion masks.",
         f"{sum(map(len, f.copies))} images are near-copies, in {len(f.copies)} groups that a split keeps together.",
@@ -76,7 +80,8 @@ def report_lines(f: Finding) -> list[str]:
     """A finding line by line, every image by its name."""
     sizes = ", ".join(f"{width} × {height}" for height, width in f.sizes)
     return [
-        f"{f.source}: {f.benign} benign, {f.malignant} malignant; {f.patients} patients known; {f.masks} with masks",
+        f"{f.source}: {f.benign} benign, {f.malignant} malignant{f', {f.normal} without a lesion' if f.normal else ''}; "
+        f"{f.patients} patients known; {f.masks} with masks",
         f"  sizes (smallest, median, largest by area): {sizes}",
         f"  near-duplicates: {sum(map(len, f.copies))} images in {len(f.copies)} groups",
         *(f"    {'TWO LABELS  ' if group in f.conflicts else ''}{', '.join(group)}" for group in f.copies),
@@ -126,8 +131,9 @@ def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:
         source=name,
         benign=int((labels == 0).sum()),
         malignant=int((labels == 1).sum()),
+        normal=int((labels == NO_LESION).sum()),
         patients=len({sample.patient for sample in kept if sample.patient}),
-        masks=sum(bool(sample.masks) for sample in kept),
+        masks=sum(bool(sample.masks) for sample in kept if sample.label != NO_LESION),
         sizes=tuple(by_area[i] for i in (0, len(by_area) // 2, -1)) if by_area else (),
         copies=tuple(tuple(ids[groups == group]) for group in repeated),
         conflicts=tuple(

@@ -15,8 +15,9 @@ from rcdnet.errors import DatasetError, ImageError
 from rcdnet.images import Scan, bytes_of, orientation_of, read_mask, read_scan
 from rcdnet.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
+from train.data.labels import NO_LESION, NORMAL
 from train.data.remarks import remarks_on
-from train.data.sample import NO_LESION, Sample
+from train.data.sample import Sample
 from train.data.tables import not_there
 
 T = TypeVar("T")
@@ -211,6 +212,10 @@ def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, _Reading]:
     scan = scan_of(sample)
     canvas, frame = prepare(scan.pixels, size)
     mask = read_lesion(sample, scan.pixels.shape, scan.orientation)
+    if sample.label == NO_LESION and mask.any():
+        raise DatasetError(
+            f"{sample.id} is labelled {NORMAL}, but its mask outlines a lesion. Correct one of them, or leave the pair out."
+        )
     lesion = letterbox(mask.astype(np.uint8) * 255, frame, nearest=True) > 127
     contents = scan.sha256, _digest(sample.masks)
     return canvas, lesion, _Reading(frame, fingerprint(scan.pixels), contents, scan.warnings)

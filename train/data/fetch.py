@@ -9,7 +9,10 @@ from rcdnet.errors import DatasetError
 
 @dataclass(frozen=True)
 class Release:
-    """Where a data set is published. sha256: of the archive, None where its authors published none."""
+    """Where a data set is published. sha256: of the archive, None where its authors published none.
+
+    folder: the one that the archive holds. table: address of a table that is published beside the archive and belongs beside the folder.
+    """
 
     title: str
     url: str
@@ -17,8 +20,10 @@ class Release:
     file_name: str
     folder: str
     licence: str
+    table: str | None = None
 
 
+_TCIA = "https://www.cancerimagingarchive.net/wp-content/uploads"
 RELEASES = {
     "busbra": Release(
         "BUS-BRA (Gómez-Flores et al. 2024, doi:10.1002/mp.16812)",
@@ -36,6 +41,15 @@ RELEASES = {
         "Dataset_BUSI_with_GT",
         "no licence file in the original; cite it, and do not pass its images on",
     ),
+    "breast": Release(
+        "BrEaST-Lesions-USG (Pawłowska et al. 2024, doi:10.1038/s41597-024-02984-z)",
+        f"{_TCIA}/BrEaST-Lesions_USG-images_and_masks-Dec-15-2023.zip",
+        None,
+        "BrEaST-Lesions_USG-images_and_masks-Dec-15-2023.zip",
+        "BrEaST-Lesions_USG-images_and_masks",
+        "CC BY 4.0; whoever uses it cites it",
+        f"{_TCIA}/BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx",
+    ),
 }
 
 
@@ -43,7 +57,7 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
     """Download, check and unpack a data set below `folder`; the place to give as --data. What is there is not fetched again.
 
     Args:
-        url: another address of the same archive.
+        url: another address of the same archive; of a table beside it, the address is the published one.
 
     Raises:
         DatasetError: no such data set, no network, or an archive that is not the published one.
@@ -55,6 +69,7 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
         raise DatasetError(f"There is nothing to fetch under {name!r}. The data sets are {', '.join(RELEASES)}.")
     release = RELEASES[name]
     address = url or release.url
+    download = pooch.HTTPDownloader(progressbar=True, timeout=30)
     try:
         files = pooch.retrieve(
             address,
@@ -62,7 +77,7 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
             fname=release.file_name,
             path=folder,
             processor=pooch.Unzip(extract_dir=name),
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+            downloader=download,
         )
     except BadZipFile as error:
         (folder / release.file_name).unlink(missing_ok=True)
@@ -81,4 +96,15 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
         raise DatasetError(
             f"The archive of {release.title} holds no folder {release.folder}. Give its folder as --data yourself."
         )
-    return Path(*found.parts[: found.parts.index(release.folder) + 1])
+    place = Path(*found.parts[: found.parts.index(release.folder) + 1])
+    if not release.table:
+        return place
+    table = release.table.rpartition("/")[2]
+    try:
+        pooch.retrieve(release.table, known_hash=None, fname=table, path=place.parent, downloader=download)
+    except RequestException as error:
+        raise DatasetError(
+            f"The table of {release.title} could not be fetched from {release.table} ({type(error).__name__}). Download it in a browser "
+            f"and put it into {place.parent}, which is the folder to give as --data {name}=DIR."
+        ) from error
+    return place.parent

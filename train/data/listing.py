@@ -10,6 +10,7 @@ from pathlib import Path
 from rcdnet.errors import DatasetError
 from rcdnet.pictures import is_litter, is_picture
 from rcdnet.registry import CLASSES
+from train.data.labels import LABELS
 
 _NAMED = 5  # files or folders that a sentence names
 _DEEP = 2  # folders below a place in which its class folders are looked for, to name them
@@ -71,7 +72,7 @@ def shown(name: str) -> str:
 
 
 def class_folders(place: Path) -> dict[str, Path]:
-    """The folder of each class in a place, `Benign` as `benign`; a class is not in it whose folder is not there.
+    """The folder of each of `LABELS` in a place, `Benign` as `benign`; one whose folder is not there is not in it.
 
     Raises:
         DatasetError: two folders are of one class, or the place cannot be opened.
@@ -79,14 +80,14 @@ def class_folders(place: Path) -> dict[str, Path]:
     found: dict[str, list[str]] = {}
     for name in _folders(place):
         found.setdefault(name.strip().casefold(), []).append(name)
-    for name in CLASSES:
+    for name in LABELS:
         if len(found.get(name, [])) > 1:
             raise DatasetError(f"{place} has the folders {' and '.join(found[name])}. Put all {name} images into one.")
-    return {name: place / found[name][0] for name in CLASSES if name in found}
+    return {name: place / found[name][0] for name in LABELS if name in found}
 
 
 def both_class_folders(place: Path) -> dict[str, Path]:
-    """As `class_folders`, which must be there.
+    """As `class_folders`; those of both classes must be there.
 
     Raises:
         DatasetError: one is not; the sentence says what is there instead.
@@ -174,7 +175,7 @@ def _places_below(place: Path) -> list[Path]:
     found, level = [], [place]
     for _ in range(_DEEP):
         level = [folder / name for folder in level for name in _folders(folder, quiet=True) if not is_litter(name)]
-        found += [folder for folder in level if len(class_folders(folder)) == len(CLASSES)]
+        found += [folder for folder in level if class_folders(folder).keys() >= set(CLASSES)]
     return found[:_NAMED]
 
 

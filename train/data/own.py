@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError
 from rcdnet.pictures import MASK, is_left_behind, is_litter, is_picture
-from rcdnet.registry import CLASSES
+from train.data.labels import LABELS
 from train.data.listing import (
     Listing,
     both_class_folders,
@@ -35,7 +35,7 @@ def name_of(place: Path) -> str:
 
 
 def read_folder(place: Path, say: Say = unheard) -> list[Sample]:
-    """A folder with `benign/` and `malignant/`, searched to any depth, or a CSV with `path,label[,patient][,mask]`.
+    """A folder with `benign/`, `malignant/` and maybe `normal/`, searched to any depth, or a CSV with `path,label[,patient][,mask]`.
 
     Masks lie in the folder beside their image, as NAME_mask; paths in the CSV are relative to it. The source is named after the
     folder or file.
@@ -59,16 +59,19 @@ def _is_table(place: Path) -> bool:
 def _of_folders(place: Path, name: str, say: Say) -> list[Sample]:
     samples = []
     folders = both_class_folders(place)
-    for label, class_name in enumerate(CLASSES):
-        found = listed(folders[class_name])
+    for class_name, folder in folders.items():
+        found = listed(folder)
         for note in notes(found, place):
             say(f"{name}: {note}")
         for path, masks in _images_and_masks(found.pictures, place).items():
             inside = _composed(path.relative_to(place))
-            samples.append(Sample(f"{name}/{inside}", name, path, label, masks=tuple(masks)))
+            samples.append(Sample(f"{name}/{inside}", name, path, LABELS[class_name], masks=tuple(masks)))
     beside = [entry for entry in names_in(place) if place / entry not in folders.values() and not is_litter(entry)]
     if more := [entry for entry in beside if (place / entry).is_dir() or is_picture(place / entry)]:
-        say(f"{name}: passed over what lies beside the folders {' and '.join(CLASSES)}: {', '.join(map(shown, more))}")
+        *first, last = folders
+        say(
+            f"{name}: passed over what lies beside the folders {', '.join(first)} and {last}: {', '.join(map(shown, more))}"
+        )
     return samples
 
 

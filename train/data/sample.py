@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError
 from rcdnet.registry import CLASSES
+from train.data.labels import LABELS, NORMAL
 from train.data.tables import clean
 
 DRAWN = "phantoms"  # the source of drawn scans, and the name of their table
-TITLES = {"busbra": "BUS-BRA", "busi": "BUSI"}
-NO_LESION = -1  # the label of a scan of a breast in which there is none; it is no benign one
+TITLES = {"busbra": "BUS-BRA", "busi": "BUSI", "breast": "BrEaST"}
 # Takes a sentence about what a reader passed over, or took for something else than is written.
 Say = Callable[[str], object]
 
@@ -20,7 +20,7 @@ class Sample:
     """One labelled image on disk.
 
     id: unique over all sources, `source/file stem`.
-    label: index into `CLASSES`, or `NO_LESION`.
+    label: index into `CLASSES`, or `train.data.labels.NO_LESION`.
     patient: id of the patient, where the source has one; images of one patient never part in a split.
     fold: official cross-validation fold, where the source has one.
     masks: lesion mask files, training supervision only; their union is the lesion.
@@ -49,8 +49,10 @@ def unheard(sentence: str) -> None:
 
 
 def label_of(text: str, name: str) -> int:
-    """The label that a table gives to an image of this name; `DatasetError` unless it is the name of a class, for 1 may mean either."""
+    """The label that a table gives to an image of this name; `DatasetError` unless it is one of `LABELS`, for 1 may mean either."""
     word = clean(text).casefold()
-    if word not in CLASSES:
-        raise DatasetError(f"{name} is labelled {text!r}; expected {' or '.join(CLASSES)}. Correct it or leave it out.")
-    return CLASSES.index(word)
+    if word not in LABELS:
+        raise DatasetError(
+            f"{name} is labelled {text!r}; expected {', '.join(CLASSES)} or {NORMAL}. Correct it or leave it out."
+        )
+    return LABELS[word]

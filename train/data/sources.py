@@ -1,5 +1,6 @@
 """Data sets as downloaded, read into one kind of `Sample`.
 
+breast    Pawłowska et al. 2024, doi:10.1038/s41597-024-02984-z (`train.data.breast`)
 busi      Al-Dhabyani et al. 2020, doi:10.1016/j.dib.2019.104863
 busbra    Gómez-Flores et al. 2024, doi:10.1002/mp.16812
 folder    images of one's own (`train.data.own`)
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from rcdnet.errors import DatasetError
-from rcdnet.registry import CLASSES
+from train.data.breast import IMAGES, read_breast
+from train.data.labels import LABELS
 from train.data.listing import both_class_folders, class_folders, listed, notes
 from train.data.own import read_folder
 from train.data.patients import patients_of
@@ -27,10 +29,12 @@ BUSI_EXCLUDED = {"malignant (11)": "shows an axilla, and a near-copy of it circu
 }
 LICENCES = {
     "busbra": "BUS-BRA: CC BY 4.0; whoever passes on weights derived from it cites it.",
+    "breast": "BrEaST: CC BY 4.0; whoever passes on weights derived from it cites it.",
     "busi": "BUSI: no licence stated by its authors; whoever passes on weights derived from it cites it.",
 }
 CITATIONS = {
     "busbra": "Gómez-Flores W, Gregorio-Calas MJ, Pereira WCA. Med Phys 2024;51:3110. doi:10.1002/mp.16812",
+    "breast": "Pawłowska A, Ćwierz-Pieńkowska A, Domalik A, et al. Sci Data 2024;11:148. doi:10.1038/s41597-024-02984-z",
     "busi": "Al-Dhabyani W, Gomaa M, Khaled H, Fahmy A. Data in Brief 2020;28:104863. doi:10.1016/j.dib.2019.104863",
 }
 
@@ -38,7 +42,7 @@ T = TypeVar("T")
 
 
 def read_busi(folder: Path, say: Say = unheard) -> list[Sample]:
-    """BUSI's benign and malignant images; the normal ones hold no lesion and have no place in a two-class model.
+    """BUSI's images with the lesions' masks; those of normal breasts, where they are there, hold no lesion.
 
     Raises:
         DatasetError: an image has another name than BUSI's have, so it is somebody's own.
@@ -47,13 +51,13 @@ def read_busi(folder: Path, say: Say = unheard) -> list[Sample]:
         raise DatasetError(f"{folder} holds drawn phantoms, not BUSI. Give them as folder={folder}.")
     samples = []
     folders = both_class_folders(folder)
-    for label, name in enumerate(CLASSES):
-        found = listed(folders[name])
+    for name, place in folders.items():
+        found = listed(place)
         for note in notes(found, folder):
             say(f"busi: {note}")
         masks: dict[str, list[Path]] = {}
         for path in found.pictures:
-            if not _is_busis(path, folders[name], name):
+            if not _is_busis(path, place, name):
                 raise DatasetError(
                     f"{path.relative_to(folder).as_posix()} is not called {name} (NUMBER).png, as BUSI's images are. Give images of your "
                     f"own as folder={folder}."
@@ -61,7 +65,7 @@ def read_busi(folder: Path, say: Say = unheard) -> list[Sample]:
             owner, is_mask, _ = path.stem.partition("_mask")
             masks.setdefault(owner, []).extend([path] if is_mask else [])
         samples += [
-            Sample(f"busi/{path.stem}", "busi", path, label, masks=tuple(masks[path.stem]))
+            Sample(f"busi/{path.stem}", "busi", path, LABELS[name], masks=tuple(masks[path.stem]))
             for path in found.pictures
             if "_mask" not in path.stem and path.stem not in BUSI_EXCLUDED
         ]
@@ -112,13 +116,15 @@ def read_busbra(folder: Path, say: Say = unheard) -> list[Sample]:
 
 
 LAYOUTS = {
-    "busi": "folders benign and malignant with PNG images, and NAME_mask.png beside each",
+    "busi": "folders benign, malignant and normal with PNG images, and NAME_mask.png beside each",
     "busbra": "bus_data.csv and 5-fold-cv.csv beside the folders Images and Masks",
-    "folder": "folders benign and malignant with images, or a CSV file with path,label[,patient][,mask]",
+    "breast": f"the table of clinical data beside the folder {IMAGES}",
+    "folder": "folders benign and malignant (and normal) with images, or a CSV file with path,label[,patient][,mask]",
 }
 READERS: dict[str, Callable[[Path, Say], list[Sample]]] = {
     "busi": read_busi,
     "busbra": read_busbra,
+    "breast": read_breast,
     "folder": read_folder,
 }
 
@@ -155,7 +161,9 @@ def read_sources(data: Iterable[tuple[str, str]], say: Say = unheard) -> list[Sa
             paths[sample.id] = sample.path
         samples += found
     if not samples:
-        raise DatasetError("No data was named. Give at least one, as --data busbra=DIR, busi=DIR or folder=DIR.")
+        raise DatasetError(
+            "No data was named. Give at least one, as --data busbra=DIR, busi=DIR, breast=DIR or folder=DIR."
+        )
     return samples
 
 

@@ -14,7 +14,8 @@ from rcdnet.registry import CLASSES
 from rcdnet.strict import MB, Unreadable, read_json, typed
 from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
-from train.data.sample import NO_LESION, Sample
+from train.data.labels import NO_LESION
+from train.data.sample import Sample
 from train.files import write_whole
 
 LIMIT = 64 * MB

@@ -17,9 +17,10 @@ from rcdnet.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
 from train.data.decode import Decoded, decode
 from train.data.duplicates import near_duplicate_pairs
+from train.data.labels import NO_LESION
 from train.data.own import name_of
 from train.data.record import check_files, check_unchanged
-from train.data.sample import NO_LESION, Sample, Say, unheard
+from train.data.sample import Sample, Say, unheard
 from train.data.sources import read_sources
 from train.data.splits import Split, grouped
 from train.evaluate.calibrate import OperatingPoint, operating_point
@@ -145,7 +146,8 @@ def evaluate_elsewhere(
     groups, conflicts = grouped(decoded.samples, decoded.fingerprints)
     for row in np.flatnonzero(conflicts):
         reasons.setdefault(decoded.samples[row].id, "a near-copy of it has the other label")
-    keep = np.array([sample.id not in reasons for sample in decoded.samples], bool)
+    lesions = decoded.labels != NO_LESION  # its figures are of calls
+    keep = lesions & np.array([sample.id not in reasons for sample in decoded.samples], bool)
     if not keep.any():
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]

@@ -23,6 +23,7 @@ from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
 from train.data.decode import iterate_pixels, read_lesion, read_pixels
 from train.data.duplicates import Fingerprint, fingerprint
+from train.data.labels import NO_LESION
 from train.data.sources import Sample, read_sources
 from train.data.splits import Split, grouped
 from train.evaluate.assess import knows_more
@@ -63,7 +64,7 @@ def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
         samples = read_sources(data or config.data)
         split = Split.read(run / "split.json")
         held_out = set(split.validation)
-        kept = [s for s in samples if s.id in held_out and (s.masks or s.box)]
+        kept = [s for s in samples if s.id in held_out and _has_lesion(s)]
         found = Judged(run.name, _of_run(run), tuple(kept), tuple(split.groups[s.id] for s in kept), knows_more(config))
     else:
         classifier = load_classifier(weights)
@@ -74,7 +75,7 @@ def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
         rows = [
             (s, int(group))
             for s, group, conflict in zip(samples, groups, conflicts, strict=True)
-            if not conflict and (s.masks or s.box)
+            if not conflict and _has_lesion(s)
         ]
         found = Judged(weights, classifier, tuple(s for s, _ in rows), tuple(g for _, g in rows), seen=True)
     if not found.samples:
@@ -148,6 +149,11 @@ def _measured(w: Judged, sample: Sample, group: int, methods: Sequence[str], exa
             row = replace(row, insertion=f.insertion_area, deletion=f.deletion_area, road=f.road, alike=e.alike)
         rows.append(row)
     return rows
+
+
+def _has_lesion(sample: Sample) -> bool:
+    """Whether it is known where a sample's lesion is."""
+    return sample.label != NO_LESION and bool(sample.masks or sample.box)
 
 
 def centre_map(prediction: Prediction) -> Prediction:

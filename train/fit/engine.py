@@ -19,7 +19,7 @@ from rcdnet.outline import LesionDecoder, decoder_for
 from rcdnet.preprocessing import normalise
 from rcdnet.registry import CLASSES, spec_of
 from train.config import TrainConfig
-from train.data.sample import NO_LESION
+from train.data.labels import NO_LESION
 from train.fit.augment import Views, augment, draw_moves
 from train.fit.supervision import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
 

@@ -13,7 +13,10 @@ from rcdnet.model import TRUNK
 from rcdnet.outline import LesionDecoder, parted
 from rcdnet.registry import create_model, spec_of
 
-IMAGENET_TRUNK = WEIGHTS_FOLDER.parent / "imagenet" / "rcdnet-trunk.safetensors"  # its README says where from
+# Trunks that came with the app; the README beside them says where from.
+IMAGENET_TRUNKS = {
+    name: WEIGHTS_FOLDER.parent / "imagenet" / f"{name}-trunk.safetensors" for name in ("rcdnet", "mobilenetv2")
+}
 
 
 class Start(NamedTuple):
@@ -27,7 +30,7 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> Start:
     """A network of `name`, ready to train.
 
     Args:
-        init: "random"; "imagenet", RcdNet's from `IMAGENET_TRUNK` and the others' from timm's cache or the network; "bundled", the
+        init: "random"; "imagenet", those in `IMAGENET_TRUNKS` from there and the others' from timm's cache or the network; "bundled", the
             app's own; or a safetensors file, of one of this project's runs or of timm's ImageNet weights.
 
     Raises:
@@ -40,8 +43,8 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> Start:
     if init == "bundled":
         load_checkpoint(name)  # refuses what is missing, damaged or too weak
         return _from_file(name, WEIGHTS_FOLDER / f"{name}.safetensors", drop_path)
-    if init == "imagenet" and name == "rcdnet":
-        return _from_file(name, IMAGENET_TRUNK, drop_path)
+    if init == "imagenet" and name in IMAGENET_TRUNKS:
+        return _from_file(name, IMAGENET_TRUNKS[name], drop_path)
     if init == "imagenet":
         try:
             return Start(_with_silent_head(create_model(name, pretrained=True, drop_path=drop_path)))

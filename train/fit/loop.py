@@ -17,7 +17,7 @@ from rcdnet.preprocessing import normalise
 from rcdnet.registry import create_model
 from train.config import TrainConfig
 from train.data.decode import Decoded
-from train.data.sample import NO_LESION
+from train.data.labels import NO_LESION
 from train.data.splits import Split
 from train.fit.engine import Engine, Images, device_name
 from train.fit.events import Epoch, Finished, Started, Step, line_of

@@ -12,7 +12,7 @@ from rcdnet.outline import LEVELS, LesionDecoder
 from rcdnet.registry import CLASSES
 from train.config import TrainConfig
 from train.data.decode import Decoded
-from train.data.sample import NO_LESION
+from train.data.labels import NO_LESION
 
 OUTSIDE = 0.01  # share of a place below which it holds no lesion
 PEAK = 0.3  # weight of where the evidence is highest, beside what it says inside and outside the lesion

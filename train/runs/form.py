@@ -25,8 +25,8 @@ RECIPE_HELP = (
     "be changed below."
 )
 START_HELP = (
-    "RcdNet's ImageNet weights came with the app. The others' are fetched when the run starts; where they cannot be, it fails at once "
-    "and says why."
+    "RcdNet's and MobileNetV2's ImageNet weights came with the app. The others' are fetched when the run starts; where they cannot "
+    "be, it fails at once and says why."
 )
 BEST = "best.safetensors"
 FIRST_RECIPE = "scratch"  # which needs no weights

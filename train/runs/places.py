@@ -13,9 +13,10 @@ from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.paths import expanded
 from rcdnet.pictures import is_litter
 from rcdnet.registry import CLASSES
+from train.data.breast import is_breast
 from train.data.listing import class_folders
 from train.data.phantoms import write_dataset
-from train.data.sample import Sample, Say, is_drawn, unheard
+from train.data.sample import TITLES, Sample, Say, is_drawn, unheard
 from train.data.sources import is_busi, read_sources
 from train.data.tables import SUFFIXES, is_table
 from train.folders import HOME
@@ -35,8 +36,7 @@ class Place:
 
     @property
     def title(self) -> str:
-        names = {"busi": "BUSI", "busbra": "BUS-BRA", "folder": "labelled images"}
-        return f"{self.path} ({names[self.source]})"
+        return f"{self.path} ({TITLES.get(self.source, 'labelled images')})"
 
 
 def data_root() -> Path:
@@ -55,14 +55,17 @@ def places(root: Path) -> list[Place]:
                 for entry in os.scandir(folder)
                 if not entry.is_symlink() and not is_litter(entry.name)
             }
-            classes = {place.name for place in class_folders(folder).values()}
+            classes = {name: place.name for name, place in class_folders(folder).items()}
         except (OSError, DatasetError):
             return
         relative = folder.relative_to(root).as_posix()
         if {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names.keys():
             found.append(Place("busbra", relative))
             return
-        if len(classes) == len(CLASSES) and classes <= names.keys():
+        if is_breast(set(names)):
+            found.append(Place("breast", relative))
+            return
+        if classes.keys() >= set(CLASSES) and set(classes.values()) <= names.keys():
             public = is_busi(folder)
             if not is_drawn(folder):  # phantoms are offered by their table alone
                 found.append(Place("busi" if public else "folder", relative))

@@ -61,7 +61,9 @@ def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Cal
     if any((out / name).exists() for name in ("events.jsonl", "queued", "starting")):
         raise ConfigError(f"{out} holds a run already. Go on with --resume {out}, or give another --out.")
     if not config.data:
-        raise ConfigError("No data was named. Give at least one, as --data busbra=DIR, busi=DIR or folder=DIR.")
+        raise ConfigError(
+            "No data was named. Give at least one, as --data busbra=DIR, busi=DIR, breast=DIR or folder=DIR."
+        )
     init = config.init
     if init not in INITS:
         if not Path(init).is_file():
