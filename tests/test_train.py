@@ -270,7 +270,7 @@ def test_imagenet_weights_that_cannot_be_fetched_say_what_to_do(data, tmp_path):
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     out = tmp_path / "run"
     done = subprocess.run(
-        command(*TINY, *data, "--init", "imagenet", "--out", out),
+        command(*TINY, *data, "--model", "regnet", "--init", "imagenet", "--out", out),
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200,
     )  # fmt: skip
     assert done.returncode == 1

@@ -19,7 +19,7 @@ from rcdnet.outline import LesionDecoder, decoder_for
 from rcdnet.registry import MODELS, create_model
 from train.__main__ import main
 from train.config import TrainConfig
-from train.data.sample import NO_LESION
+from train.data.labels import NO_LESION
 from train.fit.augment import Views
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events

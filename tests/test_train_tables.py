@@ -84,7 +84,7 @@ def test_other_encodings_of_excel_are_read_and_said(set_, encoding, said):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (f"path,label\n{B},B\n", "is labelled 'B'; expected benign or malignant"),
+        (f"path,label\n{B},B\n", "is labelled 'B'; expected benign, malignant or normal"),
         (f"path,label\n{B},0\n", "is labelled '0'; expected"),
         (f"path,label\n{B},\n", "is labelled ''; expected"),
         ("path,label\n,benign\n", "Line 2 of t.csv names no image"),
