@@ -15,13 +15,14 @@ from train.config import PRESETS
 from train.data.phantoms import write_dataset
 
 
-@pytest.fixture
-def tree(tmp_path) -> Iterator[Path]:
-    """The app as it was unpacked, without a run; with a folder of somebody's own."""
-    tree = app_copy(ROOT, tmp_path / "tree")
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Iterator[Path]:
+    """The app as it was unpacked, without a run; with a folder of somebody's own, and one of too few scans."""
+    tree = app_copy(ROOT, tmp_path_factory.mktemp("start") / "tree")
     clinic = tree / "data" / "clinic"
-    write_dataset(clinic, 25, seed=3)
-    (clinic / "phantoms.csv").unlink()
+    for place, each in ((clinic, 25), (tree / "data" / "few", 2)):
+        write_dataset(place, each, seed=3)
+        (place / "phantoms.csv").unlink()  # by which phantoms are known
     for path in [p for p in clinic.rglob("* (*") if p.is_file()]:  # else their names are BUSI's
         path.rename(path.with_name(path.name.replace(" (", "-").replace(")", "")))
     yield tree
@@ -29,19 +30,29 @@ def tree(tmp_path) -> Iterator[Path]:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture
-def page(tree) -> Iterator:
+@pytest.fixture(scope="module")
+def served(tree) -> Iterator[tuple]:
+    """A browser, and where the app answers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")  # for whatever else this machine does
         process, address = start_server(tree)
-        with chromium() as browser, opened(browser, address, "/training") as page:
-            page.set_viewport_size({"width": 1280, "height": 720})
-            idle(page)
-            yield page
+        with chromium() as browser:
+            yield browser, address
         stop_server(process, tree)
 
 
-def started(page, run: str) -> None:
+@pytest.fixture
+def page(served) -> Iterator:
+    with opened(*served, "/training") as page:
+        page.set_viewport_size({"width": 1280, "height": 720})
+        idle(page)
+        if page.get_by_role("combobox", name="Run", exact=True).count():  # of a test before
+            press(page, "New run")
+            idle(page)
+        yield page
+
+
+def started(page) -> None:
     """Press Start, see the first curve, and stop again."""
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("[class*='st-key-live-0'] .js-plotly-plot").last).to_be_visible(timeout=400_000)
@@ -70,7 +81,7 @@ def test_every_recipe_starts(page, data):
             page.get_by_text("All settings").click()
             fill(page, "min steps", 0)
             expect(page.get_by_text("Changed: min steps.")).to_be_visible()
-        started(page, f"rcdnet-{number + 1}")
+        started(page)
     page.get_by_role("button", name="Clone settings").click()
     idle(page)
     expect(page.get_by_text("Changed: min steps.")).to_be_visible()  # of finetune, which is chosen
@@ -81,11 +92,7 @@ def test_every_recipe_starts(page, data):
     expect(start).to_be_enabled()
 
 
-def test_what_hinders_stands_beside_start(page, tree):
-    write_dataset(tree / "data" / "few", 2, seed=3)
-    (tree / "data" / "few" / "phantoms.csv").unlink()  # by which phantoms are known
-    page.reload()
-    idle(page)
+def test_what_hinders_stands_beside_start(page):
     right = page.get_by_test_id("stColumn").filter(has=page.get_by_role("button", name="Start", exact=True))
     expect(right.get_by_text("No model is chosen. Choose one or more.")).to_be_visible()
     expect(right.get_by_text("No data is chosen.")).to_be_visible()

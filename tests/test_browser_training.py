@@ -98,6 +98,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         page.get_by_role("link", name="About").click()
         expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
         page.get_by_role("link", name="Train").click()
+        expect(page.get_by_role("heading", name="Train", exact=True)).to_be_visible()
         wait_for(lambda: points(page) > before)
         page.reload()
         expect(page.get_by_text(re.compile(r"Epoch \d+ of 100"))).to_be_visible()
@@ -158,6 +159,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         choose(page, "Your own runs and external tests", "short on clinic")
         expect(page.get_by_role("heading", name="short on clinic: clinic, external test")).to_be_visible()
         page.get_by_role("link", name="Train").click()
+        expect(page.get_by_role("heading", name="Train", exact=True)).to_be_visible()
         choose(page, "Run", "short")
         page.get_by_role("button", name="Use on the Analyse page").click()
         idle(page)
@@ -200,6 +202,7 @@ def test_what_is_typed_while_the_page_is_drawn_stays(browser, servers, tree):
         page.get_by_role("link", name="About").click()
         expect(page.get_by_role("heading", name="About RcdNet Dashboard")).to_be_visible()
         page.get_by_role("link", name="Train").click()
+        expect(page.get_by_role("heading", name="Train", exact=True)).to_be_visible()
         page.get_by_text("All settings").click()
         for name, value in typed.items():
             expect(page.get_by_label(name, exact=True).last).to_have_value(value)
