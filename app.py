@@ -6,7 +6,10 @@ import streamlit as st
 import streamlit.net_util
 from starlette.formparsers import MultiPartParser
 
-from pages.shared import uploads  # noqa: F401  importing it bounds what may wait, whichever page is opened first
+from pages.shared import (
+    libraries,
+    uploads,  # noqa: F401  importing it bounds what may wait, whichever page is opened first
+)
 from rcdnet.images import MAX_BYTES
 from rcdnet.statements import RESEARCH_USE
 
@@ -36,4 +39,5 @@ if wanted in pages:
 st.logo(ASSETS / "logo.svg", size="large")
 st.html(ASSETS / "frame.css")
 st.html(f'<div class="research-use" role="note">{RESEARCH_USE}</div>')
+libraries.load()
 page.run()
