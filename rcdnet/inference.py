@@ -130,11 +130,14 @@ def _load_bundled(name: str, digest: str) -> Classifier:
     return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last), decoder)
 
 
+_TRIAL = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))  # a ramp
+
+
 def load_own(name: str, folder: Path) -> Classifier:
     """A user's weights under their own name; `folder` holds one weight file with its card. Read again when it changes.
 
     Raises:
-        NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`.
+        NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`, or they give no number.
     """
     model = next((path.stem for path in folder.glob("*.json") if path.stem in MODELS), None)
     if model is None:
@@ -145,7 +148,9 @@ def load_own(name: str, folder: Path) -> Classifier:
 @lru_cache(maxsize=2)
 def _load_own(name: str, folder: Path, model: str, digest: str) -> Classifier:
     network, card, decoder = load_checkpoint(model, folder)
-    return Classifier(spec_of(model), card, network.to(memory_format=torch.channels_last), decoder, own=name)
+    own = Classifier(spec_of(model), card, network.to(memory_format=torch.channels_last), decoder, own=name)
+    classify(_TRIAL, [own])  # what gives no number is said here, and takes no scan with it
+    return own
 
 
 def load_trained() -> tuple[list[Classifier], dict[str, RcdnetError]]:

@@ -22,6 +22,7 @@ from train.evaluate.maps import (
     CENTRE,
     FIGURES,
     MAPS_FILE,
+    SETTINGS_FILE,
     MapRow,
     add_rows,
     figures,
@@ -105,6 +106,12 @@ def test_other_settings_are_not_mixed_in(run, measured):
         study([judged(str(run))], measured, ["Grad-CAM"], 1)
     with pytest.raises(DatasetError, match="no method"):
         study([judged(str(run))], measured, ["NoCAM"], 1)
+    settings = (measured / SETTINGS_FILE).read_text()
+    for broken in ("{", "[]", '{"weights": 1}', '{"methods": []}'):
+        (measured / SETTINGS_FILE).write_text(broken)
+        with pytest.raises(DatasetError, match="does not say which weights it measured"):
+            study([judged(str(run))], measured, METHODS, 1)
+    (measured / SETTINGS_FILE).write_text(settings)
     first = judged(str(run))
     other = replace(first.classifier, card=replace(first.classifier.card, sha256="0" * 64))
     with pytest.raises(DatasetError, match="Give another folder"):

@@ -16,6 +16,7 @@ import numpy as np
 from rcdnet.card import nan_as_null, null_as_nan
 from rcdnet.errors import DatasetError
 from rcdnet.registry import MODELS
+from rcdnet.strict import KB, Unreadable, read_json, typed
 from train.data.sources import TITLES
 from train.evaluate import metrics
 from train.evaluate.evaluation import Estimate
@@ -91,8 +92,17 @@ class MapFigures:
     figures: dict[str, Estimate]
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What `study.json` says. weights: SHA-256 of each, by name. methods: names in `rcdnet.heatmaps`."""
+
+    weights: dict[str, str]
+    methods: tuple[str, ...] = ()
+
+
 MAPS_FILE, FIGURES_FILE, SETTINGS_FILE = "maps.csv", "figures.json", "study.json"
 PUBLISHED = "heatmaps"  # below the results that come with the app
+SETTINGS_LIMIT = 256 * KB
 AGAIN = "Make them with: python -m train heatmaps --models RUN"
 HEADER = ",".join(f.name for f in fields(MapRow)) + "\n"
 
@@ -163,10 +173,18 @@ def read_figures(folder: Path) -> list[MapFigures]:
 
 def measured_weights(folder: Path) -> dict[str, str]:
     """SHA-256 of the weights that a study measured, by name; `DatasetError` if it does not say."""
+    return read_settings(folder).weights
+
+
+def read_settings(folder: Path) -> Settings:
+    """What a study measures; `DatasetError` if it does not say."""
     try:
-        return dict(json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))["weights"])
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DatasetError(f"{folder} does not say which weights it measured ({error}). {AGAIN}") from error
+        settings: Settings = typed(Settings, read_json(folder / SETTINGS_FILE, SETTINGS_LIMIT))
+        return settings
+    except Unreadable as error:
+        raise DatasetError(
+            f"{folder} does not say which weights it measured ({error}). {AGAIN}, or give another folder as --out."
+        ) from error
 
 
 def publish_maps(folder: Path, results: Path) -> None:

@@ -27,7 +27,7 @@ from train.data.labels import NO_LESION
 from train.data.sources import Sample, read_sources
 from train.data.splits import Split, grouped
 from train.evaluate.assess import knows_more
-from train.evaluate.maps import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows
+from train.evaluate.maps import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
 from train.evaluate.ship import ship
 from train.files import write_whole
 
@@ -192,9 +192,9 @@ def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str]) -> No
     """Write what is measured, beside the weights of before; `DatasetError` if the two do not go together."""
     digests = {w.name: w.classifier.card.sha256 for w in weights}
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        together = digests | before["weights"]
-        if before["methods"] != list(methods) or not digests.items() <= together.items():
+        before = read_settings(path.parent)
+        together = digests | before.weights
+        if before.methods != tuple(methods) or not digests.items() <= together.items():
             raise DatasetError(f"{path.parent} holds maps of other weights or methods. Give another folder as --out.")
         digests = together
     write_whole(path, (json.dumps({"weights": digests, "methods": list(methods)}, indent=1) + "\n").encode())
