@@ -14,7 +14,7 @@ from torch import nn
 
 from rcdnet.card import ModelCard
 from rcdnet.checkpoint import card_digest, load_checkpoint
-from rcdnet.errors import CheckpointError, NotTrained, RcdnetError
+from rcdnet.errors import CheckpointError, HeatmapError, NotTrained, RcdnetError
 from rcdnet.heatmaps import maps_of
 from rcdnet.outline import LesionDecoder, contours, read_outline, shape_score
 from rcdnet.preprocessing import Frame, normalise, prepare
@@ -149,7 +149,10 @@ def load_own(name: str, folder: Path) -> Classifier:
 def _load_own(name: str, folder: Path, model: str, digest: str) -> Classifier:
     network, card, decoder = load_checkpoint(model, folder)
     own = Classifier(spec_of(model), card, network.to(memory_format=torch.channels_last), decoder, own=name)
-    classify(_TRIAL, [own])  # what gives no number is said here, and takes no scan with it
+    try:
+        classify(_TRIAL, [own])  # what gives no number is said here, and takes no scan with it
+    except (CheckpointError, HeatmapError) as error:
+        raise CheckpointError(f"{own.title} gives no number, so it makes no call. Train it again.") from error
     return own
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from rcdnet.__main__ import main
 from rcdnet.card import ModelCard
 from rcdnet.checkpoint import PINS, WEIGHTS_FOLDER, load_checkpoint, pinned, read_card, write_checkpoint
-from rcdnet.errors import CheckpointError, RcdnetError
+from rcdnet.errors import CheckpointError
 from rcdnet.inference import Classifier, classify, load_own
 from rcdnet.registry import MODELS, spec_of
 from train.__main__ import main as train
