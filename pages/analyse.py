@@ -76,7 +76,7 @@ predictions = list(answers.values())
 rcdnet = predictions[0]
 toys = {c.name for c in classifiers if c.on_phantoms}
 
-controls = st.columns([2, 1.4, 1.4, 0.8], vertical_alignment="bottom")
+controls = st.columns([2.3, 1.3, 1.2, 0.8], vertical_alignment="bottom")
 with controls[0]:
     shown = str(
         st.segmented_control("Heatmap of", [CALLED, *reversed(CLASSES), OFF], required=True, key="keep_shown", **KEPT)
