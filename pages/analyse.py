@@ -9,7 +9,6 @@ from pages.shared.scans import Held, models_asked, read_on, reading, scan_panel
 from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import NotTrained
 from rcdnet.grid import CALLED
-from rcdnet.inference import Classifier
 from rcdnet.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
 from rcdnet.registry import CLASSES, MODELS
 from rcdnet.report import (
@@ -40,15 +39,8 @@ classifiers, silent = models_asked()  # silent: why a model gives no answer, by 
 cards = {c.name: c.card for c in classifiers}
 
 
-def marked(row: dict[str, object], classifier: Classifier) -> dict[str, object]:
-    """A row of the table of calls, with a warning where the model has seen no real scan."""
-    if not classifier.on_phantoms:
-        return row
-    return row | {"warnings": f"{ON_PHANTOMS}. {row.get('warnings', '')}".strip()}
-
-
 def all_calls(held: list[Held]) -> None:
-    rows = [marked(call_row(one.name, one.scan, one.said[c.key]), c) for one in held for c in classifiers]
+    rows = [call_row(one.name, one.scan, one.said[c.key]) for one in held for c in classifiers]
     st.download_button(
         "All calls as CSV",
         calls_csv(rows).encode("utf-8-sig"),

@@ -65,6 +65,7 @@ class Prediction:
     parts: what each part of the evidence adds to the log-odds of malignancy, by `rcdnet.calibration.PARTS`; one that the model
         does not have adds 0. The maps explain the network's.
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
+    on_phantoms: as `Classifier.on_phantoms`.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Prediction:
     parts: dict[str, float] = field(default_factory=dict)
     method: str = "Grad-CAM"
     lesion: np.ndarray | None = field(default=None, repr=False)
+    on_phantoms: bool = False
 
     def __post_init__(self) -> None:
         """`CheckpointError` for what is no probability: nothing can be called by it."""
@@ -214,6 +216,7 @@ def classify(
                     {part: float(value) for part, value in card.calibration.parts(*evidence).items()},
                     method,
                     lesion,
+                    classifier.on_phantoms,
                 )
             )
     return predictions

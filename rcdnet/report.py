@@ -14,7 +14,7 @@ from rcdnet.card import ModelCard
 from rcdnet.images import Scan
 from rcdnet.inference import Prediction
 from rcdnet.overlay import fit_within, overlay
-from rcdnet.statements import RESEARCH_USE
+from rcdnet.statements import ON_PHANTOMS, RESEARCH_USE
 
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
 _FIGURE_SIDE_PX = 900
@@ -33,7 +33,8 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
         "threshold": prediction.threshold,
         "call": prediction.call,
     }
-    return row | {"warnings": " ".join(scan.warnings)} if scan.warnings else row
+    warnings = [*([f"{ON_PHANTOMS}."] if prediction.on_phantoms else []), *scan.warnings]
+    return row | {"warnings": " ".join(warnings)} if warnings else row
 
 
 def calls_csv(rows: Iterable[dict[str, object]]) -> str:

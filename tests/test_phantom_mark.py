@@ -7,6 +7,7 @@ from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
 import pages.shared.scans
+from rcdnet.__main__ import main
 from rcdnet.inference import Classifier, load_trained
 from rcdnet.statements import ON_PHANTOMS
 
@@ -80,3 +81,14 @@ def test_compare_says_it_and_does_not_count_it(app):
     (said,) = (str(shown.proto) for shown in app.get("bidi_component") if "rcdnet_viewer" in str(shown.proto))
     assert "toy (your ViT), trained on phantoms, not on scans: its calls say nothing here." in said
     assert "RcdNet calls this scan" in said or "All 2 models" in said
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_the_command_line_marks_them_too(monkeypatch, capsys, form):
+    taught = [taught_by("64 images of phantoms, from random weights"), taught_by("9 images of x", "mine")]
+    monkeypatch.setattr("rcdnet.__main__.load_trained", lambda: (taught, {}))
+    scan = ROOT / "assets" / "samples" / "phantom-cyst.png"
+    assert main(["predict", str(scan), "--format", form]) == 0
+    toy, mine = [line for line in capsys.readouterr().out.splitlines() if "own:" in line]
+    assert f"{ON_PHANTOMS}." in toy
+    assert ON_PHANTOMS not in mine
