@@ -10,8 +10,8 @@ from pages.shared import (
     libraries,
     uploads,  # noqa: F401  importing it bounds what may wait, whichever page is opened first
 )
-from rcdnet.images import MAX_BYTES
-from rcdnet.statements import RESEARCH_USE
+from rcdnet.present.statements import RESEARCH_USE
+from rcdnet.scans.images import MAX_BYTES
 
 ASSETS = Path(__file__).parent / "assets"
 

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from rcdnet.card import MINIMUM_AUC
-from rcdnet.checkpoint import read_card
 from rcdnet.errors import RcdnetError
-from rcdnet.registry import MODELS
-from rcdnet.statements import CITATIONS, DATA, INTENDED_USE, LIMITS, NOT_THE_PAPERS, PRIVACY
+from rcdnet.models.card import MINIMUM_AUC
+from rcdnet.models.checkpoint import read_card
+from rcdnet.models.registry import MODELS
+from rcdnet.present.statements import CITATIONS, DATA, INTENDED_USE, LIMITS, NOT_THE_PAPERS, PRIVACY
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "about"

@@ -6,12 +6,12 @@ import streamlit as st
 
 from pages.shared.kept import KEPT
 from pages.shared.scans import Held, models_asked, read_on, reading, scan_panel
-from rcdnet.charts import CALL_SIGNS, probability_bars
 from rcdnet.errors import NotTrained
-from rcdnet.grid import CALLED
-from rcdnet.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
-from rcdnet.registry import CLASSES, MODELS
-from rcdnet.report import (
+from rcdnet.models.registry import CLASSES, MODELS
+from rcdnet.present.charts import CALL_SIGNS, probability_bars
+from rcdnet.present.grid import CALLED
+from rcdnet.present.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
+from rcdnet.present.report import (
     agreement,
     call_row,
     call_sentence,
@@ -21,7 +21,7 @@ from rcdnet.report import (
     told_apart,
     trust_sentence,
 )
-from rcdnet.statements import ON_PHANTOMS
+from rcdnet.present.statements import ON_PHANTOMS
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "analyse"

@@ -7,11 +7,11 @@ from pages.shared.plain import plain
 from pages.shared.scans import Held, models_asked, read_on, scan_panel
 from pages.shared.uploads import taken
 from pages.shared.viewer import viewer
-from rcdnet.charts import removal_chart, similarity_chart
 from rcdnet.errors import RcdnetError
-from rcdnet.faithfulness import PASSES, SHARES, chance_map, examine
-from rcdnet.figure import FORMATS, grid_figure, grid_maps
-from rcdnet.grid import (
+from rcdnet.explain.faithfulness import PASSES, SHARES, chance_map, examine
+from rcdnet.present.charts import removal_chart, similarity_chart
+from rcdnet.present.figure import FORMATS, grid_figure, grid_maps
+from rcdnet.present.grid import (
     CALLED,
     SCALES,
     Look,
@@ -24,11 +24,11 @@ from rcdnet.grid import (
     unlike_classes,
     viewer_data,
 )
-from rcdnet.heatmaps import FLOOR, METHODS, SIGN_BY_CHANCE, SLOW_METHODS, passes
-from rcdnet.images import read_mask
-from rcdnet.inference import classify
-from rcdnet.overlay import SAFE_COLOUR_MAPS
-from rcdnet.report import agreement, listed
+from rcdnet.present.overlay import SAFE_COLOUR_MAPS
+from rcdnet.present.report import agreement, listed
+from rcdnet.reading.heatmaps import FLOOR, METHODS, SIGN_BY_CHANCE, SLOW_METHODS, passes
+from rcdnet.reading.inference import classify
+from rcdnet.scans.images import read_mask
 from train.results.bundle import bundled
 from train.results.map_exhibits import beside_the_lesion
 

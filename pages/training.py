@@ -9,9 +9,10 @@ from pages.shared.kept import KEPT, put
 from pages.shared.plain import plain
 from pages.shared.visitor import barred
 from rcdnet.errors import RcdnetError
-from rcdnet.registry import MODELS
-from train.config import PRESETS, TrainConfig
+from rcdnet.models.registry import MODELS
+from train.config import TrainConfig
 from train.folders import RUNS_FOLDER
+from train.presets import PRESETS
 from train.results.bundle import bundled
 from train.results.exhibit import Exhibit
 from train.runs import elsewhere, form, jobs, outcome, watch

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from pytorch_grad_cam import GradCAM
 
-from rcdnet.card import ModelCard
-from rcdnet.heatmaps import maps_of
-from rcdnet.inference import Classifier, classify
-from rcdnet.preprocessing import VERSION
-from rcdnet.registry import CLASSES, MODELS, create_model, spec_of
+from rcdnet.models.card import ModelCard
+from rcdnet.models.registry import CLASSES, MODELS, create_model, spec_of
+from rcdnet.reading.heatmaps import maps_of
+from rcdnet.reading.inference import Classifier, classify
+from rcdnet.scans.preprocessing import VERSION
 
 
 @dataclass(frozen=True)

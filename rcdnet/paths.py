@@ -7,7 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from rcdnet.errors import ImageError, OutputError
-from rcdnet.pictures import MASK, is_litter, is_picture
+from rcdnet.scans.pictures import MASK, is_litter, is_picture
 
 
 @dataclass(frozen=True)

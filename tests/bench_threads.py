@@ -20,8 +20,8 @@ BUSY = "while True: pass"
 ANSWERING = """
 import sys, time
 import rcdnet
-from rcdnet.images import read_scan
-from rcdnet.inference import classify, load_trained
+from rcdnet.scans.images import read_scan
+from rcdnet.reading.inference import classify, load_trained
 from pathlib import Path
 scan = Path(sys.argv[1]).read_bytes()
 classifiers = load_trained()[0]
@@ -35,7 +35,8 @@ while True:
 TRAINING = """
 import sys
 from pathlib import Path
-from train.config import PRESETS, TrainConfig
+from train.config import TrainConfig
+from train.presets import PRESETS
 from train.runs import jobs
 from train.runs.places import phantoms
 runs = Path(sys.argv[1])

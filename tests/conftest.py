@@ -16,8 +16,8 @@ from filelock import FileLock
 from PIL import Image
 
 from rcdnet.bench import untrained_classifier
-from rcdnet.inference import Classifier
-from rcdnet.registry import CLASSES, MODELS
+from rcdnet.models.registry import CLASSES, MODELS
+from rcdnet.reading.inference import Classifier
 from train.data.phantoms import RECIPES, draw, random_recipe, write_dataset
 from train.results.bundle import Bundle, bundled
 

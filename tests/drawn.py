@@ -12,11 +12,11 @@ import numpy as np
 from conftest import ROOT
 from scipy.special import expit
 
-from rcdnet import preprocessing
-from rcdnet.calibration import Calibration
-from rcdnet.card import Figures, ModelCard
-from rcdnet.heatmaps import FLOOR
-from rcdnet.registry import CLASSES, MODELS
+from rcdnet.models.calibration import Calibration
+from rcdnet.models.card import Figures, ModelCard
+from rcdnet.models.registry import CLASSES, MODELS
+from rcdnet.reading.heatmaps import FLOOR
+from rcdnet.scans import preprocessing
 from train.evaluate.evaluation import Evaluation, SetFigures, figures_by_source, read_evaluation, write_evaluation
 from train.evaluate.maps import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
 from train.evaluate.predictions import Row, write_predictions

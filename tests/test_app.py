@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
 import pages.shared.scans
-from rcdnet.inference import Prediction
+from rcdnet.reading.inference import Prediction
 from train.runs.outcome import EPOCH
 
 SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()

@@ -8,16 +8,20 @@ import sys
 import pytest
 from conftest import ROOT
 
-from rcdnet.checkpoint import read_card
 from rcdnet.errors import NotTrained
-from rcdnet.registry import MODELS
+from rcdnet.models.checkpoint import read_card
+from rcdnet.models.registry import MODELS
 
 MODULES = [
     *sorted(path for folder in ("rcdnet", "train", "pages") for path in (ROOT / folder).rglob("*.py")),
     ROOT / "app.py",
 ]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-PARTS = ["data", "fit", "evaluate", "results", "runs"]  # of train, each on those before it
+PARTS = {  # each on those before it
+    "rcdnet": ["scans", "models", "reading", "explain", "present"],
+    "train": ["data", "fit", "evaluate", "results", "runs"],
+}
+BASE = {"errors", "strict", "threads"}  # of rcdnet, on which every part may stand
 FORBIDDEN = {
     "rcdnet": {"train", "pages", "pages.shared", "streamlit", "app"},
     "train": {"pages", "pages.shared", "streamlit", "app"},
@@ -44,11 +48,23 @@ def test_imports_run_one_way(path):
     assert not imports_of(path) & FORBIDDEN[floor]
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.parent.parent == ROOT / "train"], ids=lambda p: p.name)
-def test_the_parts_of_training_stand_on_those_before_them(path):
-    part = path.relative_to(ROOT).parts[1]
-    later = PARTS[PARTS.index(part) + 1 :]
-    assert not re.findall(rf"^\s*from train\.(?:{'|'.join(later)})\b.*" if later else r"(?!)", path.read_text(), re.M)
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.parent.parent.name in PARTS], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_the_parts_stand_on_those_before_them(path):
+    package, part = path.relative_to(ROOT).parts[:2]
+    later = PARTS[package][PARTS[package].index(part) + 1 :]
+    assert not re.findall(
+        rf"^\s*from {package}\.(?:{'|'.join(later)})\b.*" if later else r"(?!)", path.read_text(), re.M
+    )
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.parent.parent == ROOT / "rcdnet"], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_no_part_of_the_library_climbs_to_its_commands(path):
+    used = set(re.findall(r"^\s*from rcdnet(?:\.(\w+))? import", path.read_text(), re.M))
+    assert used <= {*BASE, *PARTS["rcdnet"]}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -13,9 +13,9 @@ from conftest import ROOT, encoded, ramp
 from PIL import Image
 from processes import wait_for
 
-from rcdnet.images import MAX_BYTES
-from rcdnet.inference import load_trained
-from rcdnet.registry import MODELS
+from rcdnet.models.registry import MODELS
+from rcdnet.reading.inference import load_trained
+from rcdnet.scans.images import MAX_BYTES
 
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
 TRAINED = [c.spec for c in load_trained()[0]]

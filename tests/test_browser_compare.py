@@ -13,7 +13,7 @@ from conftest import ROOT, encoded
 from PIL import Image
 from processes import wait_for
 
-from rcdnet.inference import classify, load_trained
+from rcdnet.reading.inference import classify, load_trained
 from train.data.phantoms import RECIPES, draw
 
 PHANTOM = draw(RECIPES["phantom-irregular-mass"], seed=2)

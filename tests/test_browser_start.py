@@ -11,8 +11,8 @@ from browsing import app_copy, choose, chromium, expect, fill, idle, opened, pre
 from conftest import ROOT
 from processes import process_of, worker_of
 
-from train.config import PRESETS
 from train.data.phantoms import write_dataset
+from train.presets import PRESETS
 
 
 @pytest.fixture(scope="module")

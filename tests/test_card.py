@@ -11,11 +11,11 @@ import pytest
 from safetensors.torch import load, save
 
 from rcdnet.__main__ import main
-from rcdnet.card import ModelCard
-from rcdnet.checkpoint import PINS, WEIGHTS_FOLDER, load_checkpoint, pinned, read_card, write_checkpoint
 from rcdnet.errors import CheckpointError
-from rcdnet.inference import Classifier, classify, load_own
-from rcdnet.registry import MODELS, spec_of
+from rcdnet.models.card import ModelCard
+from rcdnet.models.checkpoint import PINS, WEIGHTS_FOLDER, load_checkpoint, pinned, read_card, write_checkpoint
+from rcdnet.models.registry import MODELS, spec_of
+from rcdnet.reading.inference import Classifier, classify, load_own
 from train.__main__ import main as train
 from train.data.phantoms import write_dataset
 
@@ -167,8 +167,8 @@ def test_shipping_renews_the_pin_of_its_card_alone(own):
 def test_an_edited_card_of_the_app_makes_no_call(own, monkeypatch, capsys):
     """As it was found: a phantom at a probability of 0.989 was called benign without a word."""
     edited(own, threshold=float("nan"))
-    monkeypatch.setattr("rcdnet.inference.load_checkpoint", lambda name: load_checkpoint(name, own))
-    monkeypatch.setattr("rcdnet.inference.card_digest", lambda name: "edited")
+    monkeypatch.setattr("rcdnet.reading.inference.load_checkpoint", lambda name: load_checkpoint(name, own))
+    monkeypatch.setattr("rcdnet.reading.inference.card_digest", lambda name: "edited")
     scan = WEIGHTS_FOLDER.parent / "samples" / "phantom-irregular-mass.png"
     assert main(["predict", str(scan), "--models", NAME]) == 1
     said = capsys.readouterr()

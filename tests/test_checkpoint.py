@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from rcdnet import preprocessing
-from rcdnet.card import Figures, ModelCard
-from rcdnet.checkpoint import PINS, WEIGHTS_FOLDER, load_checkpoint, read_card, write_checkpoint
 from rcdnet.errors import CheckpointError, NotTrained
-from rcdnet.registry import CLASSES, MODELS, create_model
+from rcdnet.models.card import Figures, ModelCard
+from rcdnet.models.checkpoint import PINS, WEIGHTS_FOLDER, load_checkpoint, read_card, write_checkpoint
+from rcdnet.models.registry import CLASSES, MODELS, create_model
+from rcdnet.scans import preprocessing
 
 GOOD = Figures("some scans", "the threshold was chosen here", 100, 40, 90, 0.9, (0.85, 0.94), 0.91, 0.95, 0.6)
 

@@ -13,7 +13,7 @@ from conftest import ROOT
 from PIL import Image
 
 from rcdnet.__main__ import main
-from rcdnet.inference import load_trained
+from rcdnet.reading.inference import load_trained
 
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
 

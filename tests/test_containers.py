@@ -12,10 +12,10 @@ from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 from test_images import chunk, png_chunks
 
-from rcdnet import decoding
-from rcdnet.containers import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, walk
 from rcdnet.errors import ImageError
-from rcdnet.images import MAX_BYTES, read_scan
+from rcdnet.scans import decoding
+from rcdnet.scans.containers import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, walk
+from rcdnet.scans.images import MAX_BYTES, read_scan
 
 GREY = ramp()
 PNG = encoded(Image.fromarray(GREY))

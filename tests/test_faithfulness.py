@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rcdnet.faithfulness import (
+from rcdnet.explain.faithfulness import (
     PASSES,
     SHARES,
     Faithfulness,
@@ -16,8 +16,8 @@ from rcdnet.faithfulness import (
     randomised,
     ranked,
 )
-from rcdnet.heatmaps import FLOOR
-from rcdnet.inference import classify
+from rcdnet.reading.heatmaps import FLOOR
+from rcdnet.reading.inference import classify
 
 
 class RoughCorner(torch.nn.Module):

@@ -11,8 +11,10 @@ from conftest import encoded
 from PIL import Image
 
 from rcdnet.errors import ImageError
-from rcdnet.figure import FORMATS, grid_figure, grid_maps
-from rcdnet.grid import (
+from rcdnet.explain.localisation import localise
+from rcdnet.models.registry import CLASSES, MODELS
+from rcdnet.present.figure import FORMATS, grid_figure, grid_maps
+from rcdnet.present.grid import (
     ALL,
     CALLED,
     OWN,
@@ -25,11 +27,9 @@ from rcdnet.grid import (
     shown,
     viewer_data,
 )
-from rcdnet.images import read_mask
-from rcdnet.inference import classify
-from rcdnet.localisation import localise
-from rcdnet.preprocessing import Frame
-from rcdnet.registry import CLASSES, MODELS
+from rcdnet.reading.inference import classify
+from rcdnet.scans.images import read_mask
+from rcdnet.scans.preprocessing import Frame
 from train.data.phantoms import RECIPES, draw
 
 METHODS = ["Grad-CAM", "LayerCAM", "EigenCAM"]

@@ -12,9 +12,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, 
 
 from rcdnet.bench import grid_of_tokens
 from rcdnet.errors import HeatmapError
-from rcdnet.heatmaps import METHODS, SLOW_METHODS, ZeroedChannels, logits_and_maps, maps_of, random_maps
-from rcdnet.inference import classify
-from rcdnet.registry import MODELS, create_model
+from rcdnet.models.registry import MODELS, create_model
+from rcdnet.reading.heatmaps import METHODS, SLOW_METHODS, ZeroedChannels, logits_and_maps, maps_of, random_maps
+from rcdnet.reading.inference import classify
 from train.data.phantoms import RECIPES, draw
 
 THREADS, REQUESTS = 4, len(METHODS)

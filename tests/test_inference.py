@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest import ramp
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER, card_digest, load_checkpoint
-from rcdnet.inference import classify, load_classifier, load_trained
-from rcdnet.registry import MODELS
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, card_digest, load_checkpoint
+from rcdnet.models.registry import MODELS
+from rcdnet.reading.inference import classify, load_classifier, load_trained
 
 
 def test_predictions_come_in_the_order_asked_for(classifiers, phantom):
@@ -54,8 +54,8 @@ def test_a_model_is_read_once_and_shared_until_other_weights_are_shipped(tmp_pat
     assert load_classifier("rcdnet") is load_classifier("rcdnet")
     for name in ("rcdnet.json", "rcdnet.safetensors"):
         shutil.copy(WEIGHTS_FOLDER / name, tmp_path)
-    monkeypatch.setattr("rcdnet.inference.card_digest", partial(card_digest, folder=tmp_path))
-    monkeypatch.setattr("rcdnet.inference.load_checkpoint", partial(load_checkpoint, folder=tmp_path))
+    monkeypatch.setattr("rcdnet.reading.inference.card_digest", partial(card_digest, folder=tmp_path))
+    monkeypatch.setattr("rcdnet.reading.inference.load_checkpoint", partial(load_checkpoint, folder=tmp_path))
     before = load_classifier("rcdnet")
     (tmp_path / "rcdnet.json").write_text(replace(before.card, threshold=0.5).to_json())
     after = load_classifier("rcdnet")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
-from rcdnet.localisation import CUTS, box_mask, localise
-from rcdnet.similarity import hottest_overlap, rank_correlation, similarity_matrix
+from rcdnet.explain.localisation import CUTS, box_mask, localise
+from rcdnet.explain.similarity import hottest_overlap, rank_correlation, similarity_matrix
 
 
 def square(side: int = 20, left: int = 4, size: int = 5) -> np.ndarray:

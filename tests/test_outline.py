@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import save
 from test_checkpoint import pair  # noqa: F401  a fixture: random weights of MobileNetV2 and a card that fits
 
-from rcdnet.calibration import Calibration
-from rcdnet.checkpoint import load_checkpoint, write_checkpoint
 from rcdnet.errors import CheckpointError
-from rcdnet.inference import classify
-from rcdnet.outline import PREFIX, contours, decoder_for, read_outline, shape_score
-from rcdnet.overlay import outlined
-from rcdnet.preprocessing import frame_of, normalise, prepare
-from rcdnet.registry import MODELS
+from rcdnet.models.calibration import Calibration
+from rcdnet.models.checkpoint import load_checkpoint, write_checkpoint
+from rcdnet.models.outline import PREFIX, contours, decoder_for, read_outline, shape_score
+from rcdnet.models.registry import MODELS
+from rcdnet.present.overlay import outlined
+from rcdnet.reading.inference import classify
+from rcdnet.scans.preprocessing import frame_of, normalise, prepare
 
 
 @pytest.mark.parametrize("name", MODELS)

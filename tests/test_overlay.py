@@ -8,7 +8,7 @@ import pytest
 from conftest import ramp
 from PIL import Image
 
-from rcdnet.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png, png_url, staged
+from rcdnet.present.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png, png_url, staged
 
 SCAN = ramp(90, 140)
 

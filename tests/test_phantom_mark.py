@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 import pages.shared.scans
 from rcdnet.__main__ import main
-from rcdnet.inference import Classifier, load_trained
-from rcdnet.statements import ON_PHANTOMS
+from rcdnet.present.statements import ON_PHANTOMS
+from rcdnet.reading.inference import Classifier, load_trained
 
 SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
 
@@ -66,7 +66,7 @@ def test_a_call_of_such_weights_is_marked_on_analyse_and_counts_for_nothing(app)
 def test_its_calls_are_marked_in_the_table(app, monkeypatch):
     """The file is what is handed on."""
     tables: list[list[dict]] = []
-    monkeypatch.setattr("rcdnet.report.calls_csv", lambda rows: tables.append(rows) or "")
+    monkeypatch.setattr("rcdnet.present.report.calls_csv", lambda rows: tables.append(rows) or "")
     app.run()
     warnings = {row["model"]: row.get("warnings", "") for row in tables[-1]}
     assert len(warnings) == 8

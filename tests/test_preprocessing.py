@@ -7,7 +7,7 @@ from conftest import ramp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rcdnet.preprocessing import MEAN, STD, frame_of, letterbox, normalise, prepare
+from rcdnet.scans.preprocessing import MEAN, STD, frame_of, letterbox, normalise, prepare
 
 
 @pytest.mark.parametrize("shape", [(400, 500), (500, 400), (224, 224), (64, 4096), (4096, 64), (64, 64)])

@@ -8,9 +8,9 @@ import pytest
 from conftest import ROOT
 from test_architecture import figures_row
 
-from rcdnet.checkpoint import read_card
-from rcdnet.heatmaps import FLOOR
-from rcdnet.registry import MODELS
+from rcdnet.models.checkpoint import read_card
+from rcdnet.models.registry import MODELS
+from rcdnet.reading.heatmaps import FLOOR
 from train.data.sources import TITLES
 from train.evaluate.compare import COLUMNS, cell, compare_rows, own_predictions, shipped
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation, set_figures

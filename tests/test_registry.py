@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from rcdnet.errors import UnknownModel
-from rcdnet.registry import MODELS, create_model, spec_of
+from rcdnet.models.registry import MODELS, create_model, spec_of
 
 NAMES = ("rcdnet", "resnet50", "mobilenetv2", "regnet", "vit", "resnext")
 

@@ -9,12 +9,10 @@ import pytest
 from PIL import Image
 
 from rcdnet.bench import untrained_classifier
-from rcdnet.calibration import Calibration
-from rcdnet.card import Figures
-from rcdnet.charts import probability_bars
-from rcdnet.images import Scan
-from rcdnet.inference import classify
-from rcdnet.report import (
+from rcdnet.models.calibration import Calibration
+from rcdnet.models.card import Figures
+from rcdnet.present.charts import probability_bars
+from rcdnet.present.report import (
     agreement,
     call_row,
     call_sentence,
@@ -25,6 +23,8 @@ from rcdnet.report import (
     shown,
     trust_sentence,
 )
+from rcdnet.reading.inference import classify
+from rcdnet.scans.images import Scan
 
 
 @pytest.fixture(scope="module")

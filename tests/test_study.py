@@ -12,9 +12,9 @@ import pytest
 from conftest import ROOT, copied
 
 from rcdnet.errors import DatasetError
-from rcdnet.heatmaps import FLOOR
-from rcdnet.localisation import localise
-from rcdnet.registry import CLASSES
+from rcdnet.explain.localisation import localise
+from rcdnet.models.registry import CLASSES
+from rcdnet.reading.heatmaps import FLOOR
 from train.data.decode import read_lesion, read_pixels
 from train.data.splits import Split
 from train.evaluate.compare import cell
@@ -73,7 +73,7 @@ def test_a_row_is_what_the_app_would_say_of_the_image(run, measured):
     weights = judged(str(run))
     row = next(r for r in read_rows(measured / MAPS_FILE) if r.method == "Grad-CAM" and r.label == 1)
     sample = next(s for s in weights.samples if s.id == row.id)
-    from rcdnet.inference import classify
+    from rcdnet.reading.inference import classify
 
     pixels = read_pixels(sample)
     (prediction,) = classify(pixels, [weights.classifier])

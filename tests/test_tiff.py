@@ -12,8 +12,8 @@ from conftest import encoded, ramp
 from PIL import Image
 
 from rcdnet.errors import ImageError
-from rcdnet.images import read_mask, read_scan
-from rcdnet.tiff import MAX_ENTRIES, MAX_PAGES, directories
+from rcdnet.scans.images import read_mask, read_scan
+from rcdnet.scans.tiff import MAX_ENTRIES, MAX_PAGES, directories
 
 GREY = ramp(80, 112)
 LESION = np.zeros((80, 112), bool)

@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
-from rcdnet.checkpoint import build
 from rcdnet.errors import RunFailed
-from rcdnet.registry import create_model
+from rcdnet.models.checkpoint import build
+from rcdnet.models.registry import create_model
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.decode import decode

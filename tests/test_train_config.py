@@ -6,8 +6,9 @@ import pytest
 
 from rcdnet.errors import ConfigError
 from train.__main__ import _config, _parser
-from train.config import PRESETS, TrainConfig, kind_of, preset
+from train.config import TrainConfig, kind_of
 from train.fit.events import Epoch, Failed, Finished, Started, Stopped, event_of, line_of, read_events
+from train.presets import PRESETS, preset
 
 EPOCH = Epoch(
     epoch=1, size=224, loss=0.5, added_loss=0.0, accuracy=0.7, validation_loss=0.6, validation_accuracy=0.6,

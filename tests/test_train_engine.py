@@ -14,9 +14,9 @@ from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY
 
 from rcdnet.errors import CheckpointError
-from rcdnet.heatmaps import logits_and_maps
-from rcdnet.outline import LesionDecoder, decoder_for
-from rcdnet.registry import MODELS, create_model
+from rcdnet.models.outline import LesionDecoder, decoder_for
+from rcdnet.models.registry import MODELS, create_model
+from rcdnet.reading.heatmaps import logits_and_maps
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.labels import NO_LESION

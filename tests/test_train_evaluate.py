@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT, TINY, copied
 from sklearn.metrics import roc_auc_score
 
-from rcdnet.calibration import Calibration
-from rcdnet.checkpoint import load_checkpoint
 from rcdnet.errors import DatasetError, NotTrained
-from rcdnet.registry import MODELS
+from rcdnet.models.calibration import Calibration
+from rcdnet.models.checkpoint import load_checkpoint
+from rcdnet.models.registry import MODELS
 from train.__main__ import main
 from train.data.phantoms import write_dataset
 from train.data.splits import Split

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from test_train_metrics import drawn
 
-from rcdnet.calibration import Calibration
+from rcdnet.models.calibration import Calibration
 from train.evaluate.calibrate import operating_point
 from train.evaluate.compare import compare_rows, table
 from train.evaluate.evaluation import (

@@ -10,9 +10,9 @@ from conftest import TINY
 from safetensors.torch import load_file, save_file
 from timm.layers import DropPath
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER, load_checkpoint
 from rcdnet.errors import ConfigError
-from rcdnet.registry import CLASSES, MODELS
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, load_checkpoint
+from rcdnet.models.registry import CLASSES, MODELS
 from train.__main__ import main
 from train.config import TrainConfig
 from train.evaluate.predictions import read_predictions

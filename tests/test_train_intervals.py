@@ -10,7 +10,7 @@ from scipy.special import expit
 from test_train_evaluation import rows_of
 from test_train_metrics import drawn
 
-from rcdnet.calibration import Calibration
+from rcdnet.models.calibration import Calibration
 from train.evaluate.compare import delong_lines, table
 from train.evaluate.delong import compare_auc
 from train.evaluate.evaluation import Evaluation, SetFigures, set_figures, write_evaluation

@@ -17,7 +17,7 @@ from filelock import FileLock
 from processes import process_of, wait_for, worker_of
 
 from rcdnet.errors import ConfigError, DatasetError, NotTrained
-from rcdnet.inference import load_own
+from rcdnet.reading.inference import load_own
 from train.config import TrainConfig
 from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events

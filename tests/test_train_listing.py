@@ -10,8 +10,8 @@ from conftest import copied
 from PIL import Image
 
 from rcdnet.errors import DatasetError
-from rcdnet.pictures import is_picture
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
+from rcdnet.scans.pictures import is_picture
 from train.__main__ import main
 from train.data.audit import audit
 from train.data.listing import class_folders

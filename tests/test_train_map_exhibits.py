@@ -6,8 +6,8 @@ from dataclasses import replace
 from conftest import copied
 from test_train_results import exhibits_of
 
-from rcdnet.heatmaps import FLOOR
-from rcdnet.registry import MODELS
+from rcdnet.models.registry import MODELS
+from rcdnet.reading.heatmaps import FLOOR
 from train.evaluate.compare import cell
 from train.evaluate.evaluation import Estimate
 from train.evaluate.maps import CENTRE

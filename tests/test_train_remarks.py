@@ -8,7 +8,7 @@ import pytest
 from conftest import SMALL, copied
 from PIL import Image
 
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data import decode as decoding

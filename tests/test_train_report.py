@@ -7,7 +7,7 @@ import sys
 import pytest
 from browsing import chromium
 
-from rcdnet.registry import MODELS
+from rcdnet.models.registry import MODELS
 from train.results.bundle import Result, bundled
 from train.results.report import write_report
 from train.results.sections import SECTIONS

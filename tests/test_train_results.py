@@ -10,7 +10,7 @@ from conftest import copied
 from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
-from rcdnet.registry import MODELS
+from rcdnet.models.registry import MODELS
 from train.evaluate.compare import COLUMNS, cell, compare_rows
 from train.evaluate.curves import arrays, point
 from train.evaluate.delong import compare_auc

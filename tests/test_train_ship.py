@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import TINY, copied
 
-from rcdnet.card import ModelCard
-from rcdnet.checkpoint import WEIGHTS_FOLDER
 from rcdnet.errors import DatasetError
+from rcdnet.models.card import ModelCard
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.sources import CITATIONS, LICENCES

@@ -12,7 +12,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from rcdnet.errors import ConfigError, DatasetError
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
 from train.config import TrainConfig
 from train.data.decode import decode, read_lesion
 from train.data.duplicates import fingerprint

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER
 from rcdnet.command import ended
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER
+from rcdnet.models.registry import MODELS
 from rcdnet.paths import at_home, check_writable, expanded, matching
-from rcdnet.registry import MODELS
-from train.config import PRESETS, TrainConfig, kind_of, preset
+from train.config import TrainConfig, kind_of
 from train.data.audit import audit, report_lines
 from train.data.fetch import RELEASES, fetch
 from train.data.phantoms import write_dataset, write_samples
@@ -35,6 +35,7 @@ from train.files import write_whole
 from train.fit.bench import throughput
 from train.fit.events import Failed
 from train.folders import RUNS_FOLDER
+from train.presets import PRESETS, preset
 from train.runs.run import resume, start
 
 
@@ -217,7 +218,7 @@ def _figures(options: argparse.Namespace) -> None:
 
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
-    from rcdnet.heatmaps import METHODS
+    from rcdnet.reading.heatmaps import METHODS
     from train.evaluate.maps import MAPS_FILE, publish_maps, write_figures
     from train.evaluate.study import judged, study
     from train.results.study_report import write_study

@@ -8,7 +8,13 @@ import gc
 from functools import cache
 from importlib import import_module
 
-NEEDED = ("rcdnet.inference", "rcdnet.report", "train.results.sections", "train.runs.form", "train.runs.watch")
+NEEDED = (
+    "rcdnet.reading.inference",
+    "rcdnet.present.report",
+    "train.results.sections",
+    "train.runs.form",
+    "train.runs.watch",
+)
 
 
 @cache

@@ -14,12 +14,12 @@ from pages.shared.kept import KEPT, put
 from pages.shared.plain import plain
 from pages.shared.uploads import LIMITS, taken, turned_down
 from pages.shared.visitor import barred
-from rcdnet.charts import CALL_SIGNS
 from rcdnet.errors import ImageError, RcdnetError
-from rcdnet.images import Scan, read_scan
-from rcdnet.inference import Classifier, Prediction, classify, load_own, load_trained
-from rcdnet.overlay import fit_within, png_url, staged
-from rcdnet.report import shown
+from rcdnet.present.charts import CALL_SIGNS
+from rcdnet.present.overlay import fit_within, png_url, staged
+from rcdnet.present.report import shown
+from rcdnet.reading.inference import Classifier, Prediction, classify, load_own, load_trained
+from rcdnet.scans.images import Scan, read_scan
 from train.runs.share import shared
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
@@ -36,7 +36,7 @@ state = st.session_state
 class Held:
     """A scan in the session. view: its pixels at a screen's size. said: predictions by `Classifier.key`.
 
-    explained: predictions of any method, by that key and method. measured: `rcdnet.faithfulness.examine`, as Compare keeps it.
+    explained: predictions of any method, by that key and method. measured: `rcdnet.explain.faithfulness.examine`, as Compare keeps it.
     """
 
     name: str

@@ -6,7 +6,7 @@ import streamlit as st
 
 _ASSETS = Path(__file__).parent.parent.parent / "assets"
 
-# Registered once for the whole app. What the browser draws comes as `rcdnet.grid.viewer_data`; a box drawn by the reader comes
+# Registered once for the whole app. What the browser draws comes as `rcdnet.present.grid.viewer_data`; a box drawn by the reader comes
 # back as `box`.
 viewer = st.components.v2.component(
     "rcdnet_viewer",

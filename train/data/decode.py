@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.images import Scan, bytes_of, orientation_of, read_mask, read_scan
-from rcdnet.preprocessing import Frame, letterbox, prepare
+from rcdnet.scans.images import Scan, bytes_of, orientation_of, read_mask, read_scan
+from rcdnet.scans.preprocessing import Frame, letterbox, prepare
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.labels import NO_LESION, NORMAL
 from train.data.remarks import remarks_on
@@ -31,7 +31,7 @@ _AHEAD = _READERS + 1  # images that may be read before anybody asks for them: m
 class Decoded:
     """Samples and, row by row, what was read of them.
 
-    canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
+    canvases: uint8 (N, S, S) as `rcdnet.scans.preprocessing.prepare` makes them.
     lesions: uint8 (N, S, S), 1 inside the lesion on the same pixels; all 0 where `masked` is false.
     frames: where each image lies on its canvas. masked: bool (N,), whether it is known where the lesion is, or that there is none; an
         empty mask of a scan with a lesion does not know it.
@@ -140,7 +140,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None)
     turn: the image's `Scan.orientation`, looked up in its file where it is not given.
 
     Raises:
-        DatasetError: a mask is missing, or `rcdnet.images.read_mask` refuses it; or it is not known which way up a mask or box was
+        DatasetError: a mask is missing, or `rcdnet.scans.images.read_mask` refuses it; or it is not known which way up a mask or box was
             drawn on an image that its EXIF orientation turns.
     """
     lesion = np.zeros(shape, bool)

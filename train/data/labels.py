@@ -1,6 +1,6 @@
 """What an image can be labelled: one of the two classes, or without a lesion."""
 
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
 
 NO_LESION = -1  # the label of a scan of a breast in which there is none; it is no benign one
 NORMAL = "normal"  # what data sets call it

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.pictures import is_litter, is_picture
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
+from rcdnet.scans.pictures import is_litter, is_picture
 from train.data.labels import LABELS
 
 _NAMED = 5  # files or folders that a sentence names

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.pictures import MASK, is_left_behind, is_litter, is_picture
+from rcdnet.scans.pictures import MASK, is_left_behind, is_litter, is_picture
 from train.data.labels import LABELS
 from train.data.listing import (
     Listing,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
 
 HEIGHT_PX, WIDTH_PX = 440, 520
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
 from train.data.sample import Sample
 
 _APART = 0.5  # between the shares of two classes, from which what is warned of tells them apart
@@ -16,7 +16,7 @@ def remarks_on(samples: Sequence[Sample], warnings: Sequence[Sequence[str]]) -> 
     """A sentence or two for each kind of warning in each source: how many images of each class, and what was said of the first.
 
     Args:
-        warnings: of each sample, as `rcdnet.images.Scan` has them.
+        warnings: of each sample, as `rcdnet.scans.images.Scan` has them.
     """
     kinds: dict[tuple[str, str], list[int]] = {}
     first: dict[tuple[str, str], str] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
 from train.data.labels import LABELS, NORMAL
 from train.data.tables import clean
 

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from rcdnet.errors import DatasetError
-from rcdnet.registry import CLASSES
+from rcdnet.models.registry import CLASSES
 from rcdnet.strict import MB, Unreadable, read_json, typed
 from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups

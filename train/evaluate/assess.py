@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
 from rcdnet.errors import CheckpointError, DatasetError
-from rcdnet.outline import LesionDecoder, read_outline, shape_score
-from rcdnet.registry import MODELS, spec_of
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
+from rcdnet.models.outline import LesionDecoder, read_outline, shape_score
+from rcdnet.models.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
 from train.data.decode import Decoded, decode
 from train.data.duplicates import near_duplicate_pairs

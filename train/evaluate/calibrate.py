@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rcdnet.calibration import Calibration
+from rcdnet.models.calibration import Calibration
 from train.evaluate.metrics import fit_weights, threshold_at_sensitivity
 
 SENSITIVITY = 0.95

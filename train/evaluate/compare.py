@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER
 from rcdnet.errors import DatasetError
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from train.evaluate.delong import Comparison, compare_auc
 from train.evaluate.evaluation import Estimate, Evaluation, SetFigures, read_evaluation
 from train.evaluate.intervals import MINIMUM_GROUPS

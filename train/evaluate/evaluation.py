@@ -10,10 +10,10 @@ from typing import Annotated
 
 import numpy as np
 
-from rcdnet.calibration import Calibration
-from rcdnet.card import nan_as_null
 from rcdnet.errors import DatasetError
-from rcdnet.registry import MODELS
+from rcdnet.models.calibration import Calibration
+from rcdnet.models.card import nan_as_null
+from rcdnet.models.registry import MODELS
 from rcdnet.strict import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_json, typed
 from train.evaluate.intervals import interval_of_auc, intervals
 from train.evaluate.metrics import (

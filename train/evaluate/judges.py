@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rcdnet.card import Figures, OperatingPoint
 from rcdnet.errors import DatasetError
+from rcdnet.models.card import Figures, OperatingPoint
 from train.config import TrainConfig
 from train.data.sources import TITLES
 from train.data.splits import Split, rule_of

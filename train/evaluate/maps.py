@@ -13,9 +13,9 @@ from typing import get_type_hints
 
 import numpy as np
 
-from rcdnet.card import nan_as_null, null_as_nan
 from rcdnet.errors import DatasetError
-from rcdnet.registry import MODELS
+from rcdnet.models.card import nan_as_null, null_as_nan
+from rcdnet.models.registry import MODELS
 from rcdnet.strict import KB, Unreadable, read_json, typed
 from train.data.sources import TITLES
 from train.evaluate import metrics
@@ -48,8 +48,8 @@ class MapRow:
     """The map of one method for the true class of one image.
 
     weights: a run's name, or a bundled model's. seen: whether these images may have trained the weights. probability: of
-    malignancy. The figures from `pointing` to `best_dice` are those of `rcdnet.localisation.Localisation`; the last four those of
-    `rcdnet.faithfulness.Examined`, nan for an image that was not drawn for that.
+    malignancy. The figures from `pointing` to `best_dice` are those of `rcdnet.explain.localisation.Localisation`; the last four those of
+    `rcdnet.explain.faithfulness.Examined`, nan for an image that was not drawn for that.
     """
 
     weights: str
@@ -80,7 +80,7 @@ class MapFigures:
     """Means over a set, with 95 % intervals by bootstrap over patients or near-duplicate groups, by the keys of `FIGURES`; nan as
     interval where there are fewer than `MINIMUM_GROUPS`. `pointing` that is 0 or 1 has Wilson's.
 
-    images: maps on lesions. examined: of these, those with figures of `rcdnet.faithfulness`.
+    images: maps on lesions. examined: of these, those with figures of `rcdnet.explain.faithfulness`.
     """
 
     model: str
@@ -94,7 +94,7 @@ class MapFigures:
 
 @dataclass(frozen=True)
 class Settings:
-    """What `study.json` says. weights: SHA-256 of each, by name. methods: names in `rcdnet.heatmaps`."""
+    """What `study.json` says. weights: SHA-256 of each, by name. methods: names in `rcdnet.reading.heatmaps`."""
 
     weights: dict[str, str]
     methods: tuple[str, ...] = ()

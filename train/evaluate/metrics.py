@@ -9,7 +9,7 @@ from scipy.special import expit
 from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
-from rcdnet.calibration import MOST
+from rcdnet.models.calibration import MOST
 from rcdnet.strict import Count
 
 BOOTSTRAP_SAMPLES = 1000

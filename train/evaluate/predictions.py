@@ -11,8 +11,8 @@ from typing import Annotated
 
 import numpy as np
 
-from rcdnet.calibration import Calibration
 from rcdnet.errors import DatasetError
+from rcdnet.models.calibration import Calibration
 from rcdnet.strict import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_regular, typed
 from train.data.decode import iterate_pixels
 from train.data.marks import find_marks
@@ -25,7 +25,7 @@ from train.files import write_whole
 class Row:
     """One image.
 
-    group: patient or near-duplicate group. logit, vote, score: the evidence of `rcdnet.calibration`, for malignancy.
+    group: patient or near-duplicate group. logit, vote, score: the evidence of `rcdnet.models.calibration`, for malignancy.
     probability: what the calibration makes of it, as the app shows it. marks: burned-in text or calipers were found.
     lesion_share: of the image's area. box_score: the reference by box geometry. pointing: the highest point of the true class's
     Grad-CAM map lies in the lesion. dice: of the predicted outline with the lesion. The last seven are nan or None where

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rcdnet.outline import box_numbers
+from rcdnet.models.outline import box_numbers
 from train.data.decode import read_lesion, read_pixels
 from train.data.sources import Sample
 

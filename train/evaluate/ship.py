@@ -9,11 +9,11 @@ from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
-from rcdnet import preprocessing
-from rcdnet.card import Figures, ModelCard, Subgroup
-from rcdnet.checkpoint import WEIGHTS_FOLDER, read_card, write_checkpoint
 from rcdnet.errors import DatasetError
-from rcdnet.registry import CLASSES, spec_of
+from rcdnet.models.card import Figures, ModelCard, Subgroup
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card, write_checkpoint
+from rcdnet.models.registry import CLASSES, spec_of
+from rcdnet.scans import preprocessing
 from train.config import TrainConfig
 from train.data.sources import CITATIONS, LICENCES, TITLES
 from train.data.splits import Split, rule_of

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from rcdnet.checkpoint import build
 from rcdnet.errors import DatasetError
-from rcdnet.faithfulness import chance_map, examine
-from rcdnet.heatmaps import METHODS, SLOW_METHODS
-from rcdnet.inference import Classifier, Prediction, classify, load_classifier
-from rcdnet.localisation import localise
-from rcdnet.registry import CLASSES, spec_of
+from rcdnet.explain.faithfulness import chance_map, examine
+from rcdnet.explain.localisation import localise
+from rcdnet.models.checkpoint import build
+from rcdnet.models.registry import CLASSES, spec_of
+from rcdnet.reading.heatmaps import METHODS, SLOW_METHODS
+from rcdnet.reading.inference import Classifier, Prediction, classify, load_classifier
 from train.config import TrainConfig
 from train.data.decode import iterate_pixels, read_lesion, read_pixels
 from train.data.duplicates import Fingerprint, fingerprint
@@ -87,11 +87,11 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
     """Measure the map of each method, and of two floors, for the true class of every image; goes on with what `out` holds, which
     may be maps of more weights than these.
 
-    The floors: `rcdnet.heatmaps.FLOOR`, channels weighed by chance, and `CENTRE`, a spot in the middle of the scan.
+    The floors: `rcdnet.reading.heatmaps.FLOOR`, channels weighed by chance, and `CENTRE`, a spot in the middle of the scan.
 
     Args:
-        methods: names in `rcdnet.heatmaps`. examined: how many images of each weights and source, drawn once, also get the figures
-            of `rcdnet.faithfulness`, which cost seconds a map. Those of before stay; where more are asked for, these are added.
+        methods: names in `rcdnet.reading.heatmaps`. examined: how many images of each weights and source, drawn once, also get the figures
+            of `rcdnet.explain.faithfulness`, which cost seconds a map. Those of before stay; where more are asked for, these are added.
 
     Raises:
         DatasetError: an image or mask is damaged, or `out` holds maps of other methods, or of other weights by one of these names.

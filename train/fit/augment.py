@@ -135,7 +135,7 @@ def augment(
     """Moved, scaled, mirrored and re-exposed copies at `size` pixels.
 
     Args:
-        canvases: uint8 (N, S, S) as `rcdnet.preprocessing.prepare` makes them.
+        canvases: uint8 (N, S, S) as `rcdnet.scans.preprocessing.prepare` makes them.
         lesions: uint8 (N, S, S), 1 inside the lesion; None where no masks are used.
         content: float (N, 4), left, top, right and bottom of the scan on its canvas, which reaches from -1 to 1; None
             where it fills it.

@@ -18,8 +18,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from rcdnet.preprocessing import MEAN, STD, prepare
-from rcdnet.registry import create_model, spec_of
+from rcdnet.models.registry import create_model, spec_of
+from rcdnet.scans.preprocessing import MEAN, STD, prepare
 from train.config import TrainConfig
 from train.fit.augment import Views
 from train.fit.engine import Engine, Images, accelerator_for, device_name

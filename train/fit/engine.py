@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from rcdnet.errors import ConfigError
-from rcdnet.outline import LesionDecoder, decoder_for
-from rcdnet.preprocessing import normalise
-from rcdnet.registry import CLASSES, spec_of
+from rcdnet.models.outline import LesionDecoder, decoder_for
+from rcdnet.models.registry import CLASSES, spec_of
+from rcdnet.scans.preprocessing import normalise
 from train.config import TrainConfig
 from train.data.labels import NO_LESION
 from train.fit.augment import Views, augment, draw_moves

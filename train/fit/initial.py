@@ -7,11 +7,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from rcdnet.checkpoint import WEIGHTS_FOLDER, holding, load_checkpoint
 from rcdnet.errors import CheckpointError, ConfigError
-from rcdnet.model import TRUNK
-from rcdnet.outline import LesionDecoder, parted
-from rcdnet.registry import create_model, spec_of
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, holding, load_checkpoint
+from rcdnet.models.network import TRUNK
+from rcdnet.models.outline import LesionDecoder, parted
+from rcdnet.models.registry import create_model, spec_of
 
 # Trunks that came with the app; the README beside them says where from.
 IMAGENET_TRUNKS = {

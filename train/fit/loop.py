@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from rcdnet import threads
 from rcdnet.errors import ConfigError, DatasetError, Diverged
-from rcdnet.preprocessing import normalise
-from rcdnet.registry import create_model
+from rcdnet.models.registry import create_model
+from rcdnet.scans.preprocessing import normalise
 from train.config import TrainConfig
 from train.data.decode import Decoded
 from train.data.labels import NO_LESION

@@ -14,10 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, load_file, save
 
-from rcdnet import preprocessing
 from rcdnet.errors import CheckpointError, ConfigError
-from rcdnet.outline import PREFIX
-from rcdnet.registry import CLASSES
+from rcdnet.models.outline import PREFIX
+from rcdnet.models.registry import CLASSES
+from rcdnet.scans import preprocessing
 from rcdnet.strict import (
     KB,
     MB,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.outline import LEVELS, LesionDecoder
-from rcdnet.registry import CLASSES
+from rcdnet.models.outline import LEVELS, LesionDecoder
+from rcdnet.models.registry import CLASSES
 from train.config import TrainConfig
 from train.data.decode import Decoded
 from train.data.labels import NO_LESION

@@ -7,10 +7,10 @@ from functools import lru_cache
 from os.path import lexists
 from pathlib import Path
 
-from rcdnet.card import Figures, ModelCard
-from rcdnet.checkpoint import WEIGHTS_FOLDER, read_card
 from rcdnet.errors import CheckpointError, DatasetError, NotTrained, RcdnetError
-from rcdnet.registry import MODELS
+from rcdnet.models.card import Figures, ModelCard
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card
+from rcdnet.models.registry import MODELS
 from rcdnet.strict import shortened
 from train.config import TrainConfig
 from train.data.sources import TITLES

@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from rcdnet.charts import matrix_chart
-from rcdnet.registry import MODELS
+from rcdnet.models.registry import MODELS
+from rcdnet.present.charts import matrix_chart
 from train.evaluate.curves import Bins, Curve, Point
 from train.evaluate.delong import Comparison
 from train.evaluate.evaluation import Estimate

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from rcdnet import statements
+from rcdnet.present import statements
 from train.files import write_whole
 
 

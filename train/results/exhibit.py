@@ -7,7 +7,7 @@ from io import StringIO
 
 import plotly.graph_objects as go
 
-from rcdnet.report import harmless
+from rcdnet.present.report import harmless
 from train.evaluate.evaluation import Estimate
 from train.results import charts
 from train.results.tables import Table, known

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rcdnet.card import Figures, ModelCard
-from rcdnet.heatmaps import METHODS
-from rcdnet.registry import MODELS
-from rcdnet.statements import DATA, NOT_THE_PAPERS
+from rcdnet.models.card import Figures, ModelCard
+from rcdnet.models.registry import MODELS
+from rcdnet.present.statements import DATA, NOT_THE_PAPERS
+from rcdnet.reading.heatmaps import METHODS
 from train.data.sources import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, cell, compare_rows, own_predictions
 from train.evaluate.evaluation import Estimate, read_evaluation

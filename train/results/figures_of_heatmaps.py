@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from rcdnet.heatmaps import FLOOR
-from rcdnet.registry import MODELS
-from rcdnet.report import listed
+from rcdnet.models.registry import MODELS
+from rcdnet.present.report import listed
+from rcdnet.reading.heatmaps import FLOOR
 from train.data.sources import TITLES
 from train.evaluate.compare import cell
 from train.evaluate.maps import CENTRE, MapFigures

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from rcdnet.registry import MODELS
-from rcdnet.report import listed
+from rcdnet.models.registry import MODELS
+from rcdnet.present.report import listed
 from train.data.sources import TITLES
 from train.results.bundle import Bundle, Result
 from train.results.markdown import markdown_table

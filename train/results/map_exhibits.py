@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from rcdnet.charts import matrix_chart
-from rcdnet.heatmaps import FLOOR
-from rcdnet.registry import MODELS
-from rcdnet.report import listed
+from rcdnet.models.registry import MODELS
+from rcdnet.present.charts import matrix_chart
+from rcdnet.present.report import listed
+from rcdnet.reading.heatmaps import FLOOR
 from train.data.sources import TITLES
 from train.evaluate.compare import cell
 from train.evaluate.maps import CENTRE, FIGURES, MapFigures

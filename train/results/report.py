@@ -6,7 +6,7 @@ Headings follow CLAIM 2024 (Tejani et al., doi:10.1148/ryai.240300) and model ca
 from collections.abc import Sequence
 from pathlib import Path
 
-from rcdnet.registry import MODELS
+from rcdnet.models.registry import MODELS
 from train.results.bundle import Bundle, Result
 from train.results.document import write_document
 from train.results.sections import SECTIONS, at_thresholds

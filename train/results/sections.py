@@ -9,8 +9,8 @@ from itertools import combinations
 
 import plotly.graph_objects as go
 
-from rcdnet.registry import CLASSES, MODELS
-from rcdnet.report import shown
+from rcdnet.models.registry import CLASSES, MODELS
+from rcdnet.present.report import shown
 from train.evaluate.compare import cell, compare_rows
 from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
 from train.evaluate.predictions import Row

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rcdnet.inference import classify
-from rcdnet.outline import contours
-from rcdnet.overlay import fit_within, outlined, overlay, png_url
-from rcdnet.registry import CLASSES, MODELS
-from rcdnet.report import shown
+from rcdnet.models.outline import contours
+from rcdnet.models.registry import CLASSES, MODELS
+from rcdnet.present.overlay import fit_within, outlined, overlay, png_url
+from rcdnet.present.report import shown
+from rcdnet.reading.inference import classify
 from train.data.decode import read_lesion, read_pixels
 from train.data.sources import TITLES, Sample
 from train.evaluate.maps import MapFigures, MapRow

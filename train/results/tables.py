@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rcdnet.card import ModelCard
-from rcdnet.registry import MODELS
-from rcdnet.report import listed
+from rcdnet.models.card import ModelCard
+from rcdnet.models.registry import MODELS
+from rcdnet.present.report import listed
 from train.evaluate.compare import COLUMNS, cell, unsure
 from train.evaluate.evaluation import Estimate
 from train.results.bundle import Bundle, Result

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rcdnet.errors import ConfigError, DatasetError, RcdnetError
-from train.config import INITS, PRESETS, TrainConfig, kind_of
+from train.config import INITS, TrainConfig, kind_of
 from train.data.audit import summaries
 from train.data.sources import Sample
 from train.data.splits import make_split, settled
+from train.presets import PRESETS
 from train.runs.folder import readable_runs_in
 from train.runs.jobs import new_folder
 from train.runs.places import PHANTOMS, data_of, phantoms, places, samples_of

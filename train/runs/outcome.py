@@ -8,10 +8,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from rcdnet.errors import ImageError, RcdnetError
-from rcdnet.images import bytes_of, read_scan
-from rcdnet.overlay import png_url, staged
-from rcdnet.registry import CLASSES
-from rcdnet.report import shown
+from rcdnet.models.registry import CLASSES
+from rcdnet.present.overlay import png_url, staged
+from rcdnet.present.report import shown
+from rcdnet.scans.images import bytes_of, read_scan
 from train.config import TrainConfig
 from train.data.own import name_of
 from train.evaluate.curves import roc

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from rcdnet.errors import RunFailed
-from rcdnet.registry import create_model, spec_of
+from rcdnet.models.registry import create_model, spec_of
 from train.config import TrainConfig
 from train.fit.engine import Engine, Images, accelerator_for
 from train.folders import RUNS_FOLDER

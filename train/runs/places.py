@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import ConfigError, DatasetError
+from rcdnet.models.registry import CLASSES
 from rcdnet.paths import expanded
-from rcdnet.pictures import is_litter
-from rcdnet.registry import CLASSES
+from rcdnet.scans.pictures import is_litter
 from train.data.breast import is_breast
 from train.data.listing import class_folders
 from train.data.phantoms import write_dataset

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from rcdnet.card import ModelCard
-from rcdnet.checkpoint import load_checkpoint
+from rcdnet.models.card import ModelCard
+from rcdnet.models.checkpoint import load_checkpoint
 from train.evaluate.ship import ship
 from train.folders import RUNS_FOLDER
 from train.runs.folder import readable_runs_in

@@ -9,9 +9,9 @@ from typing import Any
 import timm
 from torch import nn
 
-from rcdnet import model as _rcdnet_model  # noqa: F401  importing it makes "rcdnet" a name that timm knows
 from rcdnet.errors import UnknownModel
-from rcdnet.preprocessing import MEAN, STD
+from rcdnet.models import network as _rcdnet_model  # noqa: F401  importing it makes "rcdnet" a name that timm knows
+from rcdnet.scans.preprocessing import MEAN, STD
 
 CLASSES = ("benign", "malignant")
 

@@ -15,10 +15,10 @@ from pytorch_grad_cam.metrics.perturbation_confidence import (
 from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
-from rcdnet.heatmaps import FLOOR, METHODS, random_maps
-from rcdnet.inference import Classifier, Prediction, classify, network_input
-from rcdnet.registry import CLASSES, MODELS, create_model
-from rcdnet.similarity import SIDE, rank_correlation
+from rcdnet.explain.similarity import SIDE, rank_correlation
+from rcdnet.models.registry import CLASSES, MODELS, create_model
+from rcdnet.reading.heatmaps import FLOOR, METHODS, random_maps
+from rcdnet.reading.inference import Classifier, Prediction, classify, network_input
 
 SHARES = tuple(k / 10 for k in range(11))  # of the canvas
 ROAD_PERCENTILES = (20, 40, 60, 80)

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import plotly.graph_objects as go
 
-from rcdnet.inference import Prediction
+from rcdnet.reading.inference import Prediction
 
 # Told apart by lightness and by sign, not by hue alone.
 CALL_COLOURS = {"malignant": "#ff8a5c", "benign": "#6ec1ff"}

@@ -7,15 +7,15 @@ from itertools import product
 import cv2
 import numpy as np
 
-from rcdnet.charts import CALL_SIGNS
-from rcdnet.heatmaps import CLASS_BLIND
-from rcdnet.inference import Prediction
-from rcdnet.localisation import box_mask, localise
-from rcdnet.outline import contours
-from rcdnet.overlay import colour_table, png_url
-from rcdnet.preprocessing import Frame
-from rcdnet.registry import CLASSES
-from rcdnet.similarity import SIDE, similarity_matrix
+from rcdnet.explain.localisation import box_mask, localise
+from rcdnet.explain.similarity import SIDE, similarity_matrix
+from rcdnet.models.outline import contours
+from rcdnet.models.registry import CLASSES
+from rcdnet.present.charts import CALL_SIGNS
+from rcdnet.present.overlay import colour_table, png_url
+from rcdnet.reading.heatmaps import CLASS_BLIND
+from rcdnet.reading.inference import Prediction
+from rcdnet.scans.preprocessing import Frame
 
 CALLED = "class called"
 CONTOUR_LEVELS = (0.25, 0.5, 0.75)  # of a map's scale
@@ -118,7 +118,7 @@ def arranged(
     """The grid of every model and method that was run.
 
     Args:
-        predictions: of each scan, as `rcdnet.inference.classify` gives them for the same models and methods.
+        predictions: of each scan, as `rcdnet.reading.inference.classify` gives them for the same models and methods.
         classes: names in `CLASSES`, or `CALLED`. A method that does not ask for the class gets one column.
     """
     methods = list(dict.fromkeys(p.method for p in predictions[0]))
@@ -161,7 +161,7 @@ def scale_ends(grid: Grid) -> tuple[str, str]:
 
 
 def localisation_rows(grid: Grid) -> list[dict[str, object]]:
-    """A row for each map on a scan with a lesion: `rcdnet.localisation.localise`, in words for a table."""
+    """A row for each map on a scan with a lesion: `rcdnet.explain.localisation.localise`, in words for a table."""
     rows: list[dict[str, object]] = []
     for cell in (c for cells in grid.cells for c in cells):
         scan, p = grid.scans[cell.scan], cell.prediction

@@ -13,9 +13,9 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from rcdnet import containers, tiff, tiff_pixels
-from rcdnet.bit_depth import ALL_TRANSPARENT, Samples, display, marks
 from rcdnet.errors import ImageError
+from rcdnet.scans import containers, tiff, tiff_pixels
+from rcdnet.scans.bit_depth import ALL_TRANSPARENT, Samples, display, marks
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_SIDE_PX = 4096
@@ -58,7 +58,8 @@ class Stored:
 def decoded(data: bytes, *, scaled: bool = True) -> Stored:
     """The pixels of a file's one picture, and what to say of them.
 
-    scaled: deep samples become what is shown (`rcdnet.bit_depth.display`), for a scan; else they are marks (`rcdnet.bit_depth.marks`).
+    scaled: deep samples become what is shown (`rcdnet.scans.bit_depth.display`), for a scan; else they are marks
+        (`rcdnet.scans.bit_depth.marks`).
 
     Raises:
         ImageError: not an image, damaged, not of a kind that is read, several frames, too large or too small.

@@ -1,6 +1,6 @@
 """Reading an upload: bytes in, one grey image out, or an `ImageError` a clinician understands.
 
-What may be called a scan and what a lesion mask is decided here, on pixels that `rcdnet.decoding` has read.
+What may be called a scan and what a lesion mask is decided here, on pixels that `rcdnet.scans.decoding` has read.
 """
 
 import hashlib
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rcdnet.decoding import MAX_BYTES, Stored, decoded, turned, walked
 from rcdnet.errors import ImageError
+from rcdnet.scans.decoding import MAX_BYTES, Stored, decoded, turned, walked
 from rcdnet.strict import not_regular
 
 # Share of an image's pixels that its two most frequent grey levels have: at most 0.48 in the 2100 scans of BUSI and BUS-BRA at
@@ -60,7 +60,7 @@ def read_scan(data: bytes) -> Scan:
     """Decode an uploaded PNG, JPEG, BMP or TIFF of one picture to a grey `Scan`.
 
     Transparent parts become black, the background of an ultrasound screen. Samples of more than 8 bits are scaled by
-    `rcdnet.bit_depth.display`. An EXIF orientation is applied, then all metadata dropped.
+    `rcdnet.scans.bit_depth.display`. An EXIF orientation is applied, then all metadata dropped.
 
     Raises:
         ImageError: not an image, damaged, of a kind that is not read, several frames, too large, too small, more than 8 bits of

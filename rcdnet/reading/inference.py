@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from rcdnet.card import ModelCard
-from rcdnet.checkpoint import card_digest, load_checkpoint
 from rcdnet.errors import CheckpointError, HeatmapError, NotTrained, RcdnetError
-from rcdnet.heatmaps import maps_of
-from rcdnet.outline import LesionDecoder, contours, read_outline, shape_score
-from rcdnet.preprocessing import Frame, normalise, prepare
-from rcdnet.registry import CLASSES, MODELS, ModelSpec, spec_of
+from rcdnet.models.card import ModelCard
+from rcdnet.models.checkpoint import card_digest, load_checkpoint
+from rcdnet.models.outline import LesionDecoder, contours, read_outline, shape_score
+from rcdnet.models.registry import CLASSES, MODELS, ModelSpec, spec_of
+from rcdnet.reading.heatmaps import maps_of
+from rcdnet.scans.preprocessing import Frame, normalise, prepare
 
 MALIGNANT = CLASSES.index("malignant")
 
@@ -61,8 +61,8 @@ class Prediction:
     probabilities: float64 (2,) in the order of `CLASSES`.
     maps: raw class activation maps, float32 (2, h, w), zero or more, over the model's square canvas.
     frame: leads from the canvas back to the scan's own pixels.
-    method: what made the maps, a name in `rcdnet.heatmaps`.
-    parts: what each part of the evidence adds to the log-odds of malignancy, by `rcdnet.calibration.PARTS`; one that the model
+    method: what made the maps, a name in `rcdnet.reading.heatmaps`.
+    parts: what each part of the evidence adds to the log-odds of malignancy, by `rcdnet.models.calibration.PARTS`; one that the model
         does not have adds 0. The maps explain the network's.
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     on_phantoms: as `Classifier.on_phantoms`.
@@ -113,7 +113,7 @@ class Prediction:
         return self.lesion is not None and not (self.frame.content(self.lesion) > 0.5).any()
 
     def outlines(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:
-        """The predicted outline on the scan's own pixels, or those of a resized copy, as `rcdnet.outline.contours`; else empty."""
+        """The predicted outline on the scan's own pixels, or those of a resized copy, as `rcdnet.models.outline.contours`; else empty."""
         return [] if self.lesion is None else contours(self.frame.to_image(self.lesion, shape))
 
 
@@ -121,7 +121,7 @@ def load_classifier(name: str) -> Classifier:
     """The bundled model of that name, shared; read again when its card changes, as `python -m train ship` does.
 
     Raises:
-        UnknownModel, NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`.
+        UnknownModel, NotTrained, CheckpointError: as `rcdnet.models.checkpoint.load_checkpoint`.
     """
     return _load_bundled(name, card_digest(name))
 
@@ -139,7 +139,7 @@ def load_own(name: str, folder: Path) -> Classifier:
     """A user's weights under their own name; `folder` holds one weight file with its card. Read again when it changes.
 
     Raises:
-        NotTrained, CheckpointError: as `rcdnet.checkpoint.load_checkpoint`, or they give no number.
+        NotTrained, CheckpointError: as `rcdnet.models.checkpoint.load_checkpoint`, or they give no number.
     """
     model = next((path.stem for path in folder.glob("*.json") if path.stem in MODELS), None)
     if model is None:
@@ -181,7 +181,7 @@ def classify(
 
     Args:
         pixels: grey scan, uint8 (H, W).
-        methods: names in `rcdnet.heatmaps`.
+        methods: names in `rcdnet.reading.heatmaps`.
         tick: called before every pass of a slow method; what it raises ends the work.
 
     Raises:

@@ -9,12 +9,12 @@ from io import BytesIO, StringIO
 from matplotlib.figure import Figure
 from scipy.special import logit
 
-from rcdnet.calibration import Calibration
-from rcdnet.card import ModelCard
-from rcdnet.images import Scan
-from rcdnet.inference import Prediction
-from rcdnet.overlay import fit_within, overlay
-from rcdnet.statements import ON_PHANTOMS, RESEARCH_USE
+from rcdnet.models.calibration import Calibration
+from rcdnet.models.card import ModelCard
+from rcdnet.present.overlay import fit_within, overlay
+from rcdnet.present.statements import ON_PHANTOMS, RESEARCH_USE
+from rcdnet.reading.inference import Prediction
+from rcdnet.scans.images import Scan
 
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
 _FIGURE_SIDE_PX = 900

@@ -12,7 +12,7 @@ from timm.layers import ConvNormAct
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.preprocessing import Frame
+from rcdnet.scans.preprocessing import Frame
 
 WIDTH = 64  # channels at every level, with whole 3x3 convolutions: 48 with separable ones found masks half as fast
 LEVELS = 4  # the trunk's last four maps: from stride 4 of a CNN on, the last four blocks of a ViT

@@ -14,14 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from rcdnet import preprocessing
-from rcdnet.card import LIMIT, MINIMUM_AUC, ModelCard
 from rcdnet.errors import CheckpointError, NotTrained
-from rcdnet.outline import LesionDecoder, decoder_for, parted
-from rcdnet.registry import CLASSES, create_model, spec_of
+from rcdnet.models.card import LIMIT, MINIMUM_AUC, ModelCard
+from rcdnet.models.outline import LesionDecoder, decoder_for, parted
+from rcdnet.models.registry import CLASSES, create_model, spec_of
+from rcdnet.scans import preprocessing
 from rcdnet.strict import MB, Unreadable, quoted, read_regular
 
-WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "weights"
+WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "weights"
 PINS = "SHA256SUMS"  # as sha256sum writes it
 LARGEST_WEIGHTS = 1024 * MB
 

@@ -20,7 +20,7 @@ class Calibration:
 
     With `network` alone it is temperature scaling by 1 / network (Guo et al. 2017, arXiv:1706.04599); the bias corrects what
     training leaves of a shift (Alexandari et al. 2020, arXiv:1901.06852).
-    vote and score: what `rcdnet.outline.read_outline` and `shape_score` give, 0 for a model without an outline.
+    vote and score: what `rcdnet.models.outline.read_outline` and `shape_score` give, 0 for a model without an outline.
     box: of `shape_score`; empty where no box was known.
     """
 

@@ -11,10 +11,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from rcdnet.grid import CONTOUR_LEVELS, SCALES, Cell, Grid, Look, Shown, column_title, scale_ends
-from rcdnet.overlay import colour_table, overlay
-from rcdnet.registry import CLASSES
-from rcdnet.statements import RESEARCH_USE
+from rcdnet.models.registry import CLASSES
+from rcdnet.present.grid import CONTOUR_LEVELS, SCALES, Cell, Grid, Look, Shown, column_title, scale_ends
+from rcdnet.present.overlay import colour_table, overlay
+from rcdnet.present.statements import RESEARCH_USE
 
 FORMATS = {"PDF": "application/pdf", "SVG": "image/svg+xml", "PNG": "image/png"}
 DPI = 300
@@ -70,7 +70,7 @@ def grid_figure(grid: Grid, look: Look, layers: Mapping[str, str], kind: str) ->
 def grid_maps(grid: Grid, sha256: Sequence[str], layers: Mapping[str, str]) -> bytes:
     """The raw maps of the grid as `.npz`, and under `about` a JSON text that names each.
 
-    Each array is float32 (2, h, w), benign and malignant, over the model's square canvas; `rcdnet.preprocessing.Frame(**frame)`
+    Each array is float32 (2, h, w), benign and malignant, over the model's square canvas; `rcdnet.scans.preprocessing.Frame(**frame)`
     with the frame of `about` brings one onto the scan by its `to_image`.
     """
     arrays: dict[str, np.ndarray] = {}

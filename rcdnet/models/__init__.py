@@ -1,0 +1,1 @@
+"""The six models: their networks, weights, cards, calibration and outlines."""

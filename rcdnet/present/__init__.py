@@ -1,0 +1,1 @@
+"""What is shown of predictions: overlays, grids, figures, charts, reports, sentences."""

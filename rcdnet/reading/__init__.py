@@ -1,0 +1,1 @@
+"""A scan in, a call and its maps out."""
