@@ -7,11 +7,11 @@ import streamlit.net_util
 from starlette.formparsers import MultiPartParser
 
 from pages.shared import (
-    libraries,
+    preload,
     uploads,  # noqa: F401  importing it bounds what may wait, whichever page is opened first
 )
 from rcdnet.present.statements import RESEARCH_USE
-from rcdnet.scans.images import MAX_BYTES
+from rcdnet.scans.reader import MAX_BYTES
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -39,5 +39,5 @@ if wanted in pages:
 st.logo(ASSETS / "logo.svg", size="large")
 st.html(ASSETS / "frame.css")
 st.html(f'<div class="research-use" role="note">{RESEARCH_USE}</div>')
-libraries.load()
+preload.load()
 page.run()

@@ -4,14 +4,14 @@ from itertools import cycle
 
 import streamlit as st
 
-from pages.shared.kept import KEPT
-from pages.shared.scans import Held, models_asked, read_on, reading, scan_panel
+from pages.shared.scan_panel import Held, models_asked, read_on, reading, scan_panel
+from pages.shared.widget_state import KEPT
 from rcdnet.errors import NotTrained
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.present.charts import CALL_SIGNS, probability_bars
-from rcdnet.present.grid import CALLED
+from rcdnet.present.heatmap_grid import CALLED
 from rcdnet.present.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
-from rcdnet.present.report import (
+from rcdnet.present.prediction_report import (
     agreement,
     call_row,
     call_sentence,

@@ -2,16 +2,16 @@
 
 import streamlit as st
 
-from pages.shared.kept import KEPT, put, tabs
-from pages.shared.plain import plain
-from pages.shared.scans import Held, models_asked, read_on, scan_panel
+from pages.shared.markdown_escape import plain
+from pages.shared.scan_panel import Held, models_asked, read_on, scan_panel
 from pages.shared.uploads import taken
 from pages.shared.viewer import viewer
+from pages.shared.widget_state import KEPT, put, tabs
 from rcdnet.errors import RcdnetError
 from rcdnet.explain.faithfulness import PASSES, SHARES, chance_map, examine
 from rcdnet.present.charts import removal_chart, similarity_chart
-from rcdnet.present.figure import FORMATS, grid_figure, grid_maps
-from rcdnet.present.grid import (
+from rcdnet.present.heatmap_figure import FORMATS, grid_figure, grid_maps
+from rcdnet.present.heatmap_grid import (
     CALLED,
     SCALES,
     Look,
@@ -25,12 +25,12 @@ from rcdnet.present.grid import (
     viewer_data,
 )
 from rcdnet.present.overlay import SAFE_COLOUR_MAPS
-from rcdnet.present.report import agreement, listed
+from rcdnet.present.prediction_report import agreement, listed
 from rcdnet.reading.heatmaps import FLOOR, METHODS, SIGN_BY_CHANCE, SLOW_METHODS, passes
 from rcdnet.reading.inference import classify
-from rcdnet.scans.images import read_mask
-from train.results.bundle import bundled
-from train.results.map_exhibits import beside_the_lesion
+from rcdnet.scans.reader import read_mask
+from train.results.heatmap_blocks import beside_the_lesion
+from train.results.load_results import bundled
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "compare"

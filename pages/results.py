@@ -4,10 +4,10 @@ import re
 
 import streamlit as st
 
-from pages.shared.kept import KEPT, put, tabs
-from pages.shared.plain import plain
-from pages.shared.visitor import barred
-from train.results.bundle import bundled, own_results
+from pages.shared.markdown_escape import plain
+from pages.shared.permissions import barred
+from pages.shared.widget_state import KEPT, put, tabs
+from train.results.load_results import bundled, own_results
 from train.results.sections import SECTIONS, Exhibit, operating_point, scored
 from train.results.tables import measured_how, roles
 

@@ -5,21 +5,21 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared.kept import KEPT, put
-from pages.shared.plain import plain
-from pages.shared.visitor import barred
+from pages.shared.markdown_escape import plain
+from pages.shared.permissions import barred
+from pages.shared.widget_state import KEPT, put
 from rcdnet.errors import RcdnetError
 from rcdnet.models.registry import MODELS
 from train.config import TrainConfig
 from train.folders import RUNS_FOLDER
 from train.presets import PRESETS
-from train.results.bundle import bundled
-from train.results.exhibit import Exhibit
-from train.runs import elsewhere, form, jobs, outcome, watch
+from train.results.load_results import bundled
+from train.results.report_block import Exhibit
+from train.runs import external_tests, jobs, run_results, training_form, watch
+from train.runs.data_locations import PHANTOMS, data_root
 from train.runs.devices import devices
 from train.runs.folder import runs_in
 from train.runs.pace import estimate
-from train.runs.places import PHANTOMS, data_root
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "training"
@@ -32,11 +32,11 @@ state.setdefault("training_round", 0)
 
 
 def fill_in(values: dict) -> None:
-    put(**{f"{form.KEY}{name}": value for name, value in values.items()})
+    put(**{f"{training_form.KEY}{name}": value for name, value in values.items()})
 
 
 def clone(config: TrainConfig) -> None:
-    fill_in(form.cloned_values(config, RUNS, ROOT))
+    fill_in(training_form.cloned_values(config, RUNS, ROOT))
 
 
 def act(action, *arguments, view: str = OLD, run: str = "") -> None:
@@ -50,36 +50,46 @@ def act(action, *arguments, view: str = OLD, run: str = "") -> None:
 
 
 def new_run() -> None:
-    starts, there, titles = form.starts(RUNS), devices(), form.data_titles(ROOT)
-    filled, gone = form.start_values(state, starts, there, titles)
+    starts, there, titles = training_form.starts(RUNS), devices(), training_form.data_titles(ROOT)
+    filled, gone = training_form.start_values(state, starts, there, titles)
     fill_in(filled)
     st.caption(gone)
     left, middle, right = st.columns(3, gap="medium")
-    chosen = left.multiselect("Data", titles, key=f"{form.KEY}data", help=form.DATA_HELP, **KEPT)
-    models = left.multiselect("Models, one after the other", list(MODELS), key=f"{form.KEY}models", **KEPT)
-    recipe = f"{form.KEY}recipe"
+    chosen = left.multiselect("Data", titles, key=f"{training_form.KEY}data", help=training_form.DATA_HELP, **KEPT)
+    models = left.multiselect("Models, one after the other", list(MODELS), key=f"{training_form.KEY}models", **KEPT)
+    recipe = f"{training_form.KEY}recipe"
 
     def fill_in_recipe() -> None:
-        fill_in(form.preset_values(state[recipe]))
+        fill_in(training_form.preset_values(state[recipe]))
 
     middle.segmented_control(
-        "Recipe", list(PRESETS), required=True, help=form.RECIPE_HELP, key=recipe, on_change=fill_in_recipe, **KEPT
+        "Recipe",
+        list(PRESETS),
+        required=True,
+        help=training_form.RECIPE_HELP,
+        key=recipe,
+        on_change=fill_in_recipe,
+        **KEPT,
     )
     changed = middle.empty()
-    start = middle.selectbox("Start from", list(starts), key=f"{form.KEY}init", help=form.START_HELP, **KEPT)
+    start = middle.selectbox(
+        "Start from", list(starts), key=f"{training_form.KEY}init", help=training_form.START_HELP, **KEPT
+    )
     values: dict[str, Any] = {"init": starts[start]}
-    device = right.selectbox("Device", list(there), format_func=lambda key: there[key], key=f"{form.KEY}device", **KEPT)
-    suggested = form.suggested_name(models, RUNS)
-    name = right.text_input("Name", key=f"{form.KEY}name", placeholder=suggested, **KEPT) or suggested
+    device = right.selectbox(
+        "Device", list(there), format_func=lambda key: there[key], key=f"{training_form.KEY}device", **KEPT
+    )
+    suggested = training_form.suggested_name(models, RUNS)
+    name = right.text_input("Name", key=f"{training_form.KEY}name", placeholder=suggested, **KEPT) or suggested
     with st.expander("All settings"):
-        for column, f in zip(cycle(st.columns(5)), form.FIELDS, strict=False):
+        for column, f in zip(cycle(st.columns(5)), training_form.FIELDS, strict=False):
             with column:
                 widget = st.selectbox if f.choices else st.toggle if f.kind is bool else st.number_input
                 values[f.name] = widget(**f.given, **KEPT)
     with st.spinner("Looking the data through"):
-        draft = form.draft(models, values, chosen, name, RUNS, ROOT)
+        draft = training_form.draft(models, values, chosen, name, RUNS, ROOT)
     left.caption("  \n".join(map(plain, [*draft.found, draft.split])))
-    if differing := form.differing(values | {"init": start}, state[recipe]):
+    if differing := training_form.differing(values | {"init": start}, state[recipe]):
         with changed.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Changed: {', '.join(name.replace('_', ' ') for name in differing)}.")
             st.button("Fill in this recipe", on_click=fill_in_recipe)
@@ -96,7 +106,7 @@ def new_run() -> None:
 
 def buttons(view: watch.View) -> None:
     run, columns = RUNS / view.name, st.columns(5)
-    for column, (label, action, possible) in zip(columns, outcome.actions(view), strict=False):
+    for column, (label, action, possible) in zip(columns, run_results.actions(view), strict=False):
         column.button(label, disabled=not possible, on_click=act, args=(action, run), width="stretch")
     columns[3].button("Clone settings", on_click=act, args=(clone, view.config), kwargs={"view": NEW}, width="stretch")
     with columns[4].popover("Delete", disabled=view.state.alive, width="stretch"):
@@ -140,7 +150,7 @@ def old_runs() -> None:
         changed = {name: view.state for name, view in now.items()} != {view.name: view.state for view in found}
         if state.pop("training_acted", False) or changed:  # a button in here reruns no more than this
             st.rerun()
-        table = outcome.runs_table(list(now.values()))
+        table = run_results.runs_table(list(now.values()))
         st.dataframe(table, hide_index=True, height=250 if len(table) > 6 else "content")
         view, *others = [now[one] for one in (name, *beside) if one in now]
         st.subheader(view.sentence, anchor=False)
@@ -148,27 +158,29 @@ def old_runs() -> None:
         st.markdown(plain(f"{view.message} {view.pace}"))
         buttons(view)
         columns, epochs = st.columns([3, 2], gap="medium"), [e.epoch for e in view.epochs if e.roc]
-        put(**outcome.epoch_values(state, name, epochs))
+        put(**run_results.epoch_values(state, name, epochs))
         epoch = (
-            columns[1].select_slider("ROC of epoch", epochs, key=outcome.EPOCH, **KEPT) if epochs[1:] else sum(epochs)
+            columns[1].select_slider("ROC of epoch", epochs, key=run_results.EPOCH, **KEPT)
+            if epochs[1:]
+            else sum(epochs)
         )
-        for column, figure in zip(columns, outcome.live_charts(view, others, epoch, bundled()), strict=False):
+        for column, figure in zip(columns, run_results.live_charts(view, others, epoch, bundled()), strict=False):
             column.plotly_chart(figure, config=TOOLBAR, key=f"live {columns.index(column)}")
         if others:
             st.dataframe(watch.differing([view, *others]), hide_index=True, height="content")
         st.expander("Log").code(view.log or "Nothing yet.", language=None)
-        for exhibit in outcome.exhibits([name, *beside], [view, *others], RUNS):
+        for exhibit in run_results.exhibits([name, *beside], [view, *others], RUNS):
             show(exhibit)
 
     live()
-    for column, image in zip(cycle(st.columns(outcome.WORST)), outcome.worst_images(RUNS / name), strict=False):
+    for column, image in zip(cycle(st.columns(run_results.WORST)), run_results.worst_images(RUNS / name), strict=False):
         column.image(image.url, alt=image.id, caption=plain(image.caption))
-    if elsewhere.testable(RUNS / name):
+    if external_tests.testable(RUNS / name):
         external_test(name)
 
 
 def external_test(name: str) -> None:
-    titles = [title for title in form.data_titles(ROOT) if title != PHANTOMS]
+    titles = [title for title in training_form.data_titles(ROOT) if title != PHANTOMS]
     with st.expander("Test it on other data"):
         st.caption(
             f"On a data set in the folder for data. Images that {name} learnt from, and near-copies of them, are left out."
@@ -179,7 +191,7 @@ def external_test(name: str) -> None:
         if st.button("Test", disabled=which is None) and which:
             try:
                 with st.spinner(f"Testing {name} on {which}"):
-                    tested = elsewhere.test_elsewhere(RUNS / name, which, ROOT)
+                    tested = external_tests.test_elsewhere(RUNS / name, which, ROOT)
                 st.success(plain(f"Done. Choose {tested} on the Results page."))
             except RcdnetError as error:
                 st.error(plain(str(error)))

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rcdnet.bench import benchmark
-from rcdnet.command import ended, said
+from rcdnet.command_line import ended, said
 from rcdnet.errors import CheckpointError, ImageError, NotTrained, RcdnetError
 from rcdnet.models.registry import MODELS
-from rcdnet.paths import check_writable, expanded, images_in, matching
+from rcdnet.path_arguments import check_writable, expanded, images_in, matching
 from rcdnet.present.overlay import overlay, png
-from rcdnet.present.report import call_row, calls_csv, shown
+from rcdnet.present.prediction_report import call_row, calls_csv, shown
 from rcdnet.reading.inference import Classifier, classify, load_classifier, load_trained
-from rcdnet.scans.images import bytes_of, read_scan
+from rcdnet.scans.reader import bytes_of, read_scan
 
 NAMED = 10  # of the files in a folder that were passed over
 

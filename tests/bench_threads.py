@@ -20,7 +20,7 @@ BUSY = "while True: pass"
 ANSWERING = """
 import sys, time
 import rcdnet
-from rcdnet.scans.images import read_scan
+from rcdnet.scans.reader import read_scan
 from rcdnet.reading.inference import classify, load_trained
 from pathlib import Path
 scan = Path(sys.argv[1]).read_bytes()
@@ -38,7 +38,7 @@ from pathlib import Path
 from train.config import TrainConfig
 from train.presets import PRESETS
 from train.runs import jobs
-from train.runs.places import phantoms
+from train.runs.data_locations import phantoms
 runs = Path(sys.argv[1])
 settings = dict(PRESETS["scratch"]) | {"split": "7:3", "epochs": 500}
 jobs.submit("bench", TrainConfig(model="rcdnet", data=phantoms(runs), **settings), "cpu", runs)

@@ -19,7 +19,7 @@ from rcdnet.bench import untrained_classifier
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.reading.inference import Classifier
 from train.data.phantoms import RECIPES, draw, random_recipe, write_dataset
-from train.results.bundle import Bundle, bundled
+from train.results.load_results import Bundle, bundled
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores
     torch.set_num_threads(1)

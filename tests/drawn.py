@@ -18,7 +18,7 @@ from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.reading.heatmaps import FLOOR
 from rcdnet.scans import preprocessing
 from train.evaluate.evaluation import Evaluation, SetFigures, figures_by_source, read_evaluation, write_evaluation
-from train.evaluate.maps import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
+from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
 from train.evaluate.predictions import Row, write_predictions
 from train.fit.events import Epoch, line_of
 

@@ -21,7 +21,7 @@ PARTS = {  # each on those before it
     "rcdnet": ["scans", "models", "reading", "explain", "present"],
     "train": ["data", "fit", "evaluate", "results", "runs"],
 }
-BASE = {"errors", "strict", "threads"}  # of rcdnet, on which every part may stand
+BASE = {"errors", "safe_io", "threads"}  # of rcdnet, on which every part may stand
 FORBIDDEN = {
     "rcdnet": {"train", "pages", "pages.shared", "streamlit", "app"},
     "train": {"pages", "pages.shared", "streamlit", "app"},
@@ -93,7 +93,7 @@ def test_what_trains_runs_without_streamlit_plotly_and_grad_cam():
 
 def test_what_windows_lacks_is_not_needed():
     """The README gives Windows commands, and `fcntl` is Unix's."""
-    code = "import sys\nsys.modules['fcntl'] = None\nimport train.__main__, train.runs.share, train.runs.watch, train.runs.worker"
+    code = "import sys\nsys.modules['fcntl'] = None\nimport train.__main__, train.runs.shared_weights, train.runs.watch, train.runs.worker"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 

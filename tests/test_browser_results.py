@@ -9,7 +9,7 @@ from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import copied
 
 from train.evaluate.curves import Point
-from train.results.bundle import Bundle, bundled
+from train.results.load_results import Bundle, bundled
 from train.results.sections import SECTIONS, operating_point
 
 

@@ -11,12 +11,12 @@ import pytest
 from conftest import ROOT
 
 from rcdnet.__main__ import main as rcdnet
-from rcdnet.command import CLOSED_PIPE
+from rcdnet.command_line import CLOSED_PIPE
 from rcdnet.errors import OutputError
-from rcdnet.paths import check_writable, images_in, matching
+from rcdnet.path_arguments import check_writable, images_in, matching
 from train.__main__ import main as train
 from train.data.phantoms import write_dataset
-from train.runs.places import Place, data_of, data_root, places
+from train.runs.data_locations import Place, data_of, data_root, places
 
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
 
@@ -128,7 +128,7 @@ def refused(command: list[str], monkeypatch, capsys) -> str:
     for name in (
         "train.__main__.start", "train.__main__.resume", "train.__main__.evaluate_elsewhere", "train.__main__.evaluate_again",
         "train.__main__.ship", "train.__main__.fetch", "train.__main__.write_dataset", "train.__main__.write_samples",
-        "train.results.report.write_report", "train.evaluate.study.judged", "rcdnet.__main__.load_classifier",
+        "train.results.results_report.write_report", "train.evaluate.heatmap_study.judged", "rcdnet.__main__.load_classifier",
     ):  # fmt: skip
         monkeypatch.setattr(name, work)
     run = rcdnet if command[0] == "predict" else train

@@ -14,8 +14,8 @@ from test_images import chunk, png_chunks
 
 from rcdnet.errors import ImageError
 from rcdnet.scans import decoding
-from rcdnet.scans.containers import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, walk
-from rcdnet.scans.images import MAX_BYTES, read_scan
+from rcdnet.scans.image_formats import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, walk
+from rcdnet.scans.reader import MAX_BYTES, read_scan
 
 GREY = ramp()
 PNG = encoded(Image.fromarray(GREY))

@@ -7,10 +7,10 @@ import pytest
 from conftest import ROOT
 
 from train.__main__ import main
-from train.results.bundle import bundled
 from train.results.figures_document import figures_document
-from train.results.figures_summary import summary, trust
+from train.results.load_results import bundled
 from train.results.markdown import markdown_table
+from train.results.readme_summary import summary, trust
 
 README = (ROOT / "README.md").read_text()
 

@@ -13,8 +13,8 @@ from PIL import Image
 from rcdnet.errors import ImageError
 from rcdnet.explain.localisation import localise
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.present.figure import FORMATS, grid_figure, grid_maps
-from rcdnet.present.grid import (
+from rcdnet.present.heatmap_figure import FORMATS, grid_figure, grid_maps
+from rcdnet.present.heatmap_grid import (
     ALL,
     CALLED,
     OWN,
@@ -28,8 +28,8 @@ from rcdnet.present.grid import (
     viewer_data,
 )
 from rcdnet.reading.inference import classify
-from rcdnet.scans.images import read_mask
 from rcdnet.scans.preprocessing import Frame
+from rcdnet.scans.reader import read_mask
 from train.data.phantoms import RECIPES, draw
 
 METHODS = ["Grad-CAM", "LayerCAM", "EigenCAM"]

@@ -14,14 +14,14 @@ from rcdnet.errors import DatasetError
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.audit import audit, report_lines, summary
-from train.data.breast import IMAGES, read_breast
+from train.data.breast_lesions_usg import IMAGES, read_breast
+from train.data.dataset_readers import is_busi, read_busi, read_folder, read_sources
 from train.data.decode import decode
 from train.data.labels import NO_LESION
-from train.data.sources import is_busi, read_busi, read_folder, read_sources
 from train.data.splits import Split, make_split
+from train.evaluate.box_baseline import box_weights
 from train.evaluate.predictions import read_predictions
-from train.evaluate.references import box_weights
-from train.runs.places import Place, places
+from train.runs.data_locations import Place, places
 
 TABLE = "BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx"
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filename", "BIRADS", "Classification")

@@ -12,7 +12,7 @@ from test_checkpoint import pair  # noqa: F401  a fixture: random weights of Mob
 from rcdnet.errors import CheckpointError
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.checkpoint import load_checkpoint, write_checkpoint
-from rcdnet.models.outline import PREFIX, contours, decoder_for, read_outline, shape_score
+from rcdnet.models.lesion_decoder import PREFIX, contours, decoder_for, read_outline, shape_score
 from rcdnet.models.registry import MODELS
 from rcdnet.present.overlay import outlined
 from rcdnet.reading.inference import classify

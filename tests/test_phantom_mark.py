@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
-import pages.shared.scans
+import pages.shared.scan_panel
 from rcdnet.__main__ import main
 from rcdnet.present.statements import ON_PHANTOMS
 from rcdnet.reading.inference import Classifier, load_trained
@@ -42,9 +42,9 @@ def app(monkeypatch) -> AppTest:
         "toy": taught_by("64 images of phantoms, from random weights"),
         "mine": taught_by("9 images of x", "mine"),
     }
-    monkeypatch.setattr(pages.shared.scans, "shared", lambda: dict.fromkeys(offered, ROOT))
-    monkeypatch.setattr(pages.shared.scans, "load_own", lambda name, folder: offered[name])
-    monkeypatch.setattr(pages.shared.scans, "barred", str)
+    monkeypatch.setattr(pages.shared.scan_panel, "shared", lambda: dict.fromkeys(offered, ROOT))
+    monkeypatch.setattr(pages.shared.scan_panel, "load_own", lambda name, folder: offered[name])
+    monkeypatch.setattr(pages.shared.scan_panel, "barred", str)
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     app.session_state["keep_own_models"] = list(offered)
     app.run()
@@ -66,7 +66,7 @@ def test_a_call_of_such_weights_is_marked_on_analyse_and_counts_for_nothing(app)
 def test_its_calls_are_marked_in_the_table(app, monkeypatch):
     """The file is what is handed on."""
     tables: list[list[dict]] = []
-    monkeypatch.setattr("rcdnet.present.report.calls_csv", lambda rows: tables.append(rows) or "")
+    monkeypatch.setattr("rcdnet.present.prediction_report.calls_csv", lambda rows: tables.append(rows) or "")
     app.run()
     warnings = {row["model"]: row.get("warnings", "") for row in tables[-1]}
     assert len(warnings) == 8

@@ -11,16 +11,16 @@ from test_architecture import figures_row
 from rcdnet.models.checkpoint import read_card
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import FLOOR
-from train.data.sources import TITLES
+from train.data.dataset_readers import TITLES
 from train.evaluate.compare import COLUMNS, cell, compare_rows, own_predictions, shipped
+from train.evaluate.cross_validation import cross_fitted, pool
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation, set_figures
-from train.evaluate.maps import CENTRE, MAPS_FILE, read_figures, read_rows
-from train.evaluate.maps import PUBLISHED as MAPS
-from train.evaluate.maps import figures as map_figures
-from train.evaluate.pool import cross_fitted, pool
+from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, read_figures, read_rows
+from train.evaluate.heatmap_metrics import PUBLISHED as MAPS
+from train.evaluate.heatmap_metrics import figures as map_figures
 from train.evaluate.predictions import Row, read_predictions
-from train.results.bundle import bundled, grouped
-from train.results.exhibit import Exhibit
+from train.results.load_results import bundled, grouped
+from train.results.report_block import Exhibit
 from train.results.sections import SECTIONS
 
 PUBLISHED = shipped()

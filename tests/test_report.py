@@ -12,7 +12,7 @@ from rcdnet.bench import untrained_classifier
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import Figures
 from rcdnet.present.charts import probability_bars
-from rcdnet.present.report import (
+from rcdnet.present.prediction_report import (
     agreement,
     call_row,
     call_sentence,
@@ -24,7 +24,7 @@ from rcdnet.present.report import (
     trust_sentence,
 )
 from rcdnet.reading.inference import classify
-from rcdnet.scans.images import Scan
+from rcdnet.scans.reader import Scan
 
 
 @pytest.fixture(scope="module")

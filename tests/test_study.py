@@ -18,7 +18,7 @@ from rcdnet.reading.heatmaps import FLOOR
 from train.data.decode import read_lesion, read_pixels
 from train.data.splits import Split
 from train.evaluate.compare import cell
-from train.evaluate.maps import (
+from train.evaluate.heatmap_metrics import (
     CENTRE,
     FIGURES,
     MAPS_FILE,
@@ -31,8 +31,8 @@ from train.evaluate.maps import (
     read_rows,
     write_figures,
 )
-from train.evaluate.study import judged, study
-from train.results.study_report import galleries
+from train.evaluate.heatmap_study import judged, study
+from train.results.heatmap_report import galleries
 
 METHODS = ["Grad-CAM", "EigenCAM"]
 

@@ -21,8 +21,8 @@ from rcdnet.models.checkpoint import build
 from rcdnet.models.registry import create_model
 from train.__main__ import main
 from train.config import TrainConfig
+from train.data.dataset_readers import read_sources
 from train.data.decode import decode
-from train.data.sources import read_sources
 from train.data.splits import Split
 from train.fit.events import Epoch, Failed, Finished, Started, read_events
 from train.fit.loop import logits_of

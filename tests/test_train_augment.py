@@ -5,7 +5,7 @@ import torch
 
 from train.config import TrainConfig
 from train.fit.augment import WINDOW, augment, draw_moves
-from train.fit.windows import choose_windows
+from train.fit.lesion_crops import choose_windows
 
 
 def test_augmentation_moves_image_and_mask_together_and_never_upside_down():

@@ -8,7 +8,7 @@ from test_train_metrics import drawn
 
 from train.evaluate.curves import arrays, calibration, point, precision_recall, roc
 from train.evaluate.metrics import calibration_error, confusion
-from train.results.paper import EXTERNAL, INTERNAL
+from train.results.paper_results import EXTERNAL, INTERNAL
 
 
 def test_curves_enclose_their_areas():

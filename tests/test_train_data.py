@@ -13,10 +13,10 @@ from PIL import Image
 
 from rcdnet.errors import DatasetError
 from train.data.audit import audit
+from train.data.burned_in_marks import find_marks
+from train.data.dataset_readers import read_busbra, read_busi, read_folder, read_sources
 from train.data.decode import decode, read_lesion
-from train.data.marks import find_marks
 from train.data.phantoms import RECIPES, draw, random_recipe, write_samples
-from train.data.sources import read_busbra, read_busi, read_folder, read_sources
 
 KINDS = list(RECIPES.values())
 

@@ -14,17 +14,17 @@ from accelerate.state import AcceleratorState
 from conftest import ROOT, TINY
 
 from rcdnet.errors import CheckpointError
-from rcdnet.models.outline import LesionDecoder, decoder_for
+from rcdnet.models.lesion_decoder import LesionDecoder, decoder_for
 from rcdnet.models.registry import MODELS, create_model
 from rcdnet.reading.heatmaps import logits_and_maps
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.labels import NO_LESION
 from train.fit.augment import Views
+from train.fit.auxiliary_supervision import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events
 from train.fit.state import Progress, restore_state, save_state
-from train.fit.supervision import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
 
 
 def test_two_processes_train_as_one(busi, tmp_path):

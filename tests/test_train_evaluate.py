@@ -15,11 +15,11 @@ from rcdnet.models.registry import MODELS
 from train.__main__ import main
 from train.data.phantoms import write_dataset
 from train.data.splits import Split
-from train.evaluate.assess import evaluate_elsewhere, overlap, points_at
-from train.evaluate.external import home_of_test
+from train.evaluate.evaluate_model import evaluate_elsewhere, overlap, points_at
+from train.evaluate.external_test_paths import home_of_test
 from train.evaluate.predictions import read_predictions
 from train.evaluate.ship import ship
-from train.results.bundle import own_results
+from train.results.load_results import own_results
 
 
 def calibration_of(evaluation: dict) -> Calibration:
@@ -141,7 +141,7 @@ def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):
     assert main(["evaluate", str(file), "--data", f"busi={busi}"]) == 1
     assert "Give one with --out" in capsys.readouterr().err
     assert main(["evaluate", str(file), "--data", f"busi={busi}", "--out", str(tmp_path / "f")]) == 0
-    monkeypatch.setattr("train.evaluate.assess.RUNS_FOLDER", tmp_path / "runs")
+    monkeypatch.setattr("train.evaluate.evaluate_model.RUNS_FOLDER", tmp_path / "runs")
     assert main(["evaluate", "rcdnet", "--data", f"busi={busi}"]) == 0
     place = tmp_path / "runs" / "bundled-rcdnet" / "external" / "busi"
     assert (place / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()

@@ -3,16 +3,16 @@
 import pytest
 from conftest import SMALL, copied
 
-from pages.shared.plain import plain
+from pages.shared.markdown_escape import plain
 from rcdnet.errors import ConfigError, DatasetError
 from train.config import TrainConfig
 from train.data.audit import summaries
-from train.runs import jobs, outcome
-from train.runs.access import refusal
+from train.runs import jobs, run_results
+from train.runs.access_control import refusal
+from train.runs.data_locations import PHANTOMS, Place, data_of, phantoms, places, samples_of
 from train.runs.devices import read_devices
-from train.runs.form import KEY, draft, preset_values, start_values, suggested_name
 from train.runs.pace import estimate
-from train.runs.places import PHANTOMS, Place, data_of, phantoms, places, samples_of
+from train.runs.training_form import KEY, draft, preset_values, start_values, suggested_name
 
 
 def test_places_are_found_by_their_layout_and_never_outside(tmp_path, busi, busbra):
@@ -99,11 +99,11 @@ def test_the_epoch_slider_follows_the_run_until_it_is_moved():
         ([1, 2, 3], 1, 1),
         ([1, 2, 3, 4], None, 1),
     ):
-        state |= {} if moved is None else {outcome.EPOCH: moved}
-        state |= outcome.epoch_values(state, "one", epochs)
-        assert state[outcome.EPOCH] == expected
-    assert outcome.epoch_values(state, "other", [1, 2, 3, 4, 5])[outcome.EPOCH] == 5
-    assert outcome.epoch_values(state, "one", [1]) == {}
+        state |= {} if moved is None else {run_results.EPOCH: moved}
+        state |= run_results.epoch_values(state, "one", epochs)
+        assert state[run_results.EPOCH] == expected
+    assert run_results.epoch_values(state, "other", [1, 2, 3, 4, 5])[run_results.EPOCH] == 5
+    assert run_results.epoch_values(state, "one", [1]) == {}
 
 
 def test_words_from_a_file_stay_words():

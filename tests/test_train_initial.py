@@ -19,7 +19,7 @@ from train.evaluate.predictions import read_predictions
 from train.evaluate.ship import ship
 from train.fit.engine import Engine, accelerator_for
 from train.fit.events import read_events
-from train.fit.initial import IMAGENET_TRUNKS, starting_model
+from train.fit.initial_weights import IMAGENET_TRUNKS, starting_model
 
 
 def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):

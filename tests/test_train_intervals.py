@@ -14,12 +14,12 @@ from rcdnet.models.calibration import Calibration
 from train.evaluate.compare import delong_lines, table
 from train.evaluate.delong import compare_auc
 from train.evaluate.evaluation import Evaluation, SetFigures, set_figures, write_evaluation
+from train.evaluate.heatmap_metrics import MapRow
+from train.evaluate.heatmap_metrics import figures as map_figures
 from train.evaluate.intervals import MINIMUM_GROUPS, auc_score_interval
-from train.evaluate.maps import MapRow
-from train.evaluate.maps import figures as map_figures
 from train.evaluate.metrics import area_under_roc, share_interval
 from train.evaluate.predictions import write_predictions
-from train.results.bundle import Bundle, Result
+from train.results.load_results import Bundle, Result
 from train.results.sections import SECTIONS
 from train.results.tables import in_a_sentence
 

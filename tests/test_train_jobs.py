@@ -22,12 +22,12 @@ from train.config import TrainConfig
 from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events
 from train.locks import held
-from train.results.bundle import own_results
-from train.runs import elsewhere, folder, jobs, outcome, watch
+from train.results.load_results import own_results
+from train.runs import external_tests, folder, jobs, run_results, watch
 from train.runs.folder import State, state_of
-from train.runs.form import shown_values, starts
 from train.runs.run import failure_of
-from train.runs.share import share, shared, withdraw
+from train.runs.shared_weights import share, shared, withdraw
+from train.runs.training_form import shown_values, starts
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_data_that_goes_away_while_a_run_reads_it_and_memory_that_is_full(runs, 
     jobs.resume(run)
     wait_for(lambda: state_of(run) is State.FAILED)
     assert "benign does not exist. Expected the data set as it was downloaded" in watch.view_of(run).message
-    assert outcome.worst_images(run) == []
+    assert run_results.worst_images(run) == []
     for error in (MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
         kind, advice = failure_of(error)
         assert kind == "out_of_memory"
@@ -261,10 +261,10 @@ def test_a_run_is_cloned_shown_and_offered_to_the_analyse_page(run, tmp_path):
     found, refused = watch.views(runs)
     assert (sorted(v.name for v in found), refused) == (["mine", "other"], {})
     assert watch.differing(found) == [{"setting": "seed"} | {v.name: str(v.config.seed) for v in found}]
-    shown = outcome.exhibits(["mine", "other"], found, runs)
+    shown = run_results.exhibits(["mine", "other"], found, runs)
     assert len(shown) == 4
     assert list(shown[2].table[0]) == ["", "mine", "other"]
-    assert len(outcome.worst_images(runs / "mine")) == outcome.WORST
+    assert len(run_results.worst_images(runs / "mine")) == run_results.WORST
     assert own_results(runs)[1] == {}
     assert shared(runs) == {}
     try:
@@ -283,13 +283,13 @@ def test_a_finished_run_is_tested_on_a_data_set_below_the_root(run, runs, tmp_pa
     mine, root = copied(run, runs / "mine"), tmp_path / "data"
     write_dataset(root / "our clinic", 3, seed=8)
     (root / "our clinic" / "phantoms.csv").unlink()  # by which phantoms are known
-    assert elsewhere.testable(mine)
-    assert elsewhere.test_elsewhere(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
+    assert external_tests.testable(mine)
+    assert external_tests.test_elsewhere(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
     (result,) = own_results(runs)[0]["mine on our-clinic"]
     assert (result.figures.images, result.images, result.external) == (6, "our-clinic, external test", True)
     with pytest.raises(DatasetError, match="is not there any more"):
-        elsewhere.test_elsewhere(mine, "../elsewhere (BUSI)", root)
+        external_tests.test_elsewhere(mine, "../elsewhere (BUSI)", root)
     (mine / "evaluation.json").unlink()
-    assert not elsewhere.testable(mine)
+    assert not external_tests.testable(mine)
     with pytest.raises(DatasetError, match="Make one with: python -m train evaluate"):
-        elsewhere.test_elsewhere(mine, "our clinic (BUSI)", root)
+        external_tests.test_elsewhere(mine, "our clinic (BUSI)", root)

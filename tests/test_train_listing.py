@@ -11,13 +11,13 @@ from PIL import Image
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.scans.pictures import is_picture
+from rcdnet.scans.image_files import is_picture
 from train.__main__ import main
 from train.data.audit import audit
-from train.data.listing import class_folders
-from train.data.sources import is_busi, read_busbra, read_busi, read_folder, read_sources
-from train.data.tables import is_table
-from train.runs.places import Place, places
+from train.data.csv_tables import is_table
+from train.data.dataset_readers import is_busi, read_busbra, read_busi, read_folder, read_sources
+from train.data.folder_listing import class_folders
+from train.runs.data_locations import Place, places
 
 
 @pytest.fixture

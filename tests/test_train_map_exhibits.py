@@ -10,9 +10,9 @@ from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import FLOOR
 from train.evaluate.compare import cell
 from train.evaluate.evaluation import Estimate
-from train.evaluate.maps import CENTRE
-from train.results.bundle import bundled
-from train.results.map_exhibits import beside_the_lesion
+from train.evaluate.heatmap_metrics import CENTRE
+from train.results.heatmap_blocks import beside_the_lesion
+from train.results.load_results import bundled
 
 
 def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(bundle, drawn_tree, tmp_path):

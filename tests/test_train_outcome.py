@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from train.runs import outcome
+from train.runs import run_results
 
 
 def test_runs_on_other_images_stand_in_a_table_of_their_own(bundle, monkeypatch, tmp_path):
@@ -12,8 +12,8 @@ def test_runs_on_other_images_stand_in_a_table_of_their_own(bundle, monkeypatch,
     alike = replace(first, name="alike", figures=replace(first.figures, role=role))
     other = replace(first, name="other", rows=first.rows[1:])
     own = {result.name: (result,) for result in (first, other, alike)}
-    monkeypatch.setattr(outcome, "own_results", lambda runs: (own, {}))
-    together, alone = outcome.exhibits(["first", "other", "alike"], [], tmp_path)
+    monkeypatch.setattr(run_results, "own_results", lambda runs: (own, {}))
+    together, alone = run_results.exhibits(["first", "other", "alike"], [], tmp_path)
     assert list(together.table[0]) == ["", "first", "alike"]
     assert "may have seen these images" in together.text
     assert list(alone.table[0]) == ["", "other"]

@@ -15,16 +15,16 @@ from planted import DEEP, PLANTED, RESULTS, TRAIN, edited, marked_later, sparse
 from processes import wait_for
 
 from rcdnet.errors import ConfigError, DatasetError
-from rcdnet.strict import Count, Share, Unreadable, Within, open_regular, parse_json, read_regular, typed
+from rcdnet.safe_io import Count, Share, Unreadable, Within, open_regular, parse_json, read_regular, typed
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.splits import Split
 from train.files import append_line, whole_lines
 from train.fit.events import line_of, read_events
-from train.results.bundle import own_results
-from train.runs import folder, form, jobs, pace, watch, worker
+from train.results.load_results import own_results
+from train.runs import folder, jobs, pace, training_form, watch, worker
 from train.runs.folder import State, state_of
-from train.runs.share import shared
+from train.runs.shared_weights import shared
 
 SECONDS = 60  # after which what waits for a pipe waits for ever
 
@@ -80,8 +80,8 @@ def test_a_planted_folder_is_one_line_and_the_others_stay(name, runs, bad):
         assert sentence.isprintable()
     with bounded():
         assert "good" in {run.name for run in folder.runs_in(runs)}
-        assert form.suggested_name(["bad"], runs) == "bad-1"
-        assert form.starts(runs)["run good"]
+        assert training_form.suggested_name(["bad"], runs) == "bad-1"
+        assert training_form.starts(runs)["run good"]
         assert shared(runs) == {}
         assert folder.queue_of("cpu", runs) == []
         jobs.wake(runs)

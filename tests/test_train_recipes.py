@@ -8,13 +8,13 @@ from conftest import ROOT, TINY, command, copied, write_busbra
 
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
+from train.data.dataset_readers import read_sources
 from train.data.decode import decode
 from train.data.phantoms import write_dataset
-from train.data.sources import read_sources
 from train.data.splits import Split, make_split, settled
 from train.presets import PRESETS, preset
-from train.runs.form import cloned_values, draft, preset_values
-from train.runs.places import PHANTOMS, phantoms
+from train.runs.data_locations import PHANTOMS, phantoms
+from train.runs.training_form import cloned_values, draft, preset_values
 
 CARE = ("scratch", "finetune")  # recipes that leave the split to the data
 

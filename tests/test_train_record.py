@@ -15,11 +15,11 @@ from PIL import Image
 
 from rcdnet.errors import ConfigError, DatasetError, RunFailed
 from train.config import TrainConfig
+from train.data.data_manifest import RECORD, check_files, check_unchanged
+from train.data.dataset_readers import read_sources
 from train.data.decode import decode
-from train.data.record import RECORD, check_files, check_unchanged
-from train.data.sources import read_sources
 from train.data.splits import Split
-from train.evaluate.assess import evaluate_again, evaluate_elsewhere
+from train.evaluate.evaluate_model import evaluate_again, evaluate_elsewhere
 from train.fit.events import Epoch, read_events
 from train.runs.run import resume, start
 

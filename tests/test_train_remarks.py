@@ -13,12 +13,12 @@ from train.__main__ import main
 from train.config import TrainConfig
 from train.data import decode as decoding
 from train.data.audit import audit, summaries
+from train.data.data_warnings import remarks_on
+from train.data.dataset_readers import read_folder
 from train.data.decode import decode, each
-from train.data.remarks import remarks_on
 from train.data.sample import Sample
-from train.data.sources import read_folder
 from train.evaluate.evaluation import read_evaluation
-from train.results.bundle import Result
+from train.results.load_results import Result
 from train.results.tables import roles
 from train.runs.run import start
 

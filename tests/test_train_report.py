@@ -8,8 +8,8 @@ import pytest
 from browsing import chromium
 
 from rcdnet.models.registry import MODELS
-from train.results.bundle import Result, bundled
-from train.results.report import write_report
+from train.results.load_results import Result, bundled
+from train.results.results_report import write_report
 from train.results.sections import SECTIONS
 
 

@@ -17,8 +17,8 @@ from train.evaluate.delong import compare_auc
 from train.evaluate.evaluation import set_figures
 from train.evaluate.metrics import confusion, group_means, rates
 from train.evaluate.predictions import read_predictions
-from train.results.bundle import Bundle, bundled, chosen_results, grouped, own_results
-from train.results.exhibit import Exhibit
+from train.results.load_results import Bundle, bundled, chosen_results, grouped, own_results
+from train.results.report_block import Exhibit
 from train.results.sections import SECTIONS, at_thresholds, operating_point
 from train.results.tables import figures_table, in_a_sentence, measured_how, roles
 

@@ -14,12 +14,12 @@ from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from train.__main__ import main
 from train.config import TrainConfig
-from train.data.sources import CITATIONS, LICENCES
+from train.data.dataset_readers import CITATIONS, LICENCES
 from train.evaluate.calibrate import operating_point
+from train.evaluate.cross_validation import pool
 from train.evaluate.evaluation import read_evaluation
-from train.evaluate.pool import pool
 from train.evaluate.predictions import read_predictions
-from train.evaluate.records import publish
+from train.evaluate.published_records import publish
 from train.evaluate.ship import _citations, _licences, ship
 from train.files import append_line
 from train.fit.events import Failed, line_of

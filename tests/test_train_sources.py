@@ -14,13 +14,13 @@ from PIL import ExifTags, Image
 from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.models.registry import CLASSES
 from train.config import TrainConfig
+from train.data.dataset_readers import Sample, is_busi, read_busi, read_folder, read_sources
 from train.data.decode import decode, read_lesion
 from train.data.duplicates import fingerprint
 from train.data.phantoms import write_dataset
-from train.data.sources import Sample, is_busi, read_busi, read_folder, read_sources
 from train.data.splits import make_split
-from train.evaluate.references import box_geometry
-from train.runs.places import Place, places, samples_of
+from train.evaluate.box_baseline import box_geometry
+from train.runs.data_locations import Place, places, samples_of
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from conftest import ROOT
 from PIL import Image
 
 from rcdnet.errors import DatasetError
+from train.data.dataset_readers import read_busbra, read_busi, read_folder, read_sources
 from train.data.decode import decode, read_pixels
 from train.data.duplicates import fingerprint, label_conflicts, near_duplicate_groups, near_duplicate_pairs
 from train.data.phantoms import RECIPES, draw, random_recipe
-from train.data.sources import read_busbra, read_busi, read_folder, read_sources
 from train.data.splits import Split, make_split
 from train.presets import preset
 

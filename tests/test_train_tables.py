@@ -9,13 +9,13 @@ import pytest
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.data.audit import audit
+from train.data.csv_tables import is_table
+from train.data.custom_dataset import name_of
+from train.data.dataset_readers import read_folder, read_sources
 from train.data.decode import decode
-from train.data.own import name_of
-from train.data.patients import patients_of
-from train.data.sources import read_folder, read_sources
+from train.data.patient_ids import patients_of
 from train.data.splits import make_split
-from train.data.tables import is_table
-from train.runs.places import Place, places
+from train.runs.data_locations import Place, places
 
 B, M = "benign/benign (1).png", "malignant/malignant (1).png"
 

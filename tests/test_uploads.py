@@ -10,7 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from pages.shared import uploads
 from pages.shared.uploads import taken
 from rcdnet.errors import ImageError
-from rcdnet.scans.images import MAX_BYTES
+from rcdnet.scans.reader import MAX_BYTES
 
 
 @pytest.fixture

@@ -18,18 +18,18 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from rcdnet.command import ended
+from rcdnet.command_line import ended
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from rcdnet.models.registry import MODELS
-from rcdnet.paths import at_home, check_writable, expanded, matching
+from rcdnet.path_arguments import at_home, check_writable, expanded, matching
 from train.config import TrainConfig, kind_of
 from train.data.audit import audit, report_lines
+from train.data.dataset_readers import read_sources
 from train.data.fetch import RELEASES, fetch
 from train.data.phantoms import write_dataset, write_samples
-from train.data.sources import read_sources
-from train.evaluate.assess import evaluate_again, evaluate_elsewhere
 from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
-from train.evaluate.records import EVALUATION
+from train.evaluate.evaluate_model import evaluate_again, evaluate_elsewhere
+from train.evaluate.published_records import EVALUATION
 from train.evaluate.ship import ship
 from train.files import write_whole
 from train.fit.bench import throughput
@@ -201,16 +201,16 @@ def _ship(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     # Plotly and Jinja2 are not on every machine that trains.
-    from train.results.bundle import bundled, chosen_results
-    from train.results.report import write_report
+    from train.results.load_results import bundled, chosen_results
+    from train.results.results_report import write_report
 
     check_writable(options.out, "report.html")
     print(write_report(bundled(), chosen_results(options.own), options.out))
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from train.results.bundle import bundled
     from train.results.figures_document import figures_document
+    from train.results.load_results import bundled
 
     check_writable(options.out.parent, options.out.name)
     write_whole(options.out, figures_document(bundled()).encode())
@@ -219,9 +219,9 @@ def _figures(options: argparse.Namespace) -> None:
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
     from rcdnet.reading.heatmaps import METHODS
-    from train.evaluate.maps import MAPS_FILE, publish_maps, write_figures
-    from train.evaluate.study import judged, study
-    from train.results.study_report import write_study
+    from train.evaluate.heatmap_metrics import MAPS_FILE, publish_maps, write_figures
+    from train.evaluate.heatmap_study import judged, study
+    from train.results.heatmap_report import write_study
 
     check_writable(options.out, MAPS_FILE)
     if options.publish:

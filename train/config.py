@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 from rcdnet.errors import ConfigError, UnknownModel
 from rcdnet.models.registry import MODELS, spec_of
-from rcdnet.strict import KB, Unreadable, quoted, read_json
-from train.data.sources import READERS
+from rcdnet.safe_io import KB, Unreadable, quoted, read_json
+from train.data.dataset_readers import READERS
 
 INITS = ("random", "imagenet", "bundled")
 LIMIT = 256 * KB  # of config.json

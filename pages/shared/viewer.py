@@ -6,8 +6,8 @@ import streamlit as st
 
 _ASSETS = Path(__file__).parent.parent.parent / "assets"
 
-# Registered once for the whole app. What the browser draws comes as `rcdnet.present.grid.viewer_data`; a box drawn by the reader comes
-# back as `box`.
+# Registered once for the whole app. What the browser draws comes as `rcdnet.present.heatmap_grid.viewer_data`; a box drawn by the
+# reader comes back as `box`.
 viewer = st.components.v2.component(
     "rcdnet_viewer",
     html='<div class="viewer"></div>',

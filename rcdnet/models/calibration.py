@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 from scipy.special import expit
 
-from rcdnet.strict import LARGEST, Within
+from rcdnet.safe_io import LARGEST, Within
 
 PARTS = ("network", "outline", "shape")
 MOST = 20  # log-odds that a fit may put on the bias, or on a standard deviation of a part: certainty, to a few in a thousand million
@@ -20,7 +20,7 @@ class Calibration:
 
     With `network` alone it is temperature scaling by 1 / network (Guo et al. 2017, arXiv:1706.04599); the bias corrects what
     training leaves of a shift (Alexandari et al. 2020, arXiv:1901.06852).
-    vote and score: what `rcdnet.models.outline.read_outline` and `shape_score` give, 0 for a model without an outline.
+    vote and score: what `rcdnet.models.lesion_decoder.read_outline` and `shape_score` give, 0 for a model without an outline.
     box: of `shape_score`; empty where no box was known.
     """
 

@@ -16,10 +16,10 @@ from torch import nn
 
 from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.models.card import LIMIT, MINIMUM_AUC, ModelCard
-from rcdnet.models.outline import LesionDecoder, decoder_for, parted
+from rcdnet.models.lesion_decoder import LesionDecoder, decoder_for, parted
 from rcdnet.models.registry import CLASSES, create_model, spec_of
+from rcdnet.safe_io import MB, Unreadable, quoted, read_regular
 from rcdnet.scans import preprocessing
-from rcdnet.strict import MB, Unreadable, quoted, read_regular
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "weights"
 PINS = "SHA256SUMS"  # as sha256sum writes it

@@ -15,7 +15,7 @@ from torch import nn
 from rcdnet.errors import CheckpointError, HeatmapError, NotTrained, RcdnetError
 from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import card_digest, load_checkpoint
-from rcdnet.models.outline import LesionDecoder, contours, read_outline, shape_score
+from rcdnet.models.lesion_decoder import LesionDecoder, contours, read_outline, shape_score
 from rcdnet.models.registry import CLASSES, MODELS, ModelSpec, spec_of
 from rcdnet.reading.heatmaps import maps_of
 from rcdnet.scans.preprocessing import Frame, normalise, prepare
@@ -113,7 +113,7 @@ class Prediction:
         return self.lesion is not None and not (self.frame.content(self.lesion) > 0.5).any()
 
     def outlines(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:
-        """The predicted outline on the scan's own pixels, or those of a resized copy, as `rcdnet.models.outline.contours`; else empty."""
+        """The predicted outline on the scan's own pixels, or those of a resized copy, as `contours` gives it; else empty."""
         return [] if self.lesion is None else contours(self.frame.to_image(self.lesion, shape))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from rcdnet.errors import ImageError
-from rcdnet.scans import containers, tiff, tiff_pixels
+from rcdnet.scans import image_formats, tiff, tiff_pixels
 from rcdnet.scans.bit_depth import ALL_TRANSPARENT, Samples, display, marks
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -72,8 +72,8 @@ def decoded(data: bytes, *, scaled: bool = True) -> Stored:
             deep = picture.bits > 8
             channels, notes = display(picture) if scaled else (marks(picture), ())
         else:
-            deep = isinstance(still, containers.Still) and still.upper_half
-            opaque = isinstance(still, containers.Still) and still.format == "BMP"
+            deep = isinstance(still, image_formats.Still) and still.upper_half
+            opaque = isinstance(still, image_formats.Still) and still.format == "BMP"
             channels = _over_black(picture, opaque_where_all_is_clear=opaque, may_be_clear=not scaled)
     except ImageError:
         raise
@@ -85,7 +85,7 @@ def decoded(data: bytes, *, scaled: bool = True) -> Stored:
     return Stored(pixels, orientation, (*notes, *colour), deep)
 
 
-def walked(data: bytes) -> tuple[containers.Still | tiff.Directory, int]:
+def walked(data: bytes) -> tuple[image_formats.Still | tiff.Directory, int]:
     """The one picture of a file whose size is within the limits, and its orientation; nothing is decoded."""
     if not data:
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
@@ -97,10 +97,10 @@ def walked(data: bytes) -> tuple[containers.Still | tiff.Directory, int]:
     try:
         if tiff.is_tiff(data):
             page = tiff.picture_of(data)
-            still: containers.Still | tiff.Directory = page
+            still: image_formats.Still | tiff.Directory = page
             orientation = tiff.orientation(page)
         else:
-            still = container = containers.walk(data)
+            still = container = image_formats.walk(data)
             orientation = container.orientation
         width, height = still.size
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
@@ -109,7 +109,7 @@ def walked(data: bytes) -> tuple[containers.Still | tiff.Directory, int]:
     return still, orientation
 
 
-def _opened(still: containers.Still) -> Image.Image | Samples:
+def _opened(still: image_formats.Still) -> Image.Image | Samples:
     """The picture of a PNG, JPEG or BMP, loaded; 16-bit grey as samples, which Pillow's own conversions clip."""
     try:
         image = Image.open(BytesIO(still.data), formats=(still.format,))

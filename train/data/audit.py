@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from rcdnet.errors import DatasetError
+from train.data.burned_in_marks import Marks, find_marks
+from train.data.data_warnings import remarks_on
+from train.data.dataset_readers import BUSI_EXCLUDED
 from train.data.decode import each, scan_of
 from train.data.duplicates import Fingerprint, fingerprint, near_duplicate_groups
 from train.data.labels import NO_LESION
-from train.data.marks import Marks, find_marks
-from train.data.remarks import remarks_on
 from train.data.sample import Sample
-from train.data.sources import BUSI_EXCLUDED
 
 
 @dataclass(frozen=True)

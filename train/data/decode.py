@@ -12,13 +12,13 @@ from typing import TypeVar
 import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.scans.images import Scan, bytes_of, orientation_of, read_mask, read_scan
 from rcdnet.scans.preprocessing import Frame, letterbox, prepare
+from rcdnet.scans.reader import Scan, bytes_of, orientation_of, read_mask, read_scan
+from train.data.csv_tables import not_there
+from train.data.data_warnings import remarks_on
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.labels import NO_LESION, NORMAL
-from train.data.remarks import remarks_on
 from train.data.sample import Sample
-from train.data.tables import not_there
 
 T = TypeVar("T")
 _READERS = min(
@@ -140,7 +140,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None)
     turn: the image's `Scan.orientation`, looked up in its file where it is not given.
 
     Raises:
-        DatasetError: a mask is missing, or `rcdnet.scans.images.read_mask` refuses it; or it is not known which way up a mask or box was
+        DatasetError: a mask is missing, or `rcdnet.scans.reader.read_mask` refuses it; or it is not known which way up a mask or box was
             drawn on an image that its EXIF orientation turns.
     """
     lesion = np.zeros(shape, bool)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
+from train.data.csv_tables import clean
 from train.data.labels import LABELS, NORMAL
-from train.data.tables import clean
 
 DRAWN = "phantoms"  # the source of drawn scans, and the name of their table
 TITLES = {"busbra": "BUS-BRA", "busi": "BUSI", "breast": "BrEaST"}

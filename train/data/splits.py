@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.strict import MB, Unreadable, read_json, typed
+from rcdnet.safe_io import MB, Unreadable, read_json, typed
 from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
 from train.data.labels import NO_LESION

@@ -14,7 +14,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import nan_as_null
 from rcdnet.models.registry import MODELS
-from rcdnet.strict import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_json, typed
+from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_json, typed
 from train.evaluate.intervals import interval_of_auc, intervals
 from train.evaluate.metrics import (
     Confusion,
@@ -179,7 +179,7 @@ def _means(values: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:
-    """By BI-RADS category, scanner, burned-in marks as far as `train.data.marks` finds them, and third of lesion size."""
+    """By BI-RADS category, scanner, burned-in marks as far as `train.data.burned_in_marks` finds them, and third of lesion size."""
     named: dict[str, list[Row]] = {}
     shares = [r.lesion_share for r in rows if not math.isnan(r.lesion_share)]
     small, large = np.quantile(shares, [1 / 3, 2 / 3]) if shares else (math.nan, math.nan)

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
 from rcdnet.models.calibration import MOST
-from rcdnet.strict import Count
+from rcdnet.safe_io import Count
 
 BOOTSTRAP_SAMPLES = 1000
 SENSITIVITIES = (0.90, 0.95, 0.98)

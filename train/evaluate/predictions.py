@@ -13,11 +13,11 @@ import numpy as np
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
-from rcdnet.strict import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_regular, typed
+from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_regular, typed
+from train.data.burned_in_marks import find_marks
+from train.data.dataset_readers import Sample
 from train.data.decode import iterate_pixels
-from train.data.marks import find_marks
-from train.data.sources import Sample
-from train.evaluate.references import box_scores, lesion_share
+from train.evaluate.box_baseline import box_scores, lesion_share
 from train.files import write_whole
 
 

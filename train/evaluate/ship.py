@@ -15,12 +15,12 @@ from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card, write_checkpoint
 from rcdnet.models.registry import CLASSES, spec_of
 from rcdnet.scans import preprocessing
 from train.config import TrainConfig
-from train.data.sources import CITATIONS, LICENCES, TITLES
+from train.data.dataset_readers import CITATIONS, LICENCES, TITLES
 from train.data.splits import Split, rule_of
+from train.evaluate.card_metrics import evaluation_of, figures, of_external_tests, of_fold, operating_points, which
 from train.evaluate.compare import RESULTS_FOLDER
-from train.evaluate.judges import evaluation_of, figures, of_external_tests, of_fold, operating_points, which
-from train.evaluate.pool import config_of, pool, recipe_of, untaught_in
-from train.evaluate.records import publish
+from train.evaluate.cross_validation import config_of, pool, recipe_of, untaught_in
+from train.evaluate.published_records import publish
 from train.fit.state import halved, read_best, read_progress
 
 KNOWN_FAILURES = (

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from train.config import TrainConfig
-from train.fit.windows import choose_windows
+from train.fit.lesion_crops import choose_windows
 
 PATCH = (0.1, 0.35)  # smallest and largest side of what is painted over, as a share of the image's
 COARSEST = 0.45  # resolution of a softened batch, as a share of the full one

@@ -15,13 +15,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from rcdnet.errors import ConfigError
-from rcdnet.models.outline import LesionDecoder, decoder_for
+from rcdnet.models.lesion_decoder import LesionDecoder, decoder_for
 from rcdnet.models.registry import CLASSES, spec_of
 from rcdnet.scans.preprocessing import normalise
 from train.config import TrainConfig
 from train.data.labels import NO_LESION
 from train.fit.augment import Views, augment, draw_moves
-from train.fit.supervision import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
+from train.fit.auxiliary_supervision import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
 
 KNOWN = 0.9999  # share, in floats
 SEEN = 0.25  # share of a lesion that a view must hold to teach its class

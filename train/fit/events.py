@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from rcdnet.errors import DatasetError
-from rcdnet.strict import MB, Count, Share, Unreadable, Within, parse_json, typed
+from rcdnet.safe_io import MB, Count, Share, Unreadable, Within, parse_json, typed
 from train.files import whole_lines
 
 LIMIT = 32 * MB  # of the file; a run of 5000 epochs writes less

@@ -19,11 +19,11 @@ from train.config import TrainConfig
 from train.data.decode import Decoded
 from train.data.labels import NO_LESION
 from train.data.splits import Split
+from train.fit.auxiliary_supervision import teachable
 from train.fit.engine import Engine, Images, device_name
 from train.fit.events import Epoch, Finished, Started, Step, line_of
-from train.fit.initial import Start, starting_model
+from train.fit.initial_weights import Start, starting_model
 from train.fit.state import Progress, read_progress, restore_state, save_state
-from train.fit.supervision import teachable
 
 CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 VALIDATION_BATCH = 64

@@ -15,10 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, load_file, save
 
 from rcdnet.errors import CheckpointError, ConfigError
-from rcdnet.models.outline import PREFIX
+from rcdnet.models.lesion_decoder import PREFIX
 from rcdnet.models.registry import CLASSES
-from rcdnet.scans import preprocessing
-from rcdnet.strict import (
+from rcdnet.safe_io import (
     KB,
     MB,
     Count,
@@ -31,9 +30,10 @@ from rcdnet.strict import (
     read_regular,
     typed,
 )
+from rcdnet.scans import preprocessing
 from train.config import TrainConfig
 from train.files import write_whole
-from train.fit.supervision import Supervised
+from train.fit.auxiliary_supervision import Supervised
 
 ABOUT_LIMIT = 64 * KB  # of best.json
 WEIGHTS_LIMIT = 1024 * MB  # of best.safetensors; the largest model takes a third

@@ -9,18 +9,18 @@ from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.registry import MODELS
 from rcdnet.present.statements import DATA, NOT_THE_PAPERS
 from rcdnet.reading.heatmaps import METHODS
-from train.data.sources import TITLES
+from train.data.dataset_readers import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, cell, compare_rows, own_predictions
+from train.evaluate.cross_validation import cross_fitted
 from train.evaluate.evaluation import Estimate, read_evaluation
-from train.evaluate.pool import cross_fitted
 from train.evaluate.predictions import Row
-from train.results.bundle import Bundle
-from train.results.exhibit import AUC
-from train.results.figures_of_heatmaps import heatmap_paragraphs
-from train.results.figures_summary import summary, trust
-from train.results.map_exhibits import beside_the_lesion
+from train.results.heatmap_blocks import beside_the_lesion
+from train.results.heatmap_summary import heatmap_paragraphs
+from train.results.load_results import Bundle
 from train.results.markdown import markdown_list, markdown_table
-from train.results.readers import BOX, READERS, against, said
+from train.results.readme_summary import summary, trust
+from train.results.reference_comparison import BOX, READERS, against, said
+from train.results.report_block import AUC
 from train.results.tables import Table, in_a_sentence, measured_how
 
 NETWORK = "the network without its outline"

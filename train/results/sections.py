@@ -10,15 +10,15 @@ from itertools import combinations
 import plotly.graph_objects as go
 
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.present.report import shown
+from rcdnet.present.prediction_report import shown
 from train.evaluate.compare import cell, compare_rows
 from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
 from train.evaluate.predictions import Row
 from train.results import charts
-from train.results.bundle import Bundle, Result, grouped
-from train.results.exhibit import AUC, Exhibit, interval_exhibit
-from train.results.map_exhibits import heatmaps
-from train.results.paper_exhibits import beside_the_paper
+from train.results.heatmap_blocks import heatmaps
+from train.results.load_results import Bundle, Result, grouped
+from train.results.paper_comparison import beside_the_paper
+from train.results.report_block import AUC, Exhibit, interval_exhibit
 from train.results.tables import (
     Table,
     figures_table,

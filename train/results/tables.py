@@ -7,10 +7,10 @@ from typing import Any
 
 from rcdnet.models.card import ModelCard
 from rcdnet.models.registry import MODELS
-from rcdnet.present.report import listed
+from rcdnet.present.prediction_report import listed
 from train.evaluate.compare import COLUMNS, cell, unsure
 from train.evaluate.evaluation import Estimate
-from train.results.bundle import Bundle, Result
+from train.results.load_results import Bundle, Result
 
 Table = list[dict[str, Any]]
 PAPER = ("precision_macro", "recall_macro", "f1_macro", "accuracy", "auc")

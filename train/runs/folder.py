@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RcdnetError
-from rcdnet.strict import KB, Unreadable, not_regular, quoted, read_json, typed
+from rcdnet.safe_io import KB, Unreadable, not_regular, quoted, read_json, typed
 from train.files import stamp_of
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, read_events
 from train.folders import RUNS_FOLDER

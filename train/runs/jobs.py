@@ -23,7 +23,7 @@ from train.fit.events import Epoch, Stopped, line_of, read_events
 from train.folders import BUNDLED, HOME, RUNS_FOLDER
 from train.locks import held
 from train.runs.folder import NAME, State, check_files, device_of, state_of, waiting
-from train.runs.processes import environment_for
+from train.runs.subprocesses import environment_for
 
 if TYPE_CHECKING:  # it brings torch, which a worker that waits does not need
     from train.config import TrainConfig

@@ -16,7 +16,7 @@ from train.config import TrainConfig
 from train.fit.engine import Engine, Images, accelerator_for
 from train.folders import RUNS_FOLDER
 from train.runs.folder import at_work_on
-from train.runs.processes import answer_of
+from train.runs.subprocesses import answer_of
 from train.runs.watch import in_words
 
 STEPS = 3  # of each size, the first of which warms up

@@ -2,7 +2,7 @@
 
 config.json         the settings
 split.json          who trained and who validated
-data.json           what their images were (`train.data.record`)
+data.json           what their images were (`train.data.data_manifest`)
 events.jsonl        what happened, a line each (`train.fit.events`)
 best.*, last.*      checkpoints (`train.fit.state`)
 predictions.csv     the best weights on the validation images
@@ -24,21 +24,21 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from rcdnet.command import FULL
+from rcdnet.command_line import FULL
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from train.config import INITS, TrainConfig
+from train.data.data_manifest import check_unchanged, write_record
 from train.data.decode import Decoded
-from train.data.record import check_unchanged, write_record
 from train.data.splits import Split, checked_split, make_split, settled
-from train.evaluate.assess import check_start, decode_for, evaluate_run
 from train.evaluate.compare import table
+from train.evaluate.evaluate_model import check_start, decode_for, evaluate_run
 from train.files import append_line, write_whole
 from train.fit.engine import accelerator_for
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
 from train.fit.loop import fit
 from train.fit.state import check_settings, read_progress
+from train.runs.data_locations import samples_of
 from train.runs.folder import check_files, roots_of
-from train.runs.places import samples_of
 
 PATIENCE_S = 2  # for whoever only looks whether the lock is held
 STEP_EVERY_S = 2  # seconds between words on how far an epoch is

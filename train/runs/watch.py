@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RcdnetError
-from rcdnet.strict import KB, Count, Unreadable, read_json, read_tail, shortened, typed
+from rcdnet.safe_io import KB, Count, Unreadable, read_json, read_tail, shortened, typed
 from train.config import TrainConfig
 from train.fit.events import Epoch, Event, Failed, Started
 from train.folders import RUNS_FOLDER

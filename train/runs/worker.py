@@ -10,13 +10,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rcdnet.errors import RcdnetError
-from rcdnet.strict import KB, read_tail
+from rcdnet.safe_io import KB, read_tail
 from rcdnet.threads import beside_the_app
 from train.files import append_line
 from train.fit.events import Epoch, Failed, Finished, Started, line_of, read_events
 from train.runs.folder import at_work_on, check_files, queue_of
 from train.runs.jobs import worker_lock
-from train.runs.processes import environment_for
+from train.runs.subprocesses import environment_for
 
 PATIENCE_S = 10  # for a worker that is just about to leave an empty queue
 TOLD_LIMIT = 64 * KB  # of what a process said, whose last line counts

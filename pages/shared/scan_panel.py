@@ -1,0 +1,241 @@
+"""The panel of scans beside Analyse and Compare: uploads, samples, what was refused, and the list to choose from."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import streamlit as st
+
+from pages.shared.markdown_escape import plain
+from pages.shared.permissions import barred
+from pages.shared.uploads import LIMITS, taken, turned_down
+from pages.shared.widget_state import KEPT, put
+from rcdnet.errors import ImageError, RcdnetError
+from rcdnet.present.charts import CALL_SIGNS
+from rcdnet.present.overlay import fit_within, png_url, staged
+from rcdnet.present.prediction_report import shown
+from rcdnet.reading.inference import Classifier, Prediction, classify, load_own, load_trained
+from rcdnet.scans.reader import Scan, read_scan
+from train.runs.shared_weights import shared
+
+SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
+MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
+# Begin what the session keeps of a scan beside it: a lesion that the reader gave, and the name of a second scan.
+KEYS_OF_SCANS = ("mask ", "box ", "second ")
+SCREEN, THUMBNAIL = 800, (128, 96)  # pixels
+FEW_LINES, NAME_LENGTH, LONGEST_REASON = 4, 40, 200  # of files that were not read
+
+state = st.session_state
+
+
+@dataclass(frozen=True, eq=False)  # a list is searched for one: the very same, whatever another is called
+class Held:
+    """A scan in the session. view: its pixels at a screen's size. said: predictions by `Classifier.key`.
+
+    explained: predictions of any method, by that key and method. measured: `rcdnet.explain.faithfulness.examine`, as Compare keeps it.
+    """
+
+    name: str
+    scan: Scan
+    view: np.ndarray = field(repr=False)
+    said: dict[str, Prediction] = field(repr=False)
+    explained: dict[tuple[str, str], Prediction] = field(repr=False)
+    measured: dict = field(repr=False)
+    thumbnail: str = field(repr=False)
+
+
+def models_asked() -> tuple[list[Classifier], dict[str, RcdnetError]]:
+    """Every trained model, the user's own that are chosen after them, and why others are silent; stops without RcdNet."""
+    with st.spinner("Loading the models"):
+        classifiers, silent = load_trained()
+    if "rcdnet" in silent:
+        st.error(plain(str(silent["rcdnet"])))
+        st.stop()
+    own = {} if barred() else shared()
+    put(keep_own_models=[name for name in state.get("keep_own_models", []) if name in own])
+    with st.sidebar:
+        for name in st.multiselect("Your own models", list(own), key="keep_own_models", **KEPT) if own else []:
+            try:
+                classifiers.append(load_own(name, own[name]))
+            except RcdnetError as error:
+                st.warning(plain(str(error)))
+    return classifiers, silent
+
+
+def scan_panel(
+    classifiers: list[Classifier], below: Callable[[list[Held]], None] | None = None
+) -> tuple[list[Held], int]:
+    """All scans of the session, and the place of the chosen one. A page that has drawn them ends with `read_on`.
+
+    `below` draws what else belongs under the list.
+    """
+    state.setdefault("scans", {})  # (sha256, name) -> Held
+    state.setdefault("refused", [])  # (name, sentence)
+    state.setdefault("upload_round", 0)
+    state.setdefault("waiting", [])  # (name, how to get its bytes): a change of page while they are read loses none
+    state.setdefault(
+        "batch", {}
+    )  # size: files of the last uploads together; first: the key of their first scan, until it is chosen
+    with st.sidebar:
+        uploads = st.file_uploader(
+            "Breast ultrasound scans",
+            accept_multiple_files=True,
+            key=f"upload_{state.upload_round}",
+            help="They stay in memory on this machine, and a still image of up to 4096 pixels a side is read.",
+        )
+        st.caption(f"PNG, JPEG, BMP or TIFF, {LIMITS}.")
+        turned_down(key="turned_down", on_refused_change=_keep_turned_down)
+        samples = st.button("Try three synthetic phantoms", width="stretch", icon=":material/science:")
+        if uploads or samples:
+            drawn = [(path.name, path.read_bytes) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
+            _queue([(file.name, partial(taken, file.file_id)) for file in uploads] + drawn)
+            state.upload_round += 1  # an empty uploader: the list below is the one list of scans
+            st.rerun()
+        while state.waiting and "done" not in state.batch:
+            _take_in(classifiers)
+        if state.waiting:
+            size = state.batch["size"]
+            read = size - len(state.waiting)
+            st.progress(read / size, text=f"Reading scan {read + 1} of {size}")
+        if (first := state.batch.pop("first", None)) in state.scans:
+            state["chosen"] = first
+        held = list(state.scans.values())
+        chosen = list(state.scans).index(state.chosen) if state.get("chosen") in state.scans else 0
+        for position, one in enumerate(held):
+            # A model of one's own may have come later than the scan.
+            if missing := [c for c in classifiers if c.key not in one.said]:
+                one.said.update(_calls_of(one.scan.pixels, missing))
+            _list_entry(position, one, one.said[classifiers[0].key], chosen=position == chosen)
+        if held and below:
+            below(held)
+        if held:
+            with st.popover("Clear all scans", width="stretch"):
+                what = "the scan with its" if len(held) == 1 else f"the {len(held)} scans with their"
+                st.markdown(f"This removes {what} calls, masks and boxes. They are kept nowhere else.")
+                st.button("Clear them", on_click=_clear, width="stretch")
+    _refusals()
+    return held, chosen
+
+
+def read_on(classifiers: list[Classifier]) -> None:
+    """Read the next file that waits, now that the page shows all before it."""
+    if state.waiting:
+        _take_in(classifiers)
+        st.rerun()
+
+
+def reading() -> bool:
+    """Whether files still wait, so that the page is about to be drawn again."""
+    return bool(state.waiting)
+
+
+def _refusals() -> None:
+    """A line for each file that was not read, which goes when it is dismissed."""
+    refused = state.refused
+    with st.container(
+        key="refusals", gap=None
+    ):  # there at any time, so that nothing below it moves on to another place
+        with st.container(height=150 if len(refused) > FEW_LINES else "content", border=False, gap=None):
+            for name, reason in refused:
+                key = crc32(
+                    f"{name} {reason}".encode(errors="replace")
+                )  # no place in the list, which a click may find changed
+                with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"refused_{key}"):
+                    st.button("✕", key=f"dismiss_{key}", type="tertiary", on_click=_dismiss, args=((name, reason),))
+                    st.text(f"{shortened(name)}: {reason}")
+        if len(refused) > 1:
+            st.button(f"✕ Dismiss all {len(refused)}", on_click=refused.clear, key="dismiss_all", type="tertiary")
+
+
+def shortened(name: str) -> str:
+    """A file's name short enough for a line, with its beginning and its end.
+
+    >>> shortened("a" * 40 + "b" * 40 + ".png")
+    'aaaaaaaaaaaaaaaaaaaaaaaaaaa…bbbbbbbb.png'
+    """
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 13]}…{name[-12:]}"
+
+
+def _refuse(refused: list[tuple[str, str]], name: str, reason: str) -> None:
+    """Once, however often the same file is given."""
+    if (name, reason) not in refused:
+        refused.append((name, reason))
+
+
+def _dismiss(refusal: tuple[str, str]) -> None:
+    if refusal in state.refused:
+        state.refused.remove(refusal)
+
+
+def _keep_turned_down() -> None:
+    for name, reason in state["turned_down"]["refused"]:
+        _refuse(state.refused, shown(str(name)), str(reason)[:LONGEST_REASON])
+
+
+def _list_entry(position: int, one: Held, call: Prediction, *, chosen: bool) -> None:
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    left.image(one.thumbnail)
+    right.button(
+        f"{CALL_SIGNS[call.call]} {call.call} {call.p_malignant:.2f}",
+        key=f"show_{position + 1}",
+        width="stretch",
+        type="primary" if chosen else "secondary",
+        help=f"Show scan {position + 1}",
+        on_click=state.__setitem__,  # another rerun from here would drop the figure that the page offers to take away
+        args=("chosen", list(state.scans)[position]),
+    )
+    right.text(one.name)
+
+
+def _queue(files: list[tuple[str, Callable[[], bytes]]]) -> None:
+    """Have files wait to be read. A click elsewhere may end the script wherever it touches its state, so that is done first."""
+    waiting, batch = state.waiting, state.batch
+    if not waiting:
+        batch.clear()
+    waiting += [(shown(name), data) for name, data in files]
+    batch["size"] = batch.get("size", 0) + len(files)
+
+
+def _take_in(classifiers: list[Classifier]) -> None:
+    """Read and classify the first file that waits; bytes already here are not run again."""
+    # As in `_queue`: between taking a file and keeping its scan neither the page nor the state may be touched.
+    waiting, scans, refused, batch = state.waiting, state.scans, state.refused, state.batch
+    name, data = waiting.pop(0)
+    try:
+        scan = read_scan(data())
+        key = (scan.sha256, name)
+        if key not in scans:
+            if sum(one.scan.pixels.size for one in scans.values()) + scan.pixels.size > MAX_PIXELS:
+                raise ImageError("The memory set aside for one session is full. Clear the scans first.")
+            same = next((one for one in scans.values() if one.scan.sha256 == scan.sha256), None)
+            scans[key] = Held(
+                name,
+                scan,
+                fit_within(scan.pixels, SCREEN),
+                same.said if same else _calls_of(scan.pixels, classifiers),
+                same.explained if same else {},
+                same.measured if same else {},
+                png_url(staged(scan.pixels, *THUMBNAIL)),
+            )
+        if "done" not in batch:
+            batch["done"], batch["first"] = True, key
+    except RcdnetError as error:
+        _refuse(refused, name, str(error))
+
+
+def _calls_of(pixels: np.ndarray, asked: list[Classifier]) -> dict[str, Prediction]:
+    return {c.key: p for c, p in zip(asked, classify(pixels, asked), strict=True)}
+
+
+def _clear() -> None:
+    for _, data in state.waiting:
+        with suppress(ImageError):
+            data()  # which has the server forget it
+    for kept in (state.scans, state.refused, state.waiting):
+        kept.clear()
+    for key in ["chosen", *(key for key in state if str(key).startswith(KEYS_OF_SCANS))]:
+        state.pop(key, None)

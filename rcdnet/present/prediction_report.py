@@ -1,0 +1,186 @@
+"""Calls as a table, and one scan as a figure, for taking away from the app or the command line."""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from io import BytesIO, StringIO
+
+from matplotlib.figure import Figure
+from scipy.special import logit
+
+from rcdnet.models.calibration import Calibration
+from rcdnet.models.card import ModelCard
+from rcdnet.present.overlay import fit_within, overlay
+from rcdnet.present.statements import ON_PHANTOMS, RESEARCH_USE
+from rcdnet.reading.inference import Prediction
+from rcdnet.scans.reader import Scan
+
+COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
+_FIGURE_SIDE_PX = 900
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories
+FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")
+BLANK = re.compile(r"[\s\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]*")  # spaces, and letters without a shape
+
+
+def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object]:
+    """One model's call on one scan, as the command line and the CSV give it; `warnings` only where there are some."""
+    row: dict[str, object] = {
+        "image": image,
+        "sha256": scan.sha256,
+        "model": prediction.model,
+        "p_malignant": prediction.p_malignant,
+        "threshold": prediction.threshold,
+        "call": prediction.call,
+    }
+    warnings = [*([f"{ON_PHANTOMS}."] if prediction.on_phantoms else []), *scan.warnings]
+    return row | {"warnings": " ".join(warnings)} if warnings else row
+
+
+def calls_csv(rows: Iterable[dict[str, object]]) -> str:
+    """Rows of `call_row`, or of `image` and `error`, as CSV with a header.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    text = StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: harmless(value) if isinstance(value, str) else value for key, value in row.items()})
+    return text.getvalue()
+
+
+def call_sentence(p: Prediction) -> str:
+    """Probability and threshold in words."""
+    probability, threshold = told_apart(p)
+    side = "at or above" if p.call == "malignant" else "below"
+    likelier = "malignant" if p.p_malignant >= 0.5 else "benign"
+    if likelier != p.call:  # a threshold that finds nearly every cancer lies far below one half
+        side = f"{likelier} is likelier, but it is {side}"
+    return f"Probability of malignancy {probability}: {side} {threshold}, {p.threshold_rule}."
+
+
+def told_apart(p: Prediction) -> tuple[str, str]:
+    """Probability and threshold, with as many decimals as it takes to see which is larger."""
+    digits = next((d for d in range(2, 6) if f"{p.p_malignant:.{d}f}" != f"{p.threshold:.{d}f}"), 6)
+    return f"{p.p_malignant:.{digits}f}", f"{p.threshold:.{digits}f}"
+
+
+def trust_sentence(card: ModelCard) -> str:
+    """How far a model's calls can be trusted, from the figures it was shipped with."""
+    chosen, *applied = card.validation
+    sentences = [
+        f"On {chosen.data}, where the threshold was chosen: AUC {chosen.auc:.2f} ({chosen.auc_interval[0]:.2f} to "
+        f"{chosen.auc_interval[1]:.2f}), {(1 - chosen.specificity) * 100:.0f} % of the benign lesions called malignant."
+    ]
+    sentences += [
+        f"On {f.data}: {f.sensitivity * 100:.0f} % of {f.malignant} cancers found, {(1 - f.specificity) * 100:.0f} % of the "
+        "benign lesions called malignant."
+        for f in applied
+    ]
+    if not card.measured_itself:
+        sentences.append(
+            "These are figures of the same training without those images; the weights that answer here learnt from them as well."
+        )
+    calibrated = "is calibrated on those images alone" if card.calibration != Calibration() else "is not calibrated"
+    return " ".join([*sentences, f"The probability {calibrated}: it is no risk for a patient."])
+
+
+def rests_on(p: Prediction) -> str:
+    """Which parts of the evidence speak for which class, and how loudly, in log-odds; empty where there is the network alone."""
+    if not any(value for part, value in p.parts.items() if part != "network"):
+        return ""
+    words = {
+        "network": "the network, which the heatmap explains,",
+        "outline": "what its outline would hold, were it sure of any,"
+        if p.misses_lesion
+        else "the inside of its outline",
+        "shape": "its shape",
+    }
+    said = [
+        f"{words[part]} {'neither way' if value == 0 else 'for malignant' if value > 0 else 'for benign'} ({value:+.1f})"
+        for part, value in (
+            (part, round(value, 1) + 0.0) for part, value in p.parts.items()
+        )  # + 0.0: no minus before a zero
+    ]
+    constant = logit(p.p_malignant) - sum(p.parts.values())
+    return f"It rests on three parts, in log-odds: {listed(said)}; {constant:+.1f} is added to every scan."
+
+
+def agreement(predictions: Sequence[Prediction]) -> str:
+    """One plain sentence on how the other models' calls relate to the first one's."""
+    first, others = predictions[0], predictions[1:]
+    if not others:
+        return f"{first.title} calls this scan {first.call}; no other model was asked."
+    same = [p.title for p in others if p.call == first.call]
+    differing = [p.title for p in others if p.call != first.call]
+    if not differing:
+        return f"All {len(predictions)} models call this scan {first.call}."
+    if len(others) == 1:
+        return f"{first.title} calls this scan {first.call}, {differing[0]} {others[0].call}."
+    if not same:
+        return f"{first.title} stands alone: it calls {first.call}, the other {len(others)} call {others[0].call}."
+    return (
+        f"{len(same) + 1} of {len(predictions)} models call this scan {first.call}, as {first.title} does; "
+        f"{listed(differing)} {'differs' if len(differing) == 1 else 'differ'}."
+    )
+
+
+def scan_figure(
+    scan: Scan, predictions: Sequence[Prediction], *, opacity: float = 0.5, colour_map: str = "Turbo"
+) -> bytes:
+    """The scan beside each model's overlay of the class it calls, as PNG bytes.
+
+    Named by the first digits of its SHA-256: a file name may carry a patient's, and a figure is made to be shown.
+    """
+    view = fit_within(scan.pixels, _FIGURE_SIDE_PX)
+    panels = len(predictions) + 1
+    columns = min(panels, 4)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.2 * columns, 4.4 * rows + 0.9), dpi=110, facecolor="black", layout="constrained")
+    figure.suptitle(f"Scan {scan.sha256[:8]}   ·   {RESEARCH_USE}", color="white", fontsize=12)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    axes[0].imshow(view, cmap="gray", vmin=0, vmax=255)
+    axes[0].set_title("Scan as uploaded", color="white", fontsize=11)
+    for axis, p in zip(axes[1:], predictions, strict=False):
+        axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
+        probability, threshold = told_apart(p)
+        axis.set_title(
+            f"{p.title}: {p.call}\np {probability}, threshold {threshold}, map strength {p.strength(p.call):.2g}",
+            color="white",
+            fontsize=10,
+        )
+    figure.supxlabel(
+        "Heatmap: Grad-CAM of the class called, each scaled to its own maximum. " + " ".join(scan.warnings),
+        color="white",
+        fontsize=9,
+        wrap=True,
+    )
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def harmless(cell: str) -> str:
+    """A spreadsheet runs a cell that begins like a formula; file names come from outside.
+
+    What cannot be seen is taken out, and what only looks like a space or a sign, such as a full-width one, counts as it looks.
+    """
+    cell = shown(cell)
+    start = BLANK.sub("", unicodedata.normalize("NFKC", cell), count=1)
+    return "'" + cell if start.startswith(FORMULA) else cell
+
+
+def shown(name: str) -> str:
+    r"""A name from outside without what nobody sees: control characters, marks that turn the direction of writing, halves of letters.
+
+    >>> shown("scan\u202egpj.exe"), shown("\x1b[2Ja\tb")
+    ('scangpj.exe', '[2Jab')
+    """
+    return "".join(c for c in name if unicodedata.category(c) not in UNSEEN)
+
+
+def listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,69 @@
+"""Who is one patient, in a column that people and Excel wrote."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from rcdnet.errors import DatasetError
+from train.data.csv_tables import clean, is_without
+from train.data.folder_listing import shown
+
+_PARTS = re.compile(r"\d+|[^\W\d_]+")
+_WHOLE = re.compile(r"(\d+)[.,]0+")  # a number that went through a spreadsheet or pandas
+_ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d{2}")  # as Excel shows a long number, and saves it
+_MOST_OF = 0.2  # share of a table's images, and
+_MANY = 20  # number of images, from which one patient is worth a word
+
+
+def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
+    """The patient of each cell, None where it says none, and sentences about what was taken for what.
+
+    Written as 1, 001 and 1.0, or as p2 and P2, it is one patient, called as it is written first: two who are taken for one stay on
+    one side of a split, one who is taken for two would not.
+
+    >>> patients_of(["001", "P2", "1", "p-2", "nan", "12", "1-2"])[0]
+    ['001', 'P2', '001', 'P2', None, '12', '1-2']
+    """
+    first: dict[tuple[str, ...], str] = {}
+    spellings: dict[tuple[str, ...], dict[str, None]] = {}
+    found: list[str | None] = []
+    unknown: Counter[str] = Counter()
+    for cell in cells:
+        written = clean(cell)
+        if is_without(written):
+            found.append(None)
+            unknown.update([written] if written else [])
+            continue
+        if _ROUNDED.fullmatch(written):
+            raise DatasetError(
+                f"A patient is given as {written}, a number that a spreadsheet rounded, so two patients may be one. Format the column as "
+                "text and give the numbers anew."
+            )
+        key = _key(written)
+        found.append(first.setdefault(key, written))
+        spellings.setdefault(key, {})[written] = None
+    said = [
+        f"the patient of {count} image{'s' * (count > 1)} is given as {shown(cell)}, which is taken for not known"
+        for cell, count in unknown.items()
+    ]
+    if alike := [" and ".join(map(shown, names)) for names in spellings.values() if len(names) > 1]:
+        more = f", and so are {len(alike) - 3} more groups" if len(alike) > 3 else ""
+        said.append(
+            f"patients {'; '.join(alike[:3])} are taken for one each{more}, for only their spelling differs; if they are two, give them "
+            "other names"
+        )
+    for name, count in Counter(filter(None, found)).most_common(1):
+        if count >= max(_MANY, _MOST_OF * len(cells)):
+            said.append(
+                f"{count} of {len(cells)} images are of one patient, {shown(name)}; if that means not known, leave it empty"
+            )
+    return found, said
+
+
+def _key(written: str) -> tuple[str, ...]:
+    """Letters and numbers of a name, each without what only its writing adds."""
+    text = unicodedata.normalize("NFKC", written).casefold()
+    if whole := _WHOLE.fullmatch(text):
+        text = whole[1]
+    return tuple(part.lstrip("0") or "0" for part in _PARTS.findall(text))

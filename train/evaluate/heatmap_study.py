@@ -1,0 +1,212 @@
+"""Every heatmap of a whole set of images, measured; one image after another, so that a kill loses none that was done."""
+
+import json
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Sequence, Set
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from rcdnet.errors import DatasetError
+from rcdnet.explain.faithfulness import chance_map, examine
+from rcdnet.explain.localisation import localise
+from rcdnet.models.checkpoint import build
+from rcdnet.models.registry import CLASSES, spec_of
+from rcdnet.reading.heatmaps import METHODS, SLOW_METHODS
+from rcdnet.reading.inference import Classifier, Prediction, classify, load_classifier
+from train.config import TrainConfig
+from train.data.dataset_readers import Sample, read_sources
+from train.data.decode import iterate_pixels, read_lesion, read_pixels
+from train.data.duplicates import Fingerprint, fingerprint
+from train.data.labels import NO_LESION
+from train.data.splits import Split, grouped
+from train.evaluate.evaluate_model import knows_more
+from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
+from train.evaluate.ship import ship
+from train.files import write_whole
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Weights, and the images with a known lesion that their maps are measured on.
+
+    name: of the run or the bundled model. groups: patient or near-duplicate group of each sample. seen: whether the images may
+    have trained the weights.
+    """
+
+    name: str
+    classifier: Classifier
+    samples: tuple[Sample, ...]
+    groups: tuple[int, ...]
+    seen: bool
+
+
+def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
+    """What to measure.
+
+    Args:
+        weights: a finished, evaluated run's folder, of which only the validation images are taken; or a bundled model's name.
+        data: pairs of source and place; by default where the run says.
+
+    Raises:
+        DatasetError: there is no image with a lesion mask or box, or no data was given for a bundled model.
+        NotTrained, CheckpointError: the weights cannot answer.
+    """
+    run = Path(weights)
+    if (run / "config.json").exists():
+        config = TrainConfig.read(run / "config.json")
+        samples = read_sources(data or config.data)
+        split = Split.read(run / "split.json")
+        held_out = set(split.validation)
+        kept = [s for s in samples if s.id in held_out and _has_lesion(s)]
+        found = Judged(run.name, _of_run(run), tuple(kept), tuple(split.groups[s.id] for s in kept), knows_more(config))
+    else:
+        classifier = load_classifier(weights)
+        if not data:
+            raise DatasetError(f"{weights} came with the app and names no images. Give some with --data SOURCE=DIR.")
+        samples = read_sources(data)
+        groups, conflicts = grouped(samples, [_fingerprint(*read) for read in iterate_pixels(samples)])
+        rows = [
+            (s, int(group))
+            for s, group, conflict in zip(samples, groups, conflicts, strict=True)
+            if not conflict and _has_lesion(s)
+        ]
+        found = Judged(weights, classifier, tuple(s for s, _ in rows), tuple(g for _, g in rows), seen=True)
+    if not found.samples:
+        raise DatasetError(f"None of the images for {weights} has a lesion mask or a box, so no map can be measured.")
+    return found
+
+
+def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined: int) -> list[MapRow]:
+    """Measure the map of each method, and of two floors, for the true class of every image; goes on with what `out` holds, which
+    may be maps of more weights than these.
+
+    The floors: `rcdnet.reading.heatmaps.FLOOR`, channels weighed by chance, and `CENTRE`, a spot in the middle of the scan.
+
+    Args:
+        methods: names in `rcdnet.reading.heatmaps`. examined: how many images of each weights and source, drawn once, also get the figures
+            of `rcdnet.explain.faithfulness`, which cost seconds a map. Those of before stay; where more are asked for, these are added.
+
+    Raises:
+        DatasetError: an image or mask is damaged, or `out` holds maps of other methods, or of other weights by one of these names.
+    """
+    for name in methods:
+        if name not in METHODS | SLOW_METHODS:
+            raise DatasetError(f"There is no method {name}. The methods are {', '.join(METHODS | SLOW_METHODS)}.")
+    names = [w.name for w in weights]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise DatasetError(
+            f"Several weights are called {', '.join(sorted(twice))}, so their maps could not be told apart. Rename their folders."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    _settle(out / SETTINGS_FILE, weights, methods)
+    groups = {(w.name, s.id): group for w in weights for s, group in zip(w.samples, w.groups, strict=True)}
+    rows = read_rows(out / MAPS_FILE)
+    if any(groups.get((row.weights, row.id)) != row.group for row in rows if row.weights in names):
+        raise DatasetError(f"{out} holds maps of other images than these. Give another folder as --out.")
+    drawn = {(w.name, i) for w in weights for i in _drawn(w.samples, examined)}
+    rows = _whole_images(out / MAPS_FILE, rows, len(methods) + 2, drawn)
+    done = {(row.weights, row.id) for row in rows if row.weights in names}
+    with tqdm(total=sum(len(w.samples) for w in weights), unit=" images", initial=len(done), smoothing=0.1) as bar:
+        for w in weights:
+            for sample, group in zip(w.samples, w.groups, strict=True):
+                if (w.name, sample.id) in done:
+                    continue
+                bar.set_description(w.name)
+                measured = _measured(w, sample, group, methods, (w.name, sample.id) in drawn)
+                add_rows(out / MAPS_FILE, measured)
+                rows += measured
+                bar.update()
+    return rows
+
+
+def _measured(w: Judged, sample: Sample, group: int, methods: Sequence[str], examined: bool) -> list[MapRow]:
+    pixels, true_class = read_pixels(sample), CLASSES[sample.label]
+    lesion = read_lesion(sample, pixels.shape)
+    if not lesion.any():
+        raise DatasetError(f"The mask of {sample.id} is empty. Leave the pair out or repair it.")
+    made = classify(pixels, [w.classifier], methods)
+    maps = [
+        *made,
+        chance_map(pixels, w.classifier, made[0], seed=crc32(sample.id.encode())),
+        centre_map(made[0]),
+    ]
+    trust = {e.method: e for e in examine(pixels, w.classifier, maps, true_class)} if examined else {}
+    rows = []
+    for p in maps:
+        row = MapRow(
+            w.name, w.classifier.spec.name, w.seen, sample.source, sample.id, group, sample.label, p.p_malignant, p.method,
+            **asdict(localise(p.heat(true_class), lesion)),
+        )  # fmt: skip
+        if e := trust.get(p.method):
+            f = e.faithfulness
+            row = replace(row, insertion=f.insertion_area, deletion=f.deletion_area, road=f.road, alike=e.alike)
+        rows.append(row)
+    return rows
+
+
+def _has_lesion(sample: Sample) -> bool:
+    """Whether it is known where a sample's lesion is."""
+    return sample.label != NO_LESION and bool(sample.masks or sample.box)
+
+
+def centre_map(prediction: Prediction) -> Prediction:
+    """In place of a prediction's maps a spot in the middle of the scan, whatever the scan shows."""
+    along = np.linspace(-2, 2, 15, dtype=np.float32)
+    spot = np.exp(-(along[:, None] ** 2 + along**2) / 2)
+    return replace(prediction, method=CENTRE, maps=np.repeat(spot[None], len(CLASSES), axis=0))
+
+
+def _drawn(samples: Sequence[Sample], count: int) -> set[str]:
+    """Ids of `count` images of each source, the same again for the same images."""
+    rng, found = np.random.default_rng(0), set()
+    for source in dict.fromkeys(s.source for s in samples):
+        ids = sorted(s.id for s in samples if s.source == source)
+        found |= {ids[k] for k in rng.permutation(len(ids))[:count]}
+    return found
+
+
+def _fingerprint(sample: Sample, pixels: np.ndarray | DatasetError) -> Fingerprint:
+    if isinstance(pixels, DatasetError):
+        raise pixels
+    return fingerprint(pixels)
+
+
+def _of_run(run: Path) -> Classifier:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        card = ship(run, weights_folder=folder, results_folder=folder / "results")
+        # Not by the app's own reading, which refuses weights too weak to answer: their maps may be looked at.
+        network, decoder = build(card.model, (folder / f"{card.model}.safetensors").read_bytes())
+    network = network.requires_grad_(False).to(memory_format=torch.channels_last)
+    return Classifier(spec_of(card.model), card, network, decoder, own=run.name)
+
+
+def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str]) -> None:
+    """Write what is measured, beside the weights of before; `DatasetError` if the two do not go together."""
+    digests = {w.name: w.classifier.card.sha256 for w in weights}
+    if path.exists():
+        before = read_settings(path.parent)
+        together = digests | before.weights
+        if before.methods != tuple(methods) or not digests.items() <= together.items():
+            raise DatasetError(f"{path.parent} holds maps of other weights or methods. Give another folder as --out.")
+        digests = together
+    write_whole(path, (json.dumps({"weights": digests, "methods": list(methods)}, indent=1) + "\n").encode())
+
+
+def _whole_images(path: Path, rows: list[MapRow], maps: int, drawn: Set[tuple[str, str]]) -> list[MapRow]:
+    """The rows of images that have all their maps, and all their figures where they are `drawn`; the file is left with these alone."""
+    count = Counter((row.weights, row.id) for row in rows)
+    known = {(row.weights, row.id) for row in rows if not math.isnan(row.insertion)}
+    lacking = drawn - known
+    whole = [row for row in rows if count[row.weights, row.id] == maps and (row.weights, row.id) not in lacking]
+    if len(whole) < len(rows):
+        path.unlink()
+        add_rows(path, whole)
+    return whole

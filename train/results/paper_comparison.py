@@ -1,0 +1,59 @@
+"""The paper's tables, and ours with the same columns; never in one table."""
+
+from collections.abc import Sequence
+
+from rcdnet.models.registry import MODELS
+from rcdnet.present.prediction_report import listed
+from train.results import paper_results
+from train.results.load_results import Bundle, Result, grouped
+from train.results.report_block import Exhibit
+from train.results.tables import Table, paper_table, told
+
+
+def _starts(bundle: Bundle) -> str:
+    """What the bundled weights started from, in words."""
+    words = {"random": "random numbers", "imagenet": "ImageNet weights"}
+    models: dict[str, list[str]] = {}
+    for card in bundle.cards.values():
+        start = words.get(str(card.recipe.get("init")), "other weights")
+        models.setdefault(start, []).append(MODELS[card.model].title)
+    if len(models) < 2:
+        return next(iter(models), "what their cards say")
+    return ", ".join(f"{start} ({listed(titles)})" for start, titles in models.items())
+
+
+def beside_the_paper(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+    """The paper's tables, and ours with the same columns, each under its own heading."""
+    names = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
+
+    def reported(rows, aucs=()) -> Table:
+        return [
+            {"model": MODELS[r.model].title, **{title: f"{getattr(r, key):.4f}" for key, title in names.items()},
+             "AUC": f"{dict(aucs)[r.model]:.4f}" if r.model in dict(aucs) else "not given"}
+            for r in rows
+        ]  # fmt: skip
+
+    started = (
+        f"Its RcdNet starts from pre-trained weights, of the others' start it says nothing; ours start from {_starts(bundle)}, and their "
+        "calls also weigh an outline learnt from lesion masks, which it does not use. It divides the images 7 to 3 and says that "
+        "duplicates were screened, not how; ours are divided by patient and near-copy, of which BUSI has many. Figures of the "
+        "two cannot be set against each other."
+    )
+    internal = Exhibit(
+        "Reported by the paper: internal validation, its table 1",
+        f"Three tenths of BUSI. {started}",
+        reported(paper_results.INTERNAL),
+    )
+    external = Exhibit(
+        "Reported by the paper: external test, its table 2", f"{paper_results.NOT_REPRODUCIBLE} None of our data is that set.",
+        reported(paper_results.EXTERNAL, paper_results.EXTERNAL_AUC.items()),
+    )  # fmt: skip
+    ours = [
+        [Exhibit(f"Measured here, on validation. {title}", told(bundle, results), paper_table(results))]
+        for title, results in grouped(bundle, ())
+    ]
+    text = "Trained on one data set, tested on the other."
+    sites = (
+        [[Exhibit("Measured here, across sites", text, paper_table(bundle.cross_site))]] if bundle.cross_site else []
+    )
+    return [[internal, external], *ours, *sites]
