@@ -6,7 +6,7 @@ from rcdnet.errors import RcdnetError
 from rcdnet.models.card import MINIMUM_AUC
 from rcdnet.models.checkpoint import read_card
 from rcdnet.models.registry import MODELS
-from rcdnet.present.statements import CITATIONS, DATA, INTENDED_USE, LIMITS, NOT_THE_PAPERS, PRIVACY
+from rcdnet.present.statements import CITATIONS, DATA, INTENDED_USE, LIMITS, PAPER_DIFFERENCES, PRIVACY
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "about"
@@ -18,7 +18,7 @@ st.markdown("\n\n".join(INTENDED_USE))
 st.subheader("What it cannot do")
 st.markdown("\n".join(f"- {limit}" for limit in LIMITS))
 st.subheader("How the models differ from the paper")
-st.markdown(NOT_THE_PAPERS)
+st.markdown(PAPER_DIFFERENCES)
 st.markdown(
     """
 #### How the figures below were measured

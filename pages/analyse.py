@@ -4,21 +4,21 @@ from itertools import cycle
 
 import streamlit as st
 
-from pages.shared.scan_panel import Held, models_asked, read_on, reading, scan_panel
-from pages.shared.widget_state import KEPT
+from pages.shared.scan_panel import UploadedScan, read_next_upload, scan_panel, select_models, uploads_pending
+from pages.shared.widget_state import PERSIST
 from rcdnet.errors import NotTrained
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.present.charts import CALL_SIGNS, probability_bars
-from rcdnet.present.heatmap_grid import CALLED
-from rcdnet.present.overlay import COLOUR_MAPS, colour_table, outlined, overlay, png_url, staged
+from rcdnet.present.heatmap_grid import PREDICTED_CLASS
+from rcdnet.present.overlay import COLOUR_MAPS, colour_table, draw_contours, letterboxed, overlay, png_url
 from rcdnet.present.prediction_report import (
     agreement,
     call_row,
     call_sentence,
     calls_csv,
-    rests_on,
+    distinct_decimals,
+    evidence_sentence,
     scan_figure,
-    told_apart,
     trust_sentence,
 )
 from rcdnet.present.statements import ON_PHANTOMS
@@ -32,27 +32,27 @@ NO_OUTLINE = "RcdNet outlines no lesion in this scan, so its call means little."
 LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
 
 state = st.session_state
-for key, value in {"keep_shown": CALLED, "keep_opacity": 50, "keep_outline": True}.items():
+for key, value in {"keep_shown": PREDICTED_CLASS, "keep_opacity": 50, "keep_outline": True}.items():
     state.setdefault(key, value)
 
-classifiers, silent = models_asked()  # silent: why a model gives no answer, by name
+classifiers, unavailable = select_models()  # unavailable: why a model gives no answer, by name
 cards = {c.name: c.card for c in classifiers}
 
 
-def all_calls(held: list[Held]) -> None:
-    rows = [call_row(one.name, one.scan, one.said[c.key]) for one in held for c in classifiers]
+def all_calls(uploaded: list[UploadedScan]) -> None:
+    rows = [call_row(one.name, one.scan, one.predictions[c.key]) for one in uploaded for c in classifiers]
     st.download_button(
         "All calls as CSV",
         calls_csv(rows).encode("utf-8-sig"),
         "rcdnet-calls.csv",
         "text/csv",
         width="stretch",
-        disabled=reading(),
+        disabled=uploads_pending(),
     )
 
 
-held, chosen = scan_panel(classifiers, all_calls)
-if not held:
+uploaded, chosen = scan_panel(classifiers, all_calls)
+if not uploaded:
     st.title("Breast ultrasound, read by RcdNet and its baselines")
     st.markdown(
         "Drop one or more scans into the panel on the left. For each one you see **RcdNet's call**, benign or malignant, "
@@ -62,50 +62,52 @@ if not held:
     st.markdown("No scan at hand? **Try three synthetic phantoms** on the left. They are drawn, no patient is in them.")
     st.stop()
 
-scan, view, said = held[chosen].scan, held[chosen].view, held[chosen].said
-answers = {c.name: said[c.key] for c in classifiers}
+scan, preview, by_key = uploaded[chosen].scan, uploaded[chosen].preview, uploaded[chosen].predictions
+answers = {c.name: by_key[c.key] for c in classifiers}
 predictions = list(answers.values())
 rcdnet = predictions[0]
-toys = {c.name for c in classifiers if c.on_phantoms}
+phantom_models = {c.name for c in classifiers if c.on_phantoms}
 
 controls = st.columns([2.3, 1.3, 1.2, 0.8], vertical_alignment="bottom")
 with controls[0]:
     shown = str(
-        st.segmented_control("Heatmap of", [CALLED, *reversed(CLASSES), OFF], required=True, key="keep_shown", **KEPT)
+        st.segmented_control(
+            "Heatmap of", [PREDICTED_CLASS, *reversed(CLASSES), OFF], required=True, key="keep_shown", **PERSIST
+        )
     )
-opacity = controls[1].slider("Heatmap opacity", 0, 100, format="%d %%", key="keep_opacity", **KEPT)
-colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours", **KEPT)
+opacity = controls[1].slider("Heatmap opacity", 0, 100, format="%d %%", key="keep_opacity", **PERSIST)
+colour_map = controls[2].selectbox("Colours", list(COLOUR_MAPS), key="keep_colours", **PERSIST)
 with_outline = rcdnet.lesion is not None and controls[3].toggle(
     "Outline",
     key="keep_outline",
-    **KEPT,
+    **PERSIST,
     help="Each model's own outline of the lesion, from a part trained on lesion masks",
 )
 
 
 def class_shown(prediction) -> str:
-    return prediction.call if shown == CALLED else shown
+    return prediction.call if shown == PREDICTED_CLASS else shown
 
 
 def picture(prediction, width: int, height: int) -> str:
     """The overlay that the controls ask for, as a data URL; no model runs for it."""
-    drawn = view
+    drawn = preview
     if shown != OFF:
-        heat = prediction.heat(class_shown(prediction), view.shape)
-        drawn = overlay(view, heat, opacity=opacity / 100, colour_map=colour_map)
+        heat = prediction.heat(class_shown(prediction), preview.shape)
+        drawn = overlay(preview, heat, opacity=opacity / 100, colour_map=colour_map)
     if with_outline:
-        drawn = outlined(drawn, prediction.outlines(view.shape))
-    return png_url(staged(drawn, width, height))
+        drawn = draw_contours(drawn, prediction.outlines(preview.shape))
+    return png_url(letterboxed(drawn, width, height))
 
 
 def auc_note(name: str) -> str:
-    if name in toys:
+    if name in phantom_models:
         return f'</div><div class="toy">{ON_PHANTOMS}</div><div class="plain">'
     return f", validation AUC {cards[name].validation[0].auc:.2f}"
 
 
-def silent_word(name: str) -> str:
-    return "not trained yet" if isinstance(silent[name], NotTrained) else "weights damaged"
+def unavailable_label(name: str) -> str:
+    return "not trained yet" if isinstance(unavailable[name], NotTrained) else "weights damaged"
 
 
 def map_note(prediction) -> str:
@@ -120,15 +122,15 @@ def map_note(prediction) -> str:
 pictures, verdict = st.columns([2.5, 1], gap="medium")
 original, explained = pictures.columns(2, gap="medium")
 with original:
-    st.image(png_url(staged(view, *LARGE)), width="stretch", alt="The scan as uploaded")
-    st.text(held[chosen].name)
+    st.image(png_url(letterboxed(preview, *LARGE)), width="stretch", alt="The scan as uploaded")
+    st.text(uploaded[chosen].name)
     st.download_button(
         "This scan as a figure",
         lambda: scan_figure(scan, predictions, opacity=opacity / 100, colour_map=colour_map),
         f"rcdnet-{scan.sha256[:8]}.png",
         "image/png",
         width="stretch",
-        disabled=reading(),  # a page that is drawn again would drop it
+        disabled=uploads_pending(),  # a page that is drawn again would drop it
     )
 with explained:
     st.image(picture(rcdnet, *LARGE), width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
@@ -145,27 +147,27 @@ with verdict:
         f'<div class="word">{CALL_SIGNS[rcdnet.call]} {rcdnet.call}</div>'
         f'<div class="plain">{call_sentence(rcdnet)}</div></div>'
     )
-    if rcdnet.model in toys:
+    if rcdnet.model in phantom_models:
         st.warning(f"{ON_PHANTOMS}: what RcdNet says here means nothing.")
     for warning in [*scan.warnings, *([NO_OUTLINE] if rcdnet.misses_lesion else [])]:
         st.warning(warning)
-    st.markdown(agreement([rcdnet, *(p for p in predictions[1:] if p.model not in toys)]))
-    if resting := rests_on(rcdnet):
+    st.markdown(agreement([rcdnet, *(p for p in predictions[1:] if p.model not in phantom_models)]))
+    if resting := evidence_sentence(rcdnet):
         st.caption(resting)
 weighed = any(p.parts.get("outline") for p in predictions[1:])
 others = [*list(MODELS)[1:], *(name for name in cards if name not in MODELS)]  # the five baselines, then one's own
 for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False):
     with column, st.container(border=True, key=f"card_{name}"):
-        if name in silent:
+        if name in unavailable:
             st.html(
                 f'<div class="card"><div class="title">{MODELS[name].title}</div>'
-                f'<div class="word">{silent_word(name)}</div></div>'
+                f'<div class="word">{unavailable_label(name)}</div></div>'
             )
             st.caption("It gives no answer rather than a guess.")
-            st.popover("Why, and what to do").code(str(silent[name]), language=None, wrap_lines=True)
+            st.popover("Why, and what to do").code(str(unavailable[name]), language=None, wrap_lines=True)
             continue
         p = answers[name]
-        probability, threshold = told_apart(p)
+        probability, threshold = distinct_decimals(p)
         st.image(picture(p, *SMALL), width="stretch", alt=f"{p.title}. {map_note(p)}")
         st.html(
             f'<div class="card {p.call}"><div class="title">{p.title}</div>'
@@ -173,7 +175,7 @@ for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False
             f'<div class="plain">threshold {threshold}{auc_note(name)}<br>{map_note(p)}</div></div>'
         )
 st.plotly_chart(
-    probability_bars(predictions, {MODELS[name].title: silent_word(name) for name in silent}),
+    probability_bars(predictions, {MODELS[name].title: unavailable_label(name) for name in unavailable}),
     key="probabilities",
     config={"displayModeBar": False},
 )
@@ -186,4 +188,4 @@ st.caption(
         else ""
     )
 )
-read_on(classifiers)
+read_next_upload(classifiers)

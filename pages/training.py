@@ -5,16 +5,16 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared.markdown_escape import plain
-from pages.shared.permissions import barred
-from pages.shared.widget_state import KEPT, put
+from pages.shared.markdown_escape import escape_markdown
+from pages.shared.permissions import training_denied_reason
+from pages.shared.widget_state import PERSIST, set_widget_values
 from rcdnet.errors import RcdnetError
 from rcdnet.models.registry import MODELS
 from train.config import TrainConfig
 from train.folders import RUNS_FOLDER
 from train.presets import PRESETS
-from train.results.load_results import bundled
-from train.results.report_block import Exhibit
+from train.results.load_results import load_bundled_results
+from train.results.report_block import ReportBlock
 from train.runs import external_tests, jobs, run_results, training_form, watch
 from train.runs.data_locations import PHANTOMS, data_root
 from train.runs.devices import devices
@@ -32,7 +32,7 @@ state.setdefault("training_round", 0)
 
 
 def fill_in(values: dict) -> None:
-    put(**{f"{training_form.KEY}{name}": value for name, value in values.items()})
+    set_widget_values(**{f"{training_form.KEY}{name}": value for name, value in values.items()})
 
 
 def clone(config: TrainConfig) -> None:
@@ -55,8 +55,8 @@ def new_run() -> None:
     fill_in(filled)
     st.caption(gone)
     left, middle, right = st.columns(3, gap="medium")
-    chosen = left.multiselect("Data", titles, key=f"{training_form.KEY}data", help=training_form.DATA_HELP, **KEPT)
-    models = left.multiselect("Models, one after the other", list(MODELS), key=f"{training_form.KEY}models", **KEPT)
+    chosen = left.multiselect("Data", titles, key=f"{training_form.KEY}data", help=training_form.DATA_HELP, **PERSIST)
+    models = left.multiselect("Models, one after the other", list(MODELS), key=f"{training_form.KEY}models", **PERSIST)
     recipe = f"{training_form.KEY}recipe"
 
     def fill_in_recipe() -> None:
@@ -69,26 +69,26 @@ def new_run() -> None:
         help=training_form.RECIPE_HELP,
         key=recipe,
         on_change=fill_in_recipe,
-        **KEPT,
+        **PERSIST,
     )
     changed = middle.empty()
     start = middle.selectbox(
-        "Start from", list(starts), key=f"{training_form.KEY}init", help=training_form.START_HELP, **KEPT
+        "Start from", list(starts), key=f"{training_form.KEY}init", help=training_form.START_HELP, **PERSIST
     )
     values: dict[str, Any] = {"init": starts[start]}
     device = right.selectbox(
-        "Device", list(there), format_func=lambda key: there[key], key=f"{training_form.KEY}device", **KEPT
+        "Device", list(there), format_func=lambda key: there[key], key=f"{training_form.KEY}device", **PERSIST
     )
     suggested = training_form.suggested_name(models, RUNS)
-    name = right.text_input("Name", key=f"{training_form.KEY}name", placeholder=suggested, **KEPT) or suggested
+    name = right.text_input("Name", key=f"{training_form.KEY}name", placeholder=suggested, **PERSIST) or suggested
     with st.expander("All settings"):
         for column, f in zip(cycle(st.columns(5)), training_form.FIELDS, strict=False):
             with column:
                 widget = st.selectbox if f.choices else st.toggle if f.kind is bool else st.number_input
-                values[f.name] = widget(**f.given, **KEPT)
+                values[f.name] = widget(**f.given, **PERSIST)
     with st.spinner("Looking the data through"):
         draft = training_form.draft(models, values, chosen, name, RUNS, ROOT)
-    left.caption("  \n".join(map(plain, [*draft.found, draft.split])))
+    left.caption("  \n".join(map(escape_markdown, [*draft.found, draft.split])))
     if differing := training_form.differing(values | {"init": start}, state[recipe]):
         with changed.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Changed: {', '.join(name.replace('_', ' ') for name in differing)}.")
@@ -98,10 +98,10 @@ def new_run() -> None:
         act(jobs.submit_all, draft.configs, device, RUNS, ROOT, run=next(iter(draft.configs)))
         st.rerun()
     for sentence in draft.mistakes.values():  # beside what they hinder; a field may lie in a closed panel
-        right.caption(f":red[{plain(sentence)}]")
+        right.caption(f":red[{escape_markdown(sentence)}]")
     if right.button("How long will it take?", disabled=not draft.configs):
         with right, st.spinner("Trying a few steps"):
-            st.info(plain(estimate(draft.configs, draft.images, device)))
+            st.info(escape_markdown(estimate(draft.configs, draft.images, device)))
 
 
 def buttons(view: watch.View) -> None:
@@ -114,8 +114,8 @@ def buttons(view: watch.View) -> None:
         st.button("Delete for good", on_click=act, args=(jobs.delete, run))
 
 
-def show(exhibit: Exhibit) -> None:
-    st.markdown(f"#### {plain(exhibit.title)}\n{plain(exhibit.text)}")
+def show(exhibit: ReportBlock) -> None:
+    st.markdown(f"#### {escape_markdown(exhibit.title)}\n{escape_markdown(exhibit.text)}")
     left, right = st.columns([3, 2], gap="medium")
     left.dataframe(exhibit.table, hide_index=True, height="content")
     left.download_button(
@@ -132,7 +132,7 @@ def show(exhibit: Exhibit) -> None:
 
 def old_runs() -> None:
     found, refused = watch.views(RUNS)
-    st.caption("  \n".join(map(plain, refused.values())))
+    st.caption("  \n".join(map(escape_markdown, refused.values())))
     if not found:
         st.info("No run can be shown." if refused else "There is no run yet. Begin with a new one.")
         return
@@ -140,12 +140,12 @@ def old_runs() -> None:
     at = names.index(state.training_run) if state.get("training_run") in names else 0
     left, right = st.columns(2)
     name = state["training_run"] = left.selectbox("Run", names, at, key=f"run {state['training_round']}")
-    put(keep_beside=[other for other in state.get("keep_beside", []) if other in names and other != name])
-    beside = right.multiselect("Beside it", [other for other in names if other != name], key="keep_beside", **KEPT)
+    set_widget_values(keep_beside=[other for other in state.get("keep_beside", []) if other in names and other != name])
+    beside = right.multiselect("Beside it", [other for other in names if other != name], key="keep_beside", **PERSIST)
 
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
-        jobs.wake(RUNS)
+        jobs.ensure_workers(RUNS)
         now = {view.name: view for view in watch.views(RUNS)[0]}  # what is said of a run is said of one moment
         changed = {name: view.state for name, view in now.items()} != {view.name: view.state for view in found}
         if state.pop("training_acted", False) or changed:  # a button in here reruns no more than this
@@ -155,26 +155,28 @@ def old_runs() -> None:
         view, *others = [now[one] for one in (name, *beside) if one in now]
         st.subheader(view.sentence, anchor=False)
         st.progress(view.progress)
-        st.markdown(plain(f"{view.message} {view.pace}"))
+        st.markdown(escape_markdown(f"{view.message} {view.pace}"))
         buttons(view)
         columns, epochs = st.columns([3, 2], gap="medium"), [e.epoch for e in view.epochs if e.roc]
-        put(**run_results.epoch_values(state, name, epochs))
+        set_widget_values(**run_results.epoch_values(state, name, epochs))
         epoch = (
-            columns[1].select_slider("ROC of epoch", epochs, key=run_results.EPOCH, **KEPT)
+            columns[1].select_slider("ROC of epoch", epochs, key=run_results.EPOCH, **PERSIST)
             if epochs[1:]
             else sum(epochs)
         )
-        for column, figure in zip(columns, run_results.live_charts(view, others, epoch, bundled()), strict=False):
+        for column, figure in zip(
+            columns, run_results.live_charts(view, others, epoch, load_bundled_results()), strict=False
+        ):
             column.plotly_chart(figure, config=TOOLBAR, key=f"live {columns.index(column)}")
         if others:
             st.dataframe(watch.differing([view, *others]), hide_index=True, height="content")
         st.expander("Log").code(view.log or "Nothing yet.", language=None)
-        for exhibit in run_results.exhibits([name, *beside], [view, *others], RUNS):
+        for exhibit in run_results.result_blocks([name, *beside], [view, *others], RUNS):
             show(exhibit)
 
     live()
     for column, image in zip(cycle(st.columns(run_results.WORST)), run_results.worst_images(RUNS / name), strict=False):
-        column.image(image.url, alt=image.id, caption=plain(image.caption))
+        column.image(image.url, alt=image.id, caption=escape_markdown(image.caption))
     if external_tests.testable(RUNS / name):
         external_test(name)
 
@@ -191,20 +193,20 @@ def external_test(name: str) -> None:
         if st.button("Test", disabled=which is None) and which:
             try:
                 with st.spinner(f"Testing {name} on {which}"):
-                    tested = external_tests.test_elsewhere(RUNS / name, which, ROOT)
-                st.success(plain(f"Done. Choose {tested} on the Results page."))
+                    tested = external_tests.run_external_test(RUNS / name, which, ROOT)
+                st.success(escape_markdown(f"Done. Choose {tested} on the Results page."))
             except RcdnetError as error:
-                st.error(plain(str(error)))
+                st.error(escape_markdown(str(error)))
 
 
 st.title("Train")
-if reason := barred():
-    st.info(plain(reason))
+if reason := training_denied_reason():
+    st.info(escape_markdown(reason))
     if st.user and not st.user.get("is_logged_in"):
         st.button("Sign in", on_click=st.login)
     st.stop()  # runs, logs and images are for those who may train
 if wrong := state.pop("training_error", ""):
-    st.error(plain(wrong))
+    st.error(escape_markdown(wrong))
 now, key = state.get("training_view") or (OLD if runs_in(RUNS) else NEW), f"view {state.training_round}"
 state["training_view"] = st.segmented_control("View", [OLD, NEW], default=now, required=True, key=key)
 (old_runs if state["training_view"] == OLD else new_run)()

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rcdnet.bench import benchmark
-from rcdnet.command_line import ended, said
+from rcdnet.command_line import os_error_message, run_command
 from rcdnet.errors import CheckpointError, ImageError, NotTrained, RcdnetError
 from rcdnet.models.registry import MODELS
-from rcdnet.path_arguments import check_writable, expanded, images_in, matching
+from rcdnet.path_arguments import check_writable, expand_pattern, expand_user_path, images_in
 from rcdnet.present.overlay import overlay, png
-from rcdnet.present.prediction_report import call_row, calls_csv, shown
+from rcdnet.present.prediction_report import call_row, calls_csv, printable
 from rcdnet.reading.inference import Classifier, classify, load_classifier, load_trained
-from rcdnet.scans.reader import bytes_of, read_scan
+from rcdnet.scans.reader import read_bytes, read_scan
 
 NAMED = 10  # of the files in a folder that were passed over
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         code: int = options.run(options)
         return code
 
-    return ended(work)
+    return run_command(work)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--models", help=f"comma-separated, of {', '.join(MODELS)}; by default all that are trained")
     command.add_argument("--format", choices=("json", "csv"), default="json", help="json is one object a line")
     command.add_argument(
-        "--heatmaps", type=expanded, metavar="DIR", help="write <image>.<model>.png overlays of the call"
+        "--heatmaps", type=expand_user_path, metavar="DIR", help="write <image>.<model>.png overlays of the call"
     )
 
     command = commands.add_parser("bench", help="time six models with heatmaps against six bare forward passes")
@@ -82,20 +82,20 @@ def _predict(options: argparse.Namespace) -> int:
 def _asked(texts: Sequence[str]) -> list[tuple[Path, str]]:
     """Each image that was asked for, patterns and folders opened, with the reason where it cannot be one."""
     found = []
-    for path in (Path(place) for text in texts for place in matching(text)):
+    for path in (Path(place) for text in texts for place in expand_pattern(text)):
         try:
             if not path.is_dir():
                 found.append((path, ""))
                 continue
             images = images_in(path)
         except (ImageError, OSError) as error:
-            found.append((path, said(error) if isinstance(error, OSError) else str(error)))
+            found.append((path, os_error_message(error) if isinstance(error, OSError) else str(error)))
             continue
         found += [(image, "") for image in images.paths]
         if images.passed_over:
-            names = [shown(one.name) for one in images.passed_over[:NAMED]]
+            names = [printable(one.name) for one in images.passed_over[:NAMED]]
             more = f" and {len(images.passed_over) - NAMED} more" if images.passed_over[NAMED:] else ""
-            print(f"Passed over in {shown(str(path))}: {', '.join(names)}{more}", file=sys.stderr)
+            print(f"Passed over in {printable(str(path))}: {', '.join(names)}{more}", file=sys.stderr)
     return found
 
 
@@ -109,7 +109,7 @@ def _rows(
         try:
             if reason:
                 raise ImageError(reason)
-            scan = read_scan(bytes_of(path))
+            scan = read_scan(read_bytes(path))
             predictions = classify(scan.pixels, classifiers)
             if heatmaps:
                 # Two files of one name must not overwrite each other's overlays.
@@ -117,7 +117,7 @@ def _rows(
                 for p in predictions:
                     (heatmaps / f"{stem}.{p.model}.png").write_bytes(png(overlay(scan.pixels, p.heat(p.call))))
         except (RcdnetError, OSError) as error:
-            yield {"image": str(path), "error": said(error) if isinstance(error, OSError) else str(error)}
+            yield {"image": str(path), "error": os_error_message(error) if isinstance(error, OSError) else str(error)}
             continue
         yield from (call_row(str(path), scan, prediction) for prediction in predictions)
 

@@ -11,7 +11,7 @@ from pytorch_grad_cam import GradCAM
 
 from rcdnet.models.card import ModelCard
 from rcdnet.models.registry import CLASSES, MODELS, create_model, spec_of
-from rcdnet.reading.heatmaps import maps_of
+from rcdnet.reading.heatmaps import class_activation_maps
 from rcdnet.reading.inference import Classifier, classify
 from rcdnet.scans.preprocessing import VERSION
 
@@ -64,7 +64,7 @@ def benchmark(*, rounds: int = 20, side: int = 500, models: Sequence[str] = tupl
     def heads() -> None:
         for classifier, own in zip(classifiers, features, strict=True):
             for method in SIX:
-                maps_of(classifier.network, x, own, method)
+                class_activation_maps(classifier.network, x, own, method)
 
     ways: list[Callable[[], object]] = [
         bare, lambda: classify(pixels, classifiers), usual_loop, lambda: classify(pixels, classifiers, SIX), heads,

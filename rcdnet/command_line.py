@@ -9,10 +9,10 @@ from io import TextIOWrapper
 from rcdnet.errors import RcdnetError
 
 CLOSED_PIPE = 141  # what a shell sees of a program that SIGPIPE ends: 128 + 13
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def ended(work: Callable[[], int | None]) -> int:
+def run_command(work: Callable[[], int | None]) -> int:
     """The exit code of some work: its own or 0, or 1 with a sentence on stderr.
 
     Where nobody reads its output any more, as behind `| head -1`, it ends without a word.
@@ -31,14 +31,14 @@ def ended(work: Callable[[], int | None]) -> int:
         sys.stderr.write(f"{error}\n")
         code = 1
     except OSError as error:
-        sys.stderr.write(f"{said(error)}\n")
+        sys.stderr.write(f"{os_error_message(error)}\n")
         code = 1
     return code
 
 
-def said(error: OSError) -> str:
+def os_error_message(error: OSError) -> str:
     """What the system says, as a sentence."""
-    if error.errno in FULL:
+    if error.errno in DISK_FULL_ERRNOS:
         return "The disk is full. Free some space and try again."
     if error.filename is None or error.strerror is None:
         return str(error)

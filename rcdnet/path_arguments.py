@@ -7,7 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from rcdnet.errors import ImageError, OutputError
-from rcdnet.scans.image_files import MASK, is_litter, is_picture
+from rcdnet.scans.image_files import MASK, is_hidden_or_system, is_image_file
 
 
 @dataclass(frozen=True)
@@ -18,22 +18,22 @@ class Images:
     passed_over: tuple[Path, ...]
 
 
-def at_home(text: str) -> str:
+def with_home(text: str) -> str:
     """A path with `~` as the home folder: shells leave it alone inside quotes and behind a `=`."""
     return os.path.expanduser(text)  # noqa: PTH111  Path's own raises for a user whom nobody knows
 
 
-def expanded(text: str) -> Path:
-    """As `at_home`."""
-    return Path(at_home(text))
+def expand_user_path(text: str) -> Path:
+    """As `with_home`."""
+    return Path(with_home(text))
 
 
-def matching(text: str) -> list[str]:
+def expand_pattern(text: str) -> list[str]:
     """Where a path or a pattern leads, sorted; as in Unix shells, a pattern that matches nothing stays itself.
 
     The shells of Windows hand patterns over, others do for what stands in quotes. What is there under the very name is no pattern.
     """
-    path = at_home(text)
+    path = with_home(text)
     if os.path.lexists(path) or not has_magic(path):
         return [path]
     return sorted(glob(path, recursive=True)) or [path]  # noqa: PTH207  Path's own takes no pattern from the root on
@@ -45,8 +45,8 @@ def images_in(folder: Path) -> Images:
     Raises:
         ImageError: there is none. OSError: the folder cannot be read.
     """
-    entries = sorted(path for path in folder.iterdir() if not is_litter(path.name))
-    pictures = [path for path in entries if path.is_file() and is_picture(path)]
+    entries = sorted(path for path in folder.iterdir() if not is_hidden_or_system(path.name))
+    pictures = [path for path in entries if path.is_file() and is_image_file(path)]
     stems = {path.stem for path in pictures}
     paths = [path for path in pictures if not ((mask := MASK.fullmatch(path.stem)) and mask[1] in stems)]
     if not paths:

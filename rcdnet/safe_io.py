@@ -45,7 +45,7 @@ Share = Annotated[float, Within(-1e-6, 1 + 1e-6)]  # but for rounding: an AUC ma
 Count = Annotated[int, Within(0, LARGEST)]
 
 
-def not_regular(path: Path) -> str:
+def file_type_error(path: Path) -> str:
     """What lies at `path` instead of a file, in words; empty where a file lies or nothing does. Links are followed."""
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
@@ -62,7 +62,7 @@ def open_regular(path: Path, *, append: bool = False) -> BinaryIO:
     Raises:
         Unreadable: it is not there, or is no regular file. OSError: it may not be written to.
     """
-    if what := not_regular(path):  # before it is opened: that alone may set a device going
+    if what := file_type_error(path):  # before it is opened: that alone may set a device going
         raise Unreadable(f"it is {what}; a file is expected")
     how = os.O_RDWR | os.O_CREAT | os.O_APPEND if append else os.O_RDONLY
     try:
@@ -128,7 +128,7 @@ def parse_json(content: bytes | str) -> Any:
     raise Unreadable("it is nested too deep")
 
 
-def typed(kind: Any, value: Any) -> Any:
+def parse_as(kind: Any, value: Any) -> Any:
     """A value of JSON as `kind`: a dataclass, or what the fields of one may be. Keys that a dataclass does not have are ignored.
 
     Raises:
@@ -162,7 +162,7 @@ def shortened(sentence: str, limit: int = 600) -> str:
 
 @cache
 def _reader(kind: Any) -> Callable[[Any], Any]:
-    """What `typed` does for a kind, made once: some files hold a hundred thousand values."""
+    """What `parse_as` does for a kind, made once: some files hold a hundred thousand values."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _bounded(_reader(arguments[0]), arguments[1])

@@ -1,6 +1,6 @@
 """How torch's threads share the processors of a machine: decided here, for every process of this project.
 
-They read the environment once, when torch is loaded, so `rcdnet` itself asks for `settle`. What a person has set stays as it is.
+They read the environment once, when torch is loaded, so `rcdnet` itself asks for `use_passive_wait`. What a person has set stays as it is.
 """
 
 import os
@@ -9,18 +9,18 @@ from collections.abc import Mapping
 COUNT, WAIT = "OMP_NUM_THREADS", "OMP_WAIT_POLICY"
 
 
-def settle() -> None:
+def use_passive_wait() -> None:
     """Let threads that wait for each other sleep. They would spin, and keep from its processor the very thread that they wait for
     wherever another process is busy too."""
     os.environ.setdefault(WAIT, "PASSIVE")
 
 
-def chosen() -> bool:
+def threads_are_set() -> bool:
     """Whether a person, or who started this process for one, has said how many threads there shall be."""
     return COUNT in os.environ
 
 
-def beside_the_app(environment: Mapping[str, str]) -> dict[str, str]:
+def background_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of a process that works beside the app and leaves it a processor."""
     return {COUNT: str(max(1, processors() - 1)), WAIT: "PASSIVE"} | dict(environment)
 

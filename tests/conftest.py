@@ -18,8 +18,8 @@ from PIL import Image
 from rcdnet.bench import untrained_classifier
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.reading.inference import Classifier
-from train.data.phantoms import RECIPES, draw, random_recipe, write_dataset
-from train.results.load_results import Bundle, bundled
+from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom, write_dataset
+from train.results.load_results import Bundle, load_bundled_results
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores
     torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def phantom() -> np.ndarray:
     """A drawn scan, uint8 (440, 520)."""
-    return draw(RECIPES["phantom-irregular-mass"], seed=2).image
+    return render_phantom(SAMPLE_PHANTOMS["phantom-irregular-mass"], seed=2).image
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def write_busbra(folder: Path, patients: int) -> Path:
         for side in "lr":
             name = f"bus_{case:04d}-{side}"
             rng = np.random.default_rng([9, case, side == "r"])
-            phantom = draw(random_recipe(label, rng), seed=int(rng.integers(2**31)))
+            phantom = render_phantom(random_lesion(label, rng), seed=int(rng.integers(2**31)))
             Image.fromarray(phantom.image).save(folder / "Images" / f"{name}.png")
             Image.fromarray(phantom.mask.astype(np.uint8) * 255).save(
                 folder / "Masks" / f"{name.replace('bus', 'mask')}.png"
@@ -173,7 +173,7 @@ def drawn_tree(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def bundle(drawn_tree) -> Bundle:
     """What the app reads of the drawn tree's results."""
-    return bundled(drawn_tree / "assets" / "weights", drawn_tree / "assets" / "results")
+    return load_bundled_results(drawn_tree / "assets" / "weights", drawn_tree / "assets" / "results")
 
 
 def copied(run: Path, place: Path) -> Path:

@@ -15,17 +15,17 @@ from scipy.special import expit
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.reading.heatmaps import FLOOR
+from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from rcdnet.scans import preprocessing
-from train.evaluate.evaluation import Evaluation, SetFigures, figures_by_source, read_evaluation, write_evaluation
+from train.evaluate.evaluation import Evaluation, SetMetrics, metrics_by_source, read_evaluation, write_evaluation
 from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
-from train.evaluate.predictions import Row, write_predictions
+from train.evaluate.predictions import PredictionRow, write_predictions
 from train.fit.events import Epoch, line_of
 
 ROLE = "validation: calibration was chosen here, and the threshold too"
 
 
-def draw_rows(source: str, fold: int, skill: float, seed: int, images: int = 120) -> list[Row]:
+def draw_rows(source: str, fold: int, skill: float, seed: int, images: int = 120) -> list[PredictionRow]:
     """Two views of each patient; the logits part the classes by `skill` deviations."""
     truth, model = np.random.default_rng([fold, images]), np.random.default_rng(seed)
     rows = []
@@ -33,7 +33,7 @@ def draw_rows(source: str, fold: int, skill: float, seed: int, images: int = 120
         label = int(k // 2 % 3 == 0)
         logit = float(model.normal(skill * (label - 0.4), 1))
         rows.append(
-            Row(
+            PredictionRow(
                 id=f"{source}/fold{fold}-{k:03d}", source=source, patient=f"{fold}-{k // 2}", group=fold * 1000 + k // 2,
                 label=label, logit=logit, vote=0.0, score=0.0, probability=float(expit(logit)), birads=int(truth.integers(3, 6)),
                 device=f"scanner {k % 2}", marks=bool(k % 3), lesion_share=float(truth.uniform(0.02, 0.5)),
@@ -44,14 +44,16 @@ def draw_rows(source: str, fold: int, skill: float, seed: int, images: int = 120
     return rows
 
 
-def write_record(place: Path, model: str, rows: list[Row], weights: tuple[str, ...], role: str = ROLE) -> Evaluation:
+def write_record(
+    place: Path, model: str, rows: list[PredictionRow], weights: tuple[str, ...], role: str = ROLE
+) -> Evaluation:
     """predictions.csv and evaluation.json, made by the engine from these rows."""
     place.mkdir(parents=True)
     evaluation = Evaluation(
         model=model, weights_sha256=weights, epoch=3, calibration=Calibration(), threshold=0.31,
         threshold_rule="the threshold that found 95 % of the cancers on validation", chosen_on=(rows[0].source,),
         predictions_sha256=write_predictions(place / "predictions.csv", rows), left_out=(),
-        sets=figures_by_source(rows, 0.31, lambda source: role),
+        sets=metrics_by_source(rows, 0.31, lambda source: role),
     )  # fmt: skip
     write_evaluation(place / "evaluation.json", evaluation)
     return evaluation
@@ -70,7 +72,7 @@ def write_epochs(run: Path, seed: int) -> None:
     (run / "events.jsonl").write_text("".join(map(line_of, events)))
 
 
-def figures_of(s: SetFigures, data: str, results: str, digest: str) -> Figures:
+def figures_of(s: SetMetrics, data: str, results: str, digest: str) -> Figures:
     auc = s.figures["auc"]
     return Figures(
         data=data, role=s.role, images=s.images, malignant=s.malignant, groups=s.groups, auc=auc.value,
@@ -89,7 +91,7 @@ def draw_results(assets: Path) -> None:
         folds = (3, 4) if model == "rcdnet" else (4,)
         skill = 2.0 - 0.15 * number
 
-        def rows_of(fold: int, skill: float = skill, number: int = number) -> list[Row]:
+        def rows_of(fold: int, skill: float = skill, number: int = number) -> list[PredictionRow]:
             return [
                 row
                 for source, n in (("busbra", 120), ("busi", 60))
@@ -147,7 +149,7 @@ def draw_study(results: Path) -> None:
     runs = [f"{model}-fold4" for model in MODELS]
     weights = {run: read_evaluation(results / run / "evaluation.json").weights_sha256[0] for run in runs}
     (place / SETTINGS_FILE).write_text(json.dumps({"weights": weights}))
-    for model, source, method in product(MODELS, ("busbra", "busi"), ("Grad-CAM", "EigenCAM", FLOOR, CENTRE)):
+    for model, source, method in product(MODELS, ("busbra", "busi"), ("Grad-CAM", "EigenCAM", RANDOM_BASELINE, CENTRE)):
         add_rows(place / MAPS_FILE, [
             MapRow(
                 f"{model}-fold4", model, False, source, f"{source}/{k}", k // 2, k % 2, 0.5, method, bool(rng.random() < 0.7),

@@ -114,8 +114,8 @@ def test_nobody_is_asked_for_this_machines_address():
 
 
 def test_pages_without_any_evaluation_say_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("train.results.load_results.bundled.__defaults__", (tmp_path, tmp_path))
-    monkeypatch.setattr("train.results.load_results.own_results.__defaults__", (tmp_path,))
+    monkeypatch.setattr("train.results.load_results.load_bundled_results.__defaults__", (tmp_path, tmp_path))
+    monkeypatch.setattr("train.results.load_results.load_user_results.__defaults__", (tmp_path,))
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     app.switch_page("pages/results.py").run()
     assert not app.exception
@@ -141,7 +141,7 @@ def test_the_open_tab_stays_from_page_to_page():
 def test_the_roc_of_an_epoch_stays_from_page_to_page(run, tmp_path, monkeypatch):
     copied(run, tmp_path / "runs" / "done")
     monkeypatch.setattr("train.folders.RUNS_FOLDER", tmp_path / "runs")
-    monkeypatch.setattr("pages.shared.permissions.barred", str)
+    monkeypatch.setattr("pages.shared.permissions.training_denied_reason", str)
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     app.switch_page("pages/training.py").run()
     assert app.select_slider(key=EPOCH).value == 3

@@ -14,9 +14,9 @@ from PIL import Image
 from processes import wait_for
 
 from rcdnet.reading.inference import classify, load_trained
-from train.data.phantoms import RECIPES, draw
+from train.data.phantoms import SAMPLE_PHANTOMS, render_phantom
 
-PHANTOM = draw(RECIPES["phantom-irregular-mass"], seed=2)
+PHANTOM = render_phantom(SAMPLE_PHANTOMS["phantom-irregular-mass"], seed=2)
 TRAINED = load_trained()[0]
 
 

@@ -9,7 +9,7 @@ from browsing import chromium, expect, idle, opened, start_server, stop_server
 from conftest import copied
 
 from train.evaluate.curves import Point
-from train.results.load_results import Bundle, bundled
+from train.results.load_results import Bundle, load_bundled_results
 from train.results.sections import SECTIONS, operating_point
 
 
@@ -20,7 +20,7 @@ def tree(drawn_tree, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(tree) -> Bundle:
-    return bundled(tree / "assets" / "weights", tree / "assets" / "results")
+    return load_bundled_results(tree / "assets" / "weights", tree / "assets" / "results")
 
 
 @pytest.fixture(scope="module")

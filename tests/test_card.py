@@ -13,9 +13,16 @@ from safetensors.torch import load, save
 from rcdnet.__main__ import main
 from rcdnet.errors import CheckpointError
 from rcdnet.models.card import ModelCard
-from rcdnet.models.checkpoint import PINS, WEIGHTS_FOLDER, load_checkpoint, pinned, read_card, write_checkpoint
+from rcdnet.models.checkpoint import (
+    CHECKSUM_FILE,
+    WEIGHTS_FOLDER,
+    load_checkpoint,
+    read_card,
+    read_checksums,
+    write_checkpoint,
+)
 from rcdnet.models.registry import MODELS, spec_of
-from rcdnet.reading.inference import Classifier, classify, load_own
+from rcdnet.reading.inference import Classifier, classify, load_custom
 from train.__main__ import main as train
 from train.data.phantoms import write_dataset
 
@@ -91,7 +98,7 @@ def test_an_edited_card_ends_in_a_sentence(name, own):
     changes, sentence = (NINE | MORE)[name]
     edited(own, **changes)
     with pytest.raises(CheckpointError) as caught:
-        load_own("mine", own)
+        load_custom("mine", own)
     assert sentence in str(caught.value)
     assert len(str(caught.value)) < 600
 
@@ -104,7 +111,7 @@ def test_an_edited_card_ends_in_a_sentence(name, own):
 def test_what_is_no_card_ends_in_a_sentence(content, own):
     (own / f"{NAME}.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"The card {NAME}\.json cannot be read"):
-        load_own("mine", own)
+        load_custom("mine", own)
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "dead link"])
@@ -119,12 +126,12 @@ def test_what_is_no_file_is_not_waited_for(kind, suffix, own):
     else:
         path.symlink_to("nowhere")
     with pytest.raises(CheckpointError):
-        load_own("mine", own)
+        load_custom("mine", own)
 
 
 def test_a_card_may_say_that_figures_are_undefined(own):
     edited(own, validation__0__ece=None, subgroups__0__sensitivity=None)
-    card = load_own("mine", own).card
+    card = load_custom("mine", own).card
     assert np.isnan([card.validation[0].ece, card.subgroups[0].sensitivity]).all()
     assert json.loads(card.to_json())["validation"][0]["ece"] is None
 
@@ -134,7 +141,7 @@ def test_every_bundled_card_is_pinned_and_comes_back_as_it_is():
     assert shipped
     for name in shipped:
         content = (WEIGHTS_FOLDER / f"{name}.json").read_bytes()
-        assert pinned(WEIGHTS_FOLDER)[f"{name}.json"] == hashlib.sha256(content).hexdigest()
+        assert read_checksums(WEIGHTS_FOLDER)[f"{name}.json"] == hashlib.sha256(content).hexdigest()
         assert (
             json.loads(ModelCard.parse(WEIGHTS_FOLDER / f"{name}.json").to_json()).items()
             >= json.loads(content).items()
@@ -144,7 +151,7 @@ def test_every_bundled_card_is_pinned_and_comes_back_as_it_is():
 @pytest.mark.parametrize("change", [{"threshold": 0.5}, {"calibration__bias": 2.0}, {"citations": []}], ids=str)
 def test_a_bundled_card_is_the_one_that_was_shipped_or_none(change, own):
     """Each of these cards could be one; none is the one that was measured."""
-    shutil.copy(WEIGHTS_FOLDER / PINS, own)
+    shutil.copy(WEIGHTS_FOLDER / CHECKSUM_FILE, own)
     assert load_checkpoint(NAME, own).card == read_card(NAME)
     edited(own, **change)
     with pytest.raises(CheckpointError, match="is not the one that was shipped") as caught:
@@ -153,14 +160,14 @@ def test_a_bundled_card_is_the_one_that_was_shipped_or_none(change, own):
 
 
 def test_shipping_renews_the_pin_of_its_card_alone(own):
-    shutil.copy(WEIGHTS_FOLDER / PINS, own)
-    before = pinned(own)
+    shutil.copy(WEIGHTS_FOLDER / CHECKSUM_FILE, own)
+    before = read_checksums(own)
     card = replace(read_card(NAME), threshold=0.42)
     write_checkpoint((own / f"{NAME}.safetensors").read_bytes(), card, own)
     assert load_checkpoint(NAME, own).card.threshold == 0.42
-    assert {name for name, digest in pinned(own).items() if before[name] != digest} == {f"{NAME}.json"}
-    (own / PINS).write_text("nonsense\n")
-    with pytest.raises(CheckpointError, match=f"{PINS} is damaged"):
+    assert {name for name, digest in read_checksums(own).items() if before[name] != digest} == {f"{NAME}.json"}
+    (own / CHECKSUM_FILE).write_text("nonsense\n")
+    with pytest.raises(CheckpointError, match=f"{CHECKSUM_FILE} is damaged"):
         read_card(NAME, own)
 
 
@@ -181,7 +188,7 @@ def test_a_probability_that_is_no_number_is_an_error_and_no_call(own):
     weights = save({k: v * float("nan") if k.startswith("classifier") else v for k, v in tensors.items()})
     write_checkpoint(weights, replace(read_card(NAME), sha256=hashlib.sha256(weights).hexdigest()), own)
     with pytest.raises(CheckpointError, match="gives no number"):
-        load_own("mine", own)  # here, so that it takes no scan with it
+        load_custom("mine", own)  # here, so that it takes no scan with it
 
 
 def test_a_card_made_by_hand_with_a_threshold_that_is_no_number_makes_no_call(phantom):

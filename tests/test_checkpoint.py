@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.models.card import Figures, ModelCard
-from rcdnet.models.checkpoint import PINS, WEIGHTS_FOLDER, load_checkpoint, read_card, write_checkpoint
+from rcdnet.models.checkpoint import CHECKSUM_FILE, WEIGHTS_FOLDER, load_checkpoint, read_card, write_checkpoint
 from rcdnet.models.registry import CLASSES, MODELS, create_model
 from rcdnet.scans import preprocessing
 
@@ -119,7 +119,7 @@ def test_the_shipped_weights_fit_their_cards_and_together_stay_under_130_mb():
         assert card.model == name
         assert next(network.parameters()).dtype == torch.float32
     assert sum(path.stat().st_size for path in WEIGHTS_FOLDER.iterdir()) < 130e6
-    assert {path.suffix or path.name for path in WEIGHTS_FOLDER.iterdir()} == {".json", ".safetensors", PINS}
+    assert {path.suffix or path.name for path in WEIGHTS_FOLDER.iterdir()} == {".json", ".safetensors", CHECKSUM_FILE}
 
 
 def test_cards_are_plain_json():

@@ -13,10 +13,10 @@ from conftest import ROOT
 from rcdnet.__main__ import main as rcdnet
 from rcdnet.command_line import CLOSED_PIPE
 from rcdnet.errors import OutputError
-from rcdnet.path_arguments import check_writable, images_in, matching
+from rcdnet.path_arguments import check_writable, expand_pattern, images_in
 from train.__main__ import main as train
 from train.data.phantoms import write_dataset
-from train.runs.data_locations import Place, data_of, data_root, places
+from train.runs.data_locations import DatasetLocation, data_root, find_datasets, resolve_datasets
 
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
 
@@ -42,7 +42,7 @@ def test_a_pattern_in_quotes_is_opened_as_windows_needs_it(scans, capsys):
     assert (code, [row["image"] for row in rows]) == (0, [str(scans / "b.png"), str(scans / "scan [1].png")])
     code, rows, _ = predicted(capsys, scans.parent / "*" / "?.png", scans / "a.PNG")
     assert (code, [Path(row["image"]).name for row in rows]) == (0, ["b.png", "a.PNG"])
-    assert matching(str(scans.parent / "**" / "*.PNG")) == [str(scans / "a.PNG")]
+    assert expand_pattern(str(scans.parent / "**" / "*.PNG")) == [str(scans / "a.PNG")]
 
 
 def test_a_file_whose_name_is_a_pattern_is_itself(scans, capsys):
@@ -95,8 +95,8 @@ def test_home_is_known_where_the_shell_does_not_look(scans, tmp_path, monkeypatc
     assert "2 benign, 2 malignant" in capsys.readouterr().out
     monkeypatch.setenv("RCDNET_DATA", "~/set")
     assert data_root() == tmp_path / "set"
-    assert len(places(data_root())) == 1
-    assert matching("~nobody-of-this-name/x") == ["~nobody-of-this-name/x"]
+    assert len(find_datasets(data_root())) == 1
+    assert expand_pattern("~nobody-of-this-name/x") == ["~nobody-of-this-name/x"]
 
 
 def test_runs_may_be_named_by_a_pattern(monkeypatch, capsys):
@@ -111,9 +111,9 @@ def test_runs_may_be_named_by_a_pattern(monkeypatch, capsys):
 def test_a_folder_for_data_that_is_a_link_in_a_circle_holds_nothing(tmp_path, monkeypatch, capsys):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     monkeypatch.setenv("RCDNET_DATA", str(tmp_path / "loop"))
-    assert places(data_root()) == []
+    assert find_datasets(data_root()) == []
     with pytest.raises(Exception, match="is not there any more"):
-        data_of([Place("folder", "loop")], tmp_path)
+        resolve_datasets([DatasetLocation("folder", "loop")], tmp_path)
     with pytest.raises(SystemExit):
         train(["fit", "--data", f"folder={tmp_path / 'loop'}", "--out", str(tmp_path / "run")])
     assert "is a link to nothing" in capsys.readouterr().err
@@ -128,7 +128,7 @@ def refused(command: list[str], monkeypatch, capsys) -> str:
     for name in (
         "train.__main__.start", "train.__main__.resume", "train.__main__.evaluate_elsewhere", "train.__main__.evaluate_again",
         "train.__main__.ship", "train.__main__.fetch", "train.__main__.write_dataset", "train.__main__.write_samples",
-        "train.results.results_report.write_report", "train.evaluate.heatmap_study.judged", "rcdnet.__main__.load_classifier",
+        "train.results.results_report.write_report", "train.evaluate.heatmap_study.study_input", "rcdnet.__main__.load_classifier",
     ):  # fmt: skip
         monkeypatch.setattr(name, work)
     run = rcdnet if command[0] == "predict" else train

@@ -14,7 +14,7 @@ from test_images import chunk, png_chunks
 
 from rcdnet.errors import ImageError
 from rcdnet.scans import decoding
-from rcdnet.scans.image_formats import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, walk
+from rcdnet.scans.image_formats import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, parse_image_file
 from rcdnet.scans.reader import MAX_BYTES, read_scan
 
 GREY = ramp()
@@ -99,9 +99,9 @@ def test_what_costs_time_has_a_bound(kind):
 
 def test_large_pictures_have_fewer_passes():
     most = MAX_SCANNED_PX // 4096**2
-    assert walk(of_passes(most, 4096)).size == (4096, 4096)
+    assert parse_image_file(of_passes(most, 4096)).size == (4096, 4096)
     with pytest.raises(ImageError, match=f"more than {most} passes over its pixels"):
-        walk(of_passes(most + 1, 4096))
+        parse_image_file(of_passes(most + 1, 4096))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_decoder_sees_pixels_alone():
     commented = behind_start(segment(0xFE, b"DOE^JANE"), segment(0xE1, b"Exif\0\0DOE^JANE"), segment(0xED, b"DOE^JANE"))
     for data, plain in ((noted, PNG), (commented + b"DOE^JANE", JPEG)):
         assert b"DOE^JANE" in data
-        assert b"DOE^JANE" not in walk(data).data
+        assert b"DOE^JANE" not in parse_image_file(data).data
         np.testing.assert_array_equal(read_scan(data).pixels, read_scan(plain).pixels)
 
 
@@ -161,8 +161,8 @@ def test_without_its_other_parts_a_file_decodes_to_the_same():
         encoded(rgb.convert(mode), icc_profile=bytes(999), dpi=(9, 9)) for mode in ("1", "L", "LA", "RGB", "RGBA")
     ]
     for data in files:
-        whole, needed = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(walk(data).data))
-        assert (needed.mode, needed.size) == (whole.mode, whole.size) == (whole.mode, walk(data).size)
+        whole, needed = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(parse_image_file(data).data))
+        assert (needed.mode, needed.size) == (whole.mode, whole.size) == (whole.mode, parse_image_file(data).size)
         assert needed.tobytes() == whole.tobytes()
         assert needed.info.get("transparency") == whole.info.get("transparency")
 

@@ -10,13 +10,13 @@ from rcdnet.explain.faithfulness import (
     PASSES,
     SHARES,
     Faithfulness,
-    chance_map,
-    examine,
+    evaluate_faithfulness,
     faithfulness,
-    randomised,
-    ranked,
+    pixel_ranks,
+    random_cam_prediction,
+    randomise_weights,
 )
-from rcdnet.reading.heatmaps import FLOOR
+from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from rcdnet.reading.inference import classify
 
 
@@ -66,7 +66,7 @@ def test_ranks_take_away_as_much_as_they_say():
     """Half of this map is exactly zero; its own 20th percentile would be all of that half."""
     heat = np.zeros((8, 8), np.float32)
     heat[:4] = np.arange(32).reshape(4, 8)
-    order = ranked(heat, 64)
+    order = pixel_ranks(heat, 64)
     for share in (0.1, 0.2, 0.5, 0.9):
         assert (order < np.quantile(order, share)).mean() == pytest.approx(share, abs=0.001)
     assert order[:20].mean() > order[40:].mean()
@@ -76,10 +76,10 @@ def test_examine_measures_maps_floors_and_the_drawn_network(classifiers, phantom
     classifier = classifiers["mobilenetv2"]
     methods = ["Grad-CAM", "EigenCAM"]
     made = classify(phantom, [classifier], methods)
-    floor = chance_map(phantom, classifier, made[0], seed=3)
-    examined = examine(phantom, classifier, [*made, floor], "malignant")
+    floor = random_cam_prediction(phantom, classifier, made[0], seed=3)
+    examined = evaluate_faithfulness(phantom, classifier, [*made, floor], "malignant")
     assert examined[-1].faithfulness.deletion == faithfulness(phantom, classifier, floor, "malignant").deletion
-    assert [e.method for e in examined] == [*methods, FLOOR]
+    assert [e.method for e in examined] == [*methods, RANDOM_BASELINE]
     assert all(-1 <= e.alike <= 1 for e in examined[:2])
     assert np.isnan(examined[-1].alike)
     for e in examined:
@@ -88,8 +88,8 @@ def test_examine_measures_maps_floors_and_the_drawn_network(classifiers, phantom
 
 def test_the_drawn_network_is_another_and_always_the_same(classifiers):
     classifier = classifiers["regnet"]
-    other = randomised(classifier)
-    assert other.network is randomised(classifier).network
+    other = randomise_weights(classifier)
+    assert other.network is randomise_weights(classifier).network
     mine, theirs = (c.network.state_dict()["stem.conv.weight"] for c in (classifier, other))
     assert not torch.equal(mine, theirs)
     assert other.card is classifier.card

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from train.__main__ import main
 from train.results.figures_document import figures_document
-from train.results.load_results import bundled
+from train.results.load_results import load_bundled_results
 from train.results.markdown import markdown_table
 from train.results.readme_summary import summary, trust
 
@@ -22,7 +22,7 @@ def test_the_document_is_what_the_command_writes(tmp_path):
 
 
 def test_the_readme_has_one_table_of_figures_and_one_sentence_on_trust():
-    bundle = bundled()
+    bundle = load_bundled_results()
     table = summary(bundle)
     assert table in README
     assert sum(line.startswith("| ---") for line in README.splitlines()) == 1
@@ -32,20 +32,20 @@ def test_the_readme_has_one_table_of_figures_and_one_sentence_on_trust():
 
 def test_the_table_holds_what_the_evaluations_say():
     """By another way than the module's: cell by cell."""
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary(bundled()).splitlines()]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary(load_bundled_results()).splitlines()]
     rows = {re.split("[,:]", line[0])[0]: line for line in lines[2:]}
-    for r in bundled().validation:
+    for r in load_bundled_results().validation:
         column = lines[0].index(f"AUC, {'BUS-BRA' if r.figures.name == 'busbra' else 'BUSI'}")
         said = [f"{r.figures.figures[key].value:.2f}" for key in ("auc", "sensitivity", "specificity")]
         assert rows[r.name][column : column + 3] == said
         assert str(r.figures.images) in rows[r.name][0]
     for name, column in (("busbra", "AUC, BUS-BRA"), ("busi", "AUC, BUSI")):
-        found = [r.figures.figures["auc"].value for r in bundled().cross_site if r.figures.name == name]
+        found = [r.figures.figures["auc"].value for r in load_bundled_results().cross_site if r.figures.name == name]
         assert rows["RcdNet at another hospital"][lines[0].index(column)] == f"{min(found):.2f} to {max(found):.2f}"
 
 
 def test_another_figure_is_another_document():
-    bundle = bundled()
+    bundle = load_bundled_results()
     first = bundle.validation[0]
     auc = replace(first.figures.figures["auc"], value=0.5)
     figures = replace(first.figures, figures=first.figures.figures | {"auc": auc})
@@ -59,15 +59,15 @@ def test_another_figure_is_another_document():
 )
 def test_the_sentence_on_trust_follows_the_records(better, said):
     """A model that knows every label is better than the box; one that says the same as the box is not."""
-    source = bundled().cross_site[0]
+    source = load_bundled_results().cross_site[0]
     perfect = replace(source, rows=tuple(replace(row, probability=float(row.label)) for row in source.rows))
     level = replace(source, rows=tuple(replace(row, probability=row.box_score) for row in source.rows))
     results = (perfect, level) if better else (level, level)
-    assert said in trust(replace(bundled(), cross_site=results))
+    assert said in trust(replace(load_bundled_results(), cross_site=results))
 
 
 def test_without_tests_at_other_hospitals_nothing_is_said_of_them():
-    bundle = replace(bundled(), cross_site=())
+    bundle = replace(load_bundled_results(), cross_site=())
     assert trust(bundle) == ""
     assert "another hospital" not in summary(bundle)
     assert "## At another hospital" not in figures_document(bundle)

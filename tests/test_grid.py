@@ -16,11 +16,11 @@ from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.present.heatmap_figure import FORMATS, grid_figure, grid_maps
 from rcdnet.present.heatmap_grid import (
     ALL,
-    CALLED,
     OWN,
     PAIR,
+    PREDICTED_CLASS,
     Look,
-    arranged,
+    build_grid,
     localisation_rows,
     method_similarity,
     model_similarity,
@@ -28,13 +28,16 @@ from rcdnet.present.heatmap_grid import (
     viewer_data,
 )
 from rcdnet.reading.inference import classify
-from rcdnet.scans.preprocessing import Frame
+from rcdnet.scans.preprocessing import Letterbox
 from rcdnet.scans.reader import read_mask
-from train.data.phantoms import RECIPES, draw
+from train.data.phantoms import SAMPLE_PHANTOMS, render_phantom
 
 METHODS = ["Grad-CAM", "LayerCAM", "EigenCAM"]
 LOOK = Look(0.5, "Inferno", False)
-PHANTOMS = [draw(RECIPES[name], seed=seed) for name, seed in (("phantom-irregular-mass", 2), ("phantom-oval-mass", 3))]
+PHANTOMS = [
+    render_phantom(SAMPLE_PHANTOMS[name], seed=seed)
+    for name, seed in (("phantom-irregular-mass", 2), ("phantom-oval-mass", 3))
+]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,7 @@ def test_a_trunk_runs_once_for_all_methods(classifiers, phantom, monkeypatch):
 
 
 def test_columns_are_methods_by_classes_by_scans(made, scans):
-    grid = arranged(scans, made, ["benign", "malignant"], OWN)
+    grid = build_grid(scans, made, ["benign", "malignant"], OWN)
     asked = [(c.method, c.class_name, c.scan) for c in grid.columns]
     assert asked[:8] == [(m, k, s) for m in METHODS[:2] for k in ("benign", "malignant") for s in (0, 1)]
     assert [(m, s) for m, _, s in asked[8:]] == [("EigenCAM", 0), ("EigenCAM", 1)]  # it does not ask for the class
@@ -70,13 +73,13 @@ def test_columns_are_methods_by_classes_by_scans(made, scans):
             assert (cell.prediction.model, cell.prediction.method, cell.scan) == (model, method, scan)
             assert cell.class_name == class_name
             assert cell.prediction is next(p for p in made[scan] if (p.model, p.method) == (model, method))
-    called = arranged(scans, made, [CALLED], OWN)
+    called = build_grid(scans, made, [PREDICTED_CLASS], OWN)
     assert all(c.class_name == c.prediction.call for cells in called.cells for c in cells)
 
 
 def test_each_scale_ends_where_it_says(made, scans):
     for scale in (OWN, PAIR, ALL):
-        grid = arranged(scans, made, ["benign", "malignant"], scale)
+        grid = build_grid(scans, made, ["benign", "malignant"], scale)
         for cell in (c for cells in grid.cells for c in cells):
             p = cell.prediction
             same = [q for k in (0, 1) for q in made[k] if (q.model, q.method) == (p.model, p.method)]
@@ -90,7 +93,7 @@ def test_each_scale_ends_where_it_says(made, scans):
 
 def test_the_browser_gets_the_map_and_where_it_lies(made, scans):
     """What assets/viewer.js does with it, here in Python, gives the map that the figures use."""
-    grid = arranged(scans, made, ["malignant"], OWN)
+    grid = build_grid(scans, made, ["malignant"], OWN)
     data = viewer_data(grid, LOOK, ["first"], [None, (0.7, 0.6, 0.2, 0.3)])
     json.dumps(data)  # nothing that cannot travel
     assert len(data["panels"]) == 2 * len(grid.columns)
@@ -116,7 +119,7 @@ def test_the_browser_gets_the_map_and_where_it_lies(made, scans):
 
 
 def test_localisation_of_each_map_on_a_scan_with_a_lesion(made, scans):
-    grid = arranged([scans[0], shown("Scan 2", PHANTOMS[1].image)], made, [CALLED], OWN)
+    grid = build_grid([scans[0], shown("Scan 2", PHANTOMS[1].image)], made, [PREDICTED_CLASS], OWN)
     rows = localisation_rows(grid)
     assert len(rows) == 2 * len(METHODS)
     cell = grid.cells[0][0]
@@ -139,7 +142,7 @@ def test_a_box_in_shares_is_a_lesion_on_the_view():
 
 
 def test_similarity_by_model_and_by_method(made, scans):
-    grid = arranged(scans, made, ["malignant"], OWN)
+    grid = build_grid(scans, made, ["malignant"], OWN)
     names, alike = model_similarity(grid, 0)
     assert names == [MODELS["rcdnet"].title, MODELS["vit"].title]
     assert alike[names[0], names[1]] == alike[names[1], names[0]]
@@ -151,7 +154,7 @@ def test_similarity_by_model_and_by_method(made, scans):
 @pytest.mark.parametrize("contour_lines", [False, True])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_figure_names_what_it_shows(made, scans, kind, contour_lines):
-    grid = arranged(scans, made, ["malignant"], PAIR)
+    grid = build_grid(scans, made, ["malignant"], PAIR)
     layers = {"rcdnet": "cbam", "vit": "norm"}
     content = grid_figure(grid, Look(0.5, "Viridis", contour_lines), layers, kind)
     if kind == "PNG":
@@ -176,7 +179,7 @@ def test_a_figure_names_what_it_shows(made, scans, kind, contour_lines):
 
 
 def test_raw_maps_find_their_way_back(made, scans):
-    grid = arranged(scans, made, ["benign", "malignant"], OWN)
+    grid = build_grid(scans, made, ["benign", "malignant"], OWN)
     with np.load(BytesIO(grid_maps(grid, ["a" * 64, "b" * 64], {"rcdnet": "cbam", "vit": "norm"}))) as archive:
         about = json.loads(str(archive["about"]))
         assert len(about) == 2 * 2 * len(METHODS)
@@ -184,7 +187,7 @@ def test_raw_maps_find_their_way_back(made, scans):
             scan = 0 if entry["scan_sha256"].startswith("a") else 1
             p = next(p for p in made[scan] if (p.model, p.method) == (entry["model"], entry["method"]))
             np.testing.assert_array_equal(archive[entry["array"]], p.maps)
-            assert Frame(**entry["frame"]) == p.frame
+            assert Letterbox(**entry["frame"]) == p.frame
 
 
 def test_a_mask_must_fit_its_scan():

@@ -13,9 +13,16 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, 
 from rcdnet.bench import grid_of_tokens
 from rcdnet.errors import HeatmapError
 from rcdnet.models.registry import MODELS, create_model
-from rcdnet.reading.heatmaps import METHODS, SLOW_METHODS, ZeroedChannels, logits_and_maps, maps_of, random_maps
+from rcdnet.reading.heatmaps import (
+    METHODS,
+    SLOW_METHODS,
+    ZeroedChannels,
+    class_activation_maps,
+    logits_and_maps,
+    random_maps,
+)
 from rcdnet.reading.inference import classify
-from train.data.phantoms import RECIPES, draw
+from train.data.phantoms import SAMPLE_PHANTOMS, render_phantom
 
 THREADS, REQUESTS = 4, len(METHODS)
 
@@ -79,7 +86,7 @@ def test_slow_methods_equal_the_package_too(name, method, classifiers):
         theirs = [cam(input_tensor=x, targets=[target(k)])[0] for k in (0, 1)]
     ticks = []
     network.requires_grad_(False)
-    ours = maps_of(network, x, features_of(network, x), method, tick=lambda: ticks.append(1))[1]
+    ours = class_activation_maps(network, x, features_of(network, x), method, tick=lambda: ticks.append(1))[1]
     assert len(ticks) > 5
     assert (
         ours.max() > 0
@@ -99,7 +106,7 @@ def test_a_slow_method_ends_when_its_tick_raises(classifiers, x):
     network = classifiers["mobilenetv2"].network
     for method in SLOW_METHODS:
         with pytest.raises(Cancelled):
-            maps_of(network, x, features_of(network, x), method, tick=cancel)
+            class_activation_maps(network, x, features_of(network, x), method, tick=cancel)
 
 
 def test_random_maps_repeat(classifiers, x):
@@ -136,7 +143,9 @@ def test_threads_do_not_mix_results(classifiers):
         [classifiers[name] for name in ("rcdnet", "mobilenetv2", "vit")],
         list(METHODS),
     )  # of each kind one
-    scans = [draw(recipe, seed).image for recipe, seed in zip(RECIPES.values(), (3, 4, 5), strict=True)]
+    scans = [
+        render_phantom(recipe, seed).image for recipe, seed in zip(SAMPLE_PHANTOMS.values(), (3, 4, 5), strict=True)
+    ]
     expected = [{(p.model, p.method): p for p in classify(scan, chosen, methods)} for scan in scans]
 
     def differ(one, other) -> bool:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
 
-from rcdnet.explain.localisation import CUTS, box_mask, localise
-from rcdnet.explain.similarity import hottest_overlap, rank_correlation, similarity_matrix
+from rcdnet.explain.localisation import THRESHOLDS, box_mask, localise
+from rcdnet.explain.similarity import rank_correlation, similarity_matrix, top_fraction_overlap
 
 
 def square(side: int = 20, left: int = 4, size: int = 5) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_overlaps_are_those_of_scikit_learn():
     cut = heat >= heat.max() / 2
     assert found.iou == pytest.approx(jaccard_score(lesion.ravel(), cut.ravel()))
     assert found.dice == pytest.approx(f1_score(lesion.ravel(), cut.ravel()))
-    best = max(jaccard_score(lesion.ravel(), (heat >= c * heat.max()).ravel()) for c in CUTS)
+    best = max(jaccard_score(lesion.ravel(), (heat >= c * heat.max()).ravel()) for c in THRESHOLDS)
     assert found.best_iou == pytest.approx(best)
     assert found.best_iou >= found.iou
 
@@ -67,17 +67,17 @@ def test_similarity_of_maps_on_different_grids():
     rows = np.linspace(0, 1, 7)[:, None] * np.ones(7)
     fine = np.linspace(0, 1, 14)[:, None] * np.ones(14)
     assert rank_correlation(rows, fine) > 0.98
-    assert hottest_overlap(rows, fine) > 0.9
+    assert top_fraction_overlap(rows, fine) > 0.9
     assert rank_correlation(rows, -fine + 1) < -0.98
-    assert hottest_overlap(rows, fine[::-1]) == 0
+    assert top_fraction_overlap(rows, fine[::-1]) == 0
     assert np.isnan(rank_correlation(rows, np.ones((7, 7))))
-    assert np.isnan(hottest_overlap(rows, np.zeros((7, 7))))
+    assert np.isnan(top_fraction_overlap(rows, np.zeros((7, 7))))
     noise = np.random.default_rng(0).random((2, 56, 56))
-    assert hottest_overlap(*noise) == pytest.approx(0.2, abs=0.05)
+    assert top_fraction_overlap(*noise) == pytest.approx(0.2, abs=0.05)
     left, right, inner = np.zeros((3, 56, 56))
     left[20:36, 5:15], right[20:36, 40:50], inner[24:32, 7:12] = 1, 1, 1
-    assert hottest_overlap(left, right) == 0  # what both leave out is nothing that they share
-    assert hottest_overlap(left, inner) == 1
+    assert top_fraction_overlap(left, right) == 0  # what both leave out is nothing that they share
+    assert top_fraction_overlap(left, inner) == 1
     matrix = similarity_matrix({"a": rows, "b": fine, "c": noise[0]})
     assert len(matrix) == 6
     assert matrix["a", "b"] == matrix["b", "a"]

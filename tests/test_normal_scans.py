@@ -19,9 +19,9 @@ from train.data.dataset_readers import is_busi, read_busi, read_folder, read_sou
 from train.data.decode import decode
 from train.data.labels import NO_LESION
 from train.data.splits import Split, make_split
-from train.evaluate.box_baseline import box_weights
+from train.evaluate.box_baseline import fit_box_coefficients
 from train.evaluate.predictions import read_predictions
-from train.runs.data_locations import Place, places
+from train.runs.data_locations import DatasetLocation, find_datasets
 
 TABLE = "BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx"
 COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filename", "BIRADS", "Classification")
@@ -79,7 +79,7 @@ def test_busis_normal_breasts_are_samples_without_a_lesion(with_normals, busi):
         for s in read_busi(busi)
     ]
     assert is_busi(with_normals)
-    assert [(p.source, p.path) for p in places(with_normals.parent)] == [("busi", "BUSI")]
+    assert [(p.source, p.path) for p in find_datasets(with_normals.parent)] == [("busi", "BUSI")]
     decoded = decode(normal, 64)
     assert decoded.masked.all()  # it is known that there is none
     assert not decoded.lesions.any()
@@ -130,7 +130,7 @@ def test_they_change_no_lesions_place_in_a_split_and_are_divided_themselves(with
 
 def test_they_are_no_benign_lesions_for_the_reference_by_boxes(with_normals):
     samples = read_busi(with_normals)
-    assert box_weights(samples) == box_weights([s for s in samples if s.label != NO_LESION])
+    assert fit_box_coefficients(samples) == fit_box_coefficients([s for s in samples if s.label != NO_LESION])
 
 
 def test_a_run_learns_from_them_and_its_figures_are_of_lesions(with_normals, tmp_path):
@@ -158,8 +158,8 @@ def test_breast_is_read_as_published(breast):
         ("breast/case003", 1, "breast/3", 1, 4), ("breast/case004", NO_LESION, "breast/4", 0, None),
     ]  # fmt: skip
     assert decode(samples, 64).masked.all()
-    assert places(breast.parent) == [Place("breast", "BrEaST")]
-    assert Place("breast", "BrEaST").title == "BrEaST (BrEaST)"
+    assert find_datasets(breast.parent) == [DatasetLocation("breast", "BrEaST")]
+    assert DatasetLocation("breast", "BrEaST").title == "BrEaST (BrEaST)"
 
 
 def test_what_is_no_breast_says_what_was_expected(breast, tmp_path):

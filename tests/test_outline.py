@@ -14,9 +14,9 @@ from rcdnet.models.calibration import Calibration
 from rcdnet.models.checkpoint import load_checkpoint, write_checkpoint
 from rcdnet.models.lesion_decoder import PREFIX, contours, decoder_for, read_outline, shape_score
 from rcdnet.models.registry import MODELS
-from rcdnet.present.overlay import outlined
+from rcdnet.present.overlay import draw_contours
 from rcdnet.reading.inference import classify
-from rcdnet.scans.preprocessing import frame_of, normalise, prepare
+from rcdnet.scans.preprocessing import letterbox_of, normalise, prepare
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -53,7 +53,7 @@ def test_the_vote_is_the_mean_log_odds_of_the_places_inside():
 
 def test_the_shape_is_read_where_the_scan_lies_on_its_canvas():
     """A lesion twice as tall as wide; only the logarithm of height over width counts here, and its height in the scan."""
-    frame = frame_of(100, 200, 224)  # the scan fills the middle half of the canvas
+    frame = letterbox_of(100, 200, 224)  # the scan fills the middle half of the canvas
     lesion = np.zeros((56, 56), np.float32)
     lesion[20:36, 10:18] = 1
     aspect, top = [0.0] * 9, [0.0] * 9
@@ -123,10 +123,10 @@ def test_the_outline_lands_on_the_scans_own_pixels(classifiers):
 
 def test_an_outline_is_drawn_beside_nothing_else():
     picture = np.full((100, 120), 40, np.uint8)
-    drawn = outlined(picture, [np.array([[20, 20], [80, 20], [80, 60], [20, 60]], np.int32)])
+    drawn = draw_contours(picture, [np.array([[20, 20], [80, 20], [80, 60], [20, 60]], np.int32)])
     assert drawn.shape == (100, 120, 3)
     assert (drawn[20, 50] > 200).all()
     assert (drawn[18, 50] < 40).all()
     assert (drawn[40, 50] == 40).all()
     assert (picture == 40).all()
-    assert (outlined(drawn, []) == drawn).all()
+    assert (draw_contours(drawn, []) == drawn).all()

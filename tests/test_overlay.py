@@ -8,7 +8,7 @@ import pytest
 from conftest import ramp
 from PIL import Image
 
-from rcdnet.present.overlay import COLOUR_MAPS, colour_table, fit_within, overlay, png, png_url, staged
+from rcdnet.present.overlay import COLOUR_MAPS, colour_table, fit_within, letterboxed, overlay, png, png_url
 
 SCAN = ramp(90, 140)
 
@@ -39,12 +39,12 @@ def test_half_opacity_lies_half_way():
 
 
 def test_stages_keep_the_aspect():
-    stage = staged(np.full((50, 200), 255, np.uint8), 400, 300)
+    stage = letterboxed(np.full((50, 200), 255, np.uint8), 400, 300)
     assert stage.shape == (300, 400)
     lit = np.argwhere(stage > 200)
     assert np.ptp(lit[:, 0]) + 1 == 100
     assert np.ptp(lit[:, 1]) + 1 == 400
-    assert staged(np.zeros((64, 4096, 3), np.uint8), 400, 300).shape == (300, 400, 3)
+    assert letterboxed(np.zeros((64, 4096, 3), np.uint8), 400, 300).shape == (300, 400, 3)
     assert fit_within(np.zeros((1000, 500), np.uint8), 200).shape == (200, 100)
     assert fit_within(SCAN, 2000) is SCAN
 

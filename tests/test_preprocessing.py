@@ -7,7 +7,7 @@ from conftest import ramp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rcdnet.scans.preprocessing import MEAN, STD, frame_of, letterbox, normalise, prepare
+from rcdnet.scans.preprocessing import MEAN, STD, letterbox, letterbox_of, normalise, prepare
 
 
 @pytest.mark.parametrize("shape", [(400, 500), (500, 400), (224, 224), (64, 4096), (4096, 64), (64, 64)])
@@ -26,7 +26,7 @@ def test_prepared_canvas_keeps_the_aspect_and_pads_with_black(shape):
 @given(height=st.integers(64, 900), width=st.integers(64, 900), size=st.sampled_from([128, 224]))
 def test_a_map_returns_to_the_pixels_it_came_from(height, width, size):
     """A smooth field, letterboxed and undone, is the field again: no shift, no stretch."""
-    frame = frame_of(height, width, size)
+    frame = letterbox_of(height, width, size)
     x = np.linspace(0, 1, width, dtype=np.float32)[None, :].repeat(height, 0)
     y = np.linspace(0, 1, height, dtype=np.float32)[:, None].repeat(width, 1)
     for field in (x, y):
@@ -40,7 +40,7 @@ def test_a_map_returns_to_the_pixels_it_came_from(height, width, size):
 def test_a_spot_returns_to_its_place():
     image = np.zeros((300, 700), np.uint8)
     image[200:220, 500:520] = 255
-    frame = frame_of(300, 700, 224)
+    frame = letterbox_of(300, 700, 224)
     back = frame.to_image(letterbox(image, frame))
     rows, columns = np.mgrid[:300, :700]
     assert abs((back * rows).sum() / back.sum() - 209.5) <= 1
@@ -48,7 +48,7 @@ def test_a_spot_returns_to_its_place():
 
 
 def test_nothing_of_the_padding_enters_the_map():
-    frame = frame_of(100, 200, 224)
+    frame = letterbox_of(100, 200, 224)
     canvas_map = np.ones((224, 224), np.float32)
     canvas_map[frame.top : frame.top + frame.height] = 0
     assert frame.to_image(canvas_map).max() == 0

@@ -10,23 +10,23 @@ from test_architecture import figures_row
 
 from rcdnet.models.checkpoint import read_card
 from rcdnet.models.registry import MODELS
-from rcdnet.reading.heatmaps import FLOOR
+from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.dataset_readers import TITLES
-from train.evaluate.compare import COLUMNS, cell, compare_rows, own_predictions, shipped
+from train.evaluate.compare import COLUMNS, compare_rows, format_estimate, shipped, verified_predictions
 from train.evaluate.cross_validation import cross_fitted, pool
-from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation, set_figures
+from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation, set_figures
 from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, read_figures, read_rows
 from train.evaluate.heatmap_metrics import PUBLISHED as MAPS
 from train.evaluate.heatmap_metrics import figures as map_figures
-from train.evaluate.predictions import Row, read_predictions
-from train.results.load_results import bundled, grouped
-from train.results.report_block import Exhibit
+from train.evaluate.predictions import PredictionRow, read_predictions
+from train.results.load_results import grouped, load_bundled_results
+from train.results.report_block import ReportBlock
 from train.results.sections import SECTIONS
 
 PUBLISHED = shipped()
 DOCUMENT = ROOT / "docs" / "figures.md"
 TRAINED = [name for name in MODELS if (ROOT / "assets" / "weights" / f"{name}.json").exists()]
-AGAIN: dict[tuple, SetFigures] = {}  # what `recomputed` made, by predictions
+AGAIN: dict[tuple, SetMetrics] = {}  # what `recomputed` made, by predictions
 
 
 def test_something_is_published():
@@ -34,7 +34,7 @@ def test_something_is_published():
     assert PUBLISHED
 
 
-def recomputed(evaluation: Evaluation, s: SetFigures, rows: list[Row]) -> SetFigures:
+def recomputed(evaluation: Evaluation, s: SetMetrics, rows: list[PredictionRow]) -> SetMetrics:
     """Everything again, intervals too; once where a run is also its own pool."""
     key = (evaluation.predictions_sha256, s.name, s.threshold)
     if key not in AGAIN:
@@ -55,7 +55,7 @@ def rounded(value: object) -> object:
 def test_an_evaluation_says_what_its_predictions_give(folder):
     """Every figure with its interval, every subgroup, every reference."""
     evaluation = read_evaluation(folder / "evaluation.json")
-    rows = own_predictions(folder, evaluation)
+    rows = verified_predictions(folder, evaluation)
     for row in rows:
         again = evaluation.calibration.probability(row.logit, row.vote, row.score)
         assert row.probability == pytest.approx(float(again), abs=1e-12)
@@ -77,7 +77,7 @@ def test_what_four_runs_come_to_is_pooled_from_their_predictions(tmp_path):
 
 
 def test_every_card_is_that_of_its_evaluation_and_the_document_says_the_same():
-    bundle = bundled()  # which refuses a card that says otherwise than the evaluation behind it
+    bundle = load_bundled_results()  # which refuses a card that says otherwise than the evaluation behind it
     assert list(bundle.cards) == TRAINED
     assert set(bundle.missing) == set(MODELS) - set(TRAINED)
     text = DOCUMENT.read_text()
@@ -88,13 +88,13 @@ def test_every_card_is_that_of_its_evaluation_and_the_document_says_the_same():
         assert card.training_command in text
 
 
-def shown(section: str, title: str) -> Exhibit:
-    return next(e for row in SECTIONS[section](bundled(), ()) for e in row if e.title == title)
+def shown(section: str, title: str) -> ReportBlock:
+    return next(e for row in SECTIONS[section](load_bundled_results(), ()) for e in row if e.title == title)
 
 
 def test_the_page_shows_these_figures():
     """Every line of every table of figures, by the evaluations that the tests above recompute."""
-    bundle = bundled()
+    bundle = load_bundled_results()
     tables = [("Overview", title, results) for title, results in grouped(bundle, ())]
     again = [r for r in (*bundle.validation, *bundle.seeds) if r.model == "rcdnet"]
     tables.append(("Overview", f"RcdNet from {len(again) // 2} seeds", again))
@@ -105,11 +105,11 @@ def test_the_page_shows_these_figures():
             said = {name: line[column] for name, line in lines.items() if line[column]}
             f = r.figures
             figures = {
-                COLUMNS[key]: cell(e)
+                COLUMNS[key]: format_estimate(e)
                 for key, e in (f.figures | {"auc_by_group": f.auc_by_group}).items()
                 if key in COLUMNS
             }
-            readers = {f"AUC of {name}": f"{cell(x.auc)} on {x.images}" for name, x in f.references.items()}
+            readers = {f"AUC of {name}": f"{format_estimate(x.auc)} on {x.images}" for name, x in f.references.items()}
             counts = {"images": f"{f.images}", "malignant": f"{f.malignant}", "threshold": f"{f.threshold:.3f}"}
             assert said == {key: text for key, text in (counts | figures | readers).items() if text}
     for r in bundle.validation:
@@ -117,12 +117,13 @@ def test_the_page_shows_these_figures():
         assert set(lines) == {g.name for g in r.figures.subgroups}
         for g in r.figures.subgroups:
             assert list(lines[g.name].values()) == [
-                g.name, f"{g.images} ({g.malignant})", cell(g.auc) if g.auc else "", cell(g.sensitivity), cell(g.specificity),
+                g.name, f"{g.images} ({g.malignant})", format_estimate(g.auc) if g.auc else "",
+                format_estimate(g.sensitivity), format_estimate(g.specificity),
             ]  # fmt: skip
 
 
 def test_the_page_shows_delongs_differences():
-    for title, results in grouped(bundled(), ()):
+    for title, results in grouped(load_bundled_results(), ()):
         if len(results) < 2:
             continue
         rows = {r.name: r.rows for r in results}
@@ -142,15 +143,15 @@ def judged(c) -> str:
     return f"{verdict}, {c.p_value}"
 
 
-def against_the_box(rows: list[Row]) -> str:
+def against_the_box(rows: list[PredictionRow]) -> str:
     return judged(compare_rows(rows, [replace(row, probability=row.box_score) for row in rows]))
 
 
-def against_birads(rows: list[Row]) -> str:
+def against_birads(rows: list[PredictionRow]) -> str:
     return judged(compare_rows(rows, [replace(row, probability=float(row.birads)) for row in rows]))
 
 
-def cross_fitted_rows() -> dict[str, list[Row]]:
+def cross_fitted_rows() -> dict[str, list[PredictionRow]]:
     """RcdNet's rows of each source with the probability that the other folds' calibration gives them."""
     place, parts = ROOT / "assets" / "results", []
     for k in range(4):
@@ -162,7 +163,7 @@ def cross_fitted_rows() -> dict[str, list[Row]]:
 
 def test_the_documents_tables_say_what_the_records_say():
     """Those of validation and heatmaps have tests of their own."""
-    bundle, text = bundled(), DOCUMENT.read_text()
+    bundle, text = load_bundled_results(), DOCUMENT.read_text()
 
     def value(estimate) -> str:
         return f"{estimate.value:.3f}"
@@ -181,12 +182,14 @@ def test_the_documents_tables_say_what_the_records_say():
     for r in bundle.cross_site:
         f = r.figures
         lines.append(
-            f"| {r.images} | {f.images} ({f.malignant}) | {cell(f.figures['auc'])} | {value(f.auc_by_group)} | "
+            f"| {r.images} | {f.images} ({f.malignant}) | {format_estimate(f.figures['auc'])} | {value(f.auc_by_group)} | "
             f"{value(f.figures['sensitivity'])} | {value(f.figures['specificity'])} | {value(f.references[box].auc)} | "
             f"{against_the_box(r.rows)} |"
         )
     for r in bundle.seeds:
-        lines.append(f"| {r.name} | {r.images} | {cell(r.figures.figures['auc'])} | {value(r.figures.auc_by_group)} |")
+        lines.append(
+            f"| {r.name} | {r.images} | {format_estimate(r.figures.figures['auc'])} | {value(r.figures.auc_by_group)} |"
+        )
     fitted = cross_fitted_rows()
     for r in (r for r in bundle.validation if r.model == "rcdnet"):
         held, rows = r.figures.held_out, fitted[r.figures.name]
@@ -197,7 +200,7 @@ def test_the_documents_tables_say_what_the_records_say():
 
 
 def test_the_documents_sentences_say_what_the_records_say():
-    bundle = bundled()
+    bundle = load_bundled_results()
     maps = {(f.source, f.method): f for f in bundle.heatmaps if f.model == "rcdnet"}
     means = [
         f"{np.mean([r.figures.auc_by_group.value for r in bundle.cross_site if r.figures.name == name]):.3f} on {TITLES[name]}"
@@ -212,18 +215,20 @@ def test_the_documents_sentences_say_what_the_records_say():
     for told in (
         f"The mean of all seeds by patient or group is {' and '.join(means)}.",
         f"The hottest point of RcdNet's Grad-CAM lies in the lesion on {both('pointing', 0, by=100)} of 100 images of BUS-BRA and BUSI. "
-        f"A random point would on {both('chance', 0, by=100)}, the hottest of RandomCAM does on {both('pointing', 0, FLOOR, by=100)}, the "
-        f"middle of the scan on {both('pointing', 0, CENTRE, by=100)}.",
+        f"A random point would on {both('chance', 0, by=100)}, the hottest of RandomCAM does on "
+        f"{both('pointing', 0, RANDOM_BASELINE, by=100)}, the middle of the scan on {both('pointing', 0, CENTRE, by=100)}.",
         f"an IoU of {both('iou', 2)}",
         f"On 64 images of each set, blurring what it shows leaves a mean probability of {both('deletion', 2)} (low is good), against "
-        f"{both('deletion', 2, FLOOR)} for RandomCAM and {both('deletion', 2, CENTRE)} for the middle of the scan.",
+        f"{both('deletion', 2, RANDOM_BASELINE)} for RandomCAM and {both('deletion', 2, CENTRE)} for the middle of the scan.",
     ):
         assert told in text, told
     for f in bundle.heatmaps:
         if f.method != "Grad-CAM":
             continue
         road = {g.method: g.figures["road"] for g in bundle.heatmaps if (g.model, g.source) == (f.model, f.source)}
-        above = ["yes" if road["Grad-CAM"].low > road[floor].high else "not shown" for floor in (FLOOR, CENTRE)]
+        above = [
+            "yes" if road["Grad-CAM"].low > road[floor].high else "not shown" for floor in (RANDOM_BASELINE, CENTRE)
+        ]
         row = [MODELS[f.model].title, TITLES[f.source], str(f.images), str(f.examined), *above]
         assert f"| {' | '.join(row)} |" in text
 
@@ -232,8 +237,8 @@ def test_the_document_compares_like_with_like():
     """RcdNet from random numbers beside every baseline from random numbers."""
     place = ROOT / "assets" / "results"
 
-    def of(run: str, source: str) -> list[Row]:
-        rows = own_predictions(place / run, read_evaluation(place / run / "evaluation.json"))
+    def of(run: str, source: str) -> list[PredictionRow]:
+        rows = verified_predictions(place / run, read_evaluation(place / run / "evaluation.json"))
         return [row for row in rows if row.source == source]
 
     text = DOCUMENT.read_text()
@@ -250,7 +255,7 @@ def test_the_document_compares_like_with_like():
 
 def heatmaps_row(f) -> str:
     """A line of the table of heatmaps in docs/figures.md."""
-    cells = [cell(f.figures[key]) for key in ("pointing", "ratio", "iou", "insertion", "deletion", "road")]
+    cells = [format_estimate(f.figures[key]) for key in ("pointing", "ratio", "iou", "insertion", "deletion", "road")]
     return f"| {' | '.join([MODELS[f.model].title, TITLES[f.source], f.method, *cells])} |"
 
 
@@ -263,6 +268,6 @@ def test_figures_of_heatmaps_follow_from_their_maps_and_the_document_says_the_sa
         numbers = [[v for e in f.figures.values() for v in (e.value, e.low, e.high)] for f in (one, other)]
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-9, nan_ok=True)
     text = DOCUMENT.read_text()
-    told = [f for f in found if f.method in ("Grad-CAM", FLOOR, CENTRE)]
+    told = [f for f in found if f.method in ("Grad-CAM", RANDOM_BASELINE, CENTRE)]
     assert told
     assert [f for f in told if heatmaps_row(f) not in text] == []

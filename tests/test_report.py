@@ -17,10 +17,10 @@ from rcdnet.present.prediction_report import (
     call_row,
     call_sentence,
     calls_csv,
-    harmless,
-    rests_on,
+    escape_formula,
+    evidence_sentence,
+    printable,
     scan_figure,
-    shown,
     trust_sentence,
 )
 from rcdnet.reading.inference import classify
@@ -72,14 +72,14 @@ def test_agreement(predictions):
 
 
 def test_what_a_call_rests_on_is_said(predictions):
-    assert rests_on(predictions[0]) == ""  # no outline, nothing beside the network
+    assert evidence_sentence(predictions[0]) == ""  # no outline, nothing beside the network
     parts = {"network": 1.24, "outline": -0.4, "shape": -0.01}
-    assert rests_on(replace(with_p(predictions[0], 0.8), parts=parts)) == (
+    assert evidence_sentence(replace(with_p(predictions[0], 0.8), parts=parts)) == (
         "It rests on three parts, in log-odds: the network, which the heatmap explains, for malignant (+1.2), the inside of its "
         "outline for benign (-0.4) and its shape neither way (+0.0); +0.6 is added to every scan."
     )
     faint = replace(with_p(predictions[0], 0.8), parts=parts, lesion=np.full((14, 14), 0.3, np.float32))
-    assert "what its outline would hold, were it sure of any, for benign (-0.4)" in rests_on(faint)
+    assert "what its outline would hold, were it sure of any, for benign (-0.4)" in evidence_sentence(faint)
 
 
 def test_trust_names_both_sets_and_what_the_threshold_costs():
@@ -117,24 +117,24 @@ def test_csv_reads_back_and_a_formula_in_a_file_name_is_disarmed(predictions, sc
     ids=ascii,
 )  # fmt: skip
 def test_what_looks_like_a_formula_is_disarmed(cell):
-    assert harmless(cell).startswith("'")
+    assert escape_formula(cell).startswith("'")
     (row,) = csv.DictReader(StringIO(calls_csv([{"image": cell, "error": cell}])))
-    assert row["image"] == row["error"] == harmless(cell)
+    assert row["image"] == row["error"] == escape_formula(cell)
 
 
 @pytest.mark.parametrize(
     "cell", ["scan-1.png", "a=b.png", "Müller 3.png", "スキャン.png", "0.915 [0.893, 0.934]", "1-2", ""]
 )
 def test_other_names_stay_as_they_are(cell):
-    assert harmless(cell) == cell
+    assert escape_formula(cell) == cell
 
 
 def test_a_name_is_shown_without_what_nobody_sees():
-    assert shown("a\u202egnp.exe") == "agnp.exe"  # which a page would show as aexe.png
-    assert shown("\u2066a\u2069\u200e\u200f\u061c") == "a"
-    assert shown("a\nb\rc\x1b[31md\x00\x7f\x9b") == "abc[31md"
-    assert shown("a\u2028b\u2029\udcfc") == "ab"
-    assert shown("Ünal é.png") == "Ünal é.png"
+    assert printable("a\u202egnp.exe") == "agnp.exe"  # which a page would show as aexe.png
+    assert printable("\u2066a\u2069\u200e\u200f\u061c") == "a"
+    assert printable("a\nb\rc\x1b[31md\x00\x7f\x9b") == "abc[31md"
+    assert printable("a\u2028b\u2029\udcfc") == "ab"
+    assert printable("Ünal é.png") == "Ünal é.png"
 
 
 def test_the_figure_is_a_picture_of_every_model(predictions, scan):

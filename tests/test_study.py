@@ -14,10 +14,10 @@ from conftest import ROOT, copied
 from rcdnet.errors import DatasetError
 from rcdnet.explain.localisation import localise
 from rcdnet.models.registry import CLASSES
-from rcdnet.reading.heatmaps import FLOOR
+from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.decode import read_lesion, read_pixels
 from train.data.splits import Split
-from train.evaluate.compare import cell
+from train.evaluate.compare import format_estimate
 from train.evaluate.heatmap_metrics import (
     CENTRE,
     FIGURES,
@@ -31,7 +31,7 @@ from train.evaluate.heatmap_metrics import (
     read_rows,
     write_figures,
 )
-from train.evaluate.heatmap_study import judged, study
+from train.evaluate.heatmap_study import measure_heatmaps, study_input
 from train.results.heatmap_report import galleries
 
 METHODS = ["Grad-CAM", "EigenCAM"]
@@ -62,15 +62,15 @@ def test_only_validation_images_are_measured_each_with_its_methods_and_floors(ru
     rows = read_rows(measured / MAPS_FILE)
     assert {row.id for row in rows} == set(Split.read(run / "split.json").validation)
     for i in {row.id for row in rows}:
-        assert [row.method for row in rows if row.id == i] == [*METHODS, FLOOR, CENTRE]
+        assert [row.method for row in rows if row.id == i] == [*METHODS, RANDOM_BASELINE, CENTRE]
     assert not any(row.seen for row in rows)
     examined = {row.id for row in rows if not math.isnan(row.road)}
     assert len(examined) == 2  # one of each source
-    assert {row.method for row in rows if not math.isnan(row.insertion)} == {*METHODS, FLOOR, CENTRE}
+    assert {row.method for row in rows if not math.isnan(row.insertion)} == {*METHODS, RANDOM_BASELINE, CENTRE}
 
 
 def test_a_row_is_what_the_app_would_say_of_the_image(run, measured):
-    weights = judged(str(run))
+    weights = study_input(str(run))
     row = next(r for r in read_rows(measured / MAPS_FILE) if r.method == "Grad-CAM" and r.label == 1)
     sample = next(s for s in weights.samples if s.id == row.id)
     from rcdnet.reading.inference import classify
@@ -93,8 +93,8 @@ def test_a_killed_study_goes_on_and_ends_the_same(run, measured, tmp_path):
     (out / MAPS_FILE).write_text(
         "".join(lines[:-7]) + lines[-7][:20]
     )  # in the middle of a line, in the middle of an image
-    weights = [judged(str(run))]
-    study(weights, out, METHODS, 1)
+    weights = [study_input(str(run))]
+    measure_heatmaps(weights, out, METHODS, 1)
     again, before = read_rows(out / MAPS_FILE), read_rows(measured / MAPS_FILE)
     assert [(row.id, row.method) for row in again] == [(row.id, row.method) for row in before]
     for a, b in zip(again, before, strict=True):  # the command has another number of threads
@@ -103,25 +103,27 @@ def test_a_killed_study_goes_on_and_ends_the_same(run, measured, tmp_path):
 
 def test_other_settings_are_not_mixed_in(run, measured):
     with pytest.raises(DatasetError, match="Give another folder"):
-        study([judged(str(run))], measured, ["Grad-CAM"], 1)
+        measure_heatmaps([study_input(str(run))], measured, ["Grad-CAM"], 1)
     with pytest.raises(DatasetError, match="no method"):
-        study([judged(str(run))], measured, ["NoCAM"], 1)
+        measure_heatmaps([study_input(str(run))], measured, ["NoCAM"], 1)
     settings = (measured / SETTINGS_FILE).read_text()
     for broken in ("{", "[]", '{"weights": 1}', '{"methods": []}'):
         (measured / SETTINGS_FILE).write_text(broken)
         with pytest.raises(DatasetError, match="does not say which weights it measured"):
-            study([judged(str(run))], measured, METHODS, 1)
+            measure_heatmaps([study_input(str(run))], measured, METHODS, 1)
     (measured / SETTINGS_FILE).write_text(settings)
-    first = judged(str(run))
+    first = study_input(str(run))
     other = replace(first.classifier, card=replace(first.classifier.card, sha256="0" * 64))
     with pytest.raises(DatasetError, match="Give another folder"):
-        study([replace(first, classifier=other)], measured, METHODS, 1)
+        measure_heatmaps([replace(first, classifier=other)], measured, METHODS, 1)
 
 
 def test_other_images_are_not_mixed_in(run, measured):
-    weights, before = judged(str(run)), (measured / MAPS_FILE).read_bytes()
+    weights, before = study_input(str(run)), (measured / MAPS_FILE).read_bytes()
     with pytest.raises(DatasetError, match="maps of other images"):
-        study([replace(weights, samples=weights.samples[1:], groups=weights.groups[1:])], measured, METHODS, 1)
+        measure_heatmaps(
+            [replace(weights, samples=weights.samples[1:], groups=weights.groups[1:])], measured, METHODS, 1
+        )
     assert (measured / MAPS_FILE).read_bytes() == before  # a refusal leaves what was measured
 
 
@@ -129,23 +131,23 @@ def test_images_that_the_starting_weights_may_know_count_as_seen(run, tmp_path):
     later = copied(run, tmp_path / "later")
     config = json.loads((later / "config.json").read_text())
     (later / "config.json").write_text(json.dumps(config | {"init": "bundled"}))
-    assert not judged(str(run)).seen
-    assert judged(str(later)).seen
+    assert not study_input(str(run)).seen
+    assert study_input(str(later)).seen
 
 
 def test_more_weights_join_a_study(run, measured, tmp_path):
     out = copied(measured, tmp_path / "joined")
-    first = judged(str(run))
+    first = study_input(str(run))
     new = replace(first.samples[0], id="busi/new")
     second = replace(first, name="second", samples=(new,), groups=first.groups[:1])
-    rows = study([second], out, METHODS, 0)
+    rows = measure_heatmaps([second], out, METHODS, 0)
     assert len(rows) == len(read_rows(measured / MAPS_FILE)) + len(METHODS) + 2
     assert set(measured_weights(out)) == {run.name, "second"}
 
 
 def test_more_images_of_a_study_are_examined(run, measured, tmp_path):
     out = copied(measured, tmp_path / "more")
-    rows = study([judged(str(run))], out, METHODS, 2)
+    rows = measure_heatmaps([study_input(str(run))], out, METHODS, 2)
     assert sorted((row.id, row.method) for row in rows) == sorted(
         (r.id, r.method) for r in read_rows(measured / MAPS_FILE)
     )
@@ -158,9 +160,9 @@ def test_more_images_of_a_study_are_examined(run, measured, tmp_path):
 
 
 def test_runs_of_one_name_are_not_mixed(run, tmp_path):
-    weights = judged(str(run))
+    weights = study_input(str(run))
     with pytest.raises(DatasetError, match=f"Several weights are called {run.name}"):
-        study([weights, weights], tmp_path / "maps", METHODS, 0)
+        measure_heatmaps([weights, weights], tmp_path / "maps", METHODS, 0)
 
 
 def test_bundled_models_need_data_and_say_that_they_may_have_seen_it():
@@ -175,9 +177,9 @@ def test_the_report_holds_tables_plots_and_galleries(run, measured):
     own = re.sub(r"<script.*?</script>", "", page, flags=re.S)  # Plotly's own text names addresses
     assert not re.search(r"""(src|href)=["']http""", own)
     for f in read_figures(measured):
-        assert cell(f.figures["ratio"]) in page
+        assert format_estimate(f.figures["ratio"]) in page
     assert "[nan" not in own
-    best, worst = galleries(judged(str(run)), read_rows(measured / MAPS_FILE))
+    best, worst = galleries(study_input(str(run)), read_rows(measured / MAPS_FILE))
     overlap = [[float(re.search(r"IoU ([\d.]+)", p.caption)[1]) for p in end] for end in (best, worst)]
     assert min(overlap[0]) >= max(overlap[1])
 

@@ -49,13 +49,13 @@ def test_waiting_threads_sleep_before_torch_is_loaded(entry, given, there):
 @pytest.mark.parametrize(("processors", "count"), [(1, "1"), (2, "1"), (8, "7")])
 def test_a_training_leaves_the_app_a_processor_unless_a_person_says_otherwise(processors, count, monkeypatch):
     monkeypatch.setattr(threads, "processors", lambda: processors)
-    assert threads.beside_the_app({"PATH": "x"}) == {
+    assert threads.background_environment({"PATH": "x"}) == {
         "PATH": "x",
         "OMP_NUM_THREADS": count,
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     given = {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "ACTIVE"}
-    assert threads.beside_the_app(given) == given
+    assert threads.background_environment(given) == given
 
 
 def test_processors_are_counted_as_torch_counts_them():

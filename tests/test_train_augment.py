@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from train.config import TrainConfig
-from train.fit.augment import WINDOW, augment, draw_moves
-from train.fit.lesion_crops import choose_windows
+from train.fit.augment import WINDOW, augment, sample_params
+from train.fit.lesion_crops import choose_lesion_crops
 
 
 def test_augmentation_moves_image_and_mask_together_and_never_upside_down():
     config = TrainConfig(init="random", crop=0.8, rotation=11, scale=0.2, gamma=1.5, gain=0.2, noise=0.03, softened=1.0)
-    moves = draw_moves(config, 64, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    moves = sample_params(config, 64, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
     canvases = torch.zeros(64, 96, 96, dtype=torch.uint8)
     canvases[:, 24:40, 40:60] = 200
     grey, lesions, _ = augment(canvases, (canvases > 0).to(torch.uint8), None, 64, moves)
@@ -30,7 +30,7 @@ def test_a_rectangle_is_painted_over_in_as_many_images_as_asked_and_the_lesion_s
     config = TrainConfig(init="random", crop=1.0, flip=0.0, rotation=0.0, scale=0.0, erase=0.5)
     canvases = torch.full((400, 64, 64), 255, dtype=torch.uint8)
     lesions = torch.ones(400, 64, 64, dtype=torch.uint8)
-    moves = draw_moves(config, 400, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    moves = sample_params(config, 400, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
     grey, inside, _ = augment(canvases, lesions, None, 64, moves)
     painted = grey[:, 0] < 0.99
     share = painted.flatten(1).float().mean(dim=1)
@@ -45,7 +45,7 @@ def test_a_rectangle_is_painted_over_in_as_many_images_as_asked_and_the_lesion_s
 
 def test_without_augmentation_an_image_stays_as_it_is():
     config = TrainConfig(init="random", crop=1.0, rotation=0, scale=0, flip=0)
-    moves = draw_moves(config, 2, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    moves = sample_params(config, 2, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
     canvases = torch.randint(0, 256, (2, 64, 64), dtype=torch.uint8)
     grey, lesions, _ = augment(canvases, None, None, 64, moves)
     torch.testing.assert_close(grey[:, 0], canvases / 255, atol=1e-4, rtol=0)
@@ -61,9 +61,9 @@ def _lesion(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_windows_hold_the_whole_lesion_or_none_and_are_as_large_either_way():
     config = TrainConfig(init="random", crop=1.0, rotation=0, scale=0, windows=1.0, mask_weight=1.0)
-    moves = draw_moves(config, 400, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    moves = sample_params(config, 400, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
     canvases, masks = _lesion(400)
-    theta, taken = choose_windows(
+    theta, taken = choose_lesion_crops(
         moves.theta,
         masks,
         torch.tensor([[-1.0, -1, 1, 1]]).repeat(400, 1),
@@ -90,7 +90,7 @@ def test_a_framed_scan_is_whole_on_a_plain_or_written_surface():
     canvases, masks = _lesion(32)
     canvases[:, :12], canvases[:, -12:] = 0, 0  # a wide scan, with the margin of its canvas
     content = torch.tensor([[-1.0, -0.75, 1.0, 0.75]]).repeat(32, 1)
-    moves = draw_moves(config, 32, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    moves = sample_params(config, 32, 64, torch.Generator().manual_seed(0), np.random.default_rng(0))
     views = augment(canvases, masks, content, 64, moves)
     assert views.left.min() > 0.8  # counted in the pixels of a smaller picture
     for grey, (level, ink, _) in zip(views.grey[:, 0], moves.framed, strict=True):
@@ -104,7 +104,7 @@ def test_marks_lie_around_the_lesion_of_as_many_scans_as_asked():
     config = TrainConfig(init="random", crop=1.0, rotation=0, scale=0, flip=0, marked=0.5)
     canvases, masks = _lesion(200)
     canvases[:] = 0
-    moves = draw_moves(config, 200, 96, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    moves = sample_params(config, 200, 96, torch.Generator().manual_seed(0), np.random.default_rng(0))
     grey = augment(canvases, masks, None, 96, moves).grey[:, 0]
     drawn = grey.flatten(1).amax(dim=1) > 0
     assert 0.4 < drawn.float().mean() < 0.6

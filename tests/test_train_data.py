@@ -13,12 +13,12 @@ from PIL import Image
 
 from rcdnet.errors import DatasetError
 from train.data.audit import audit
-from train.data.burned_in_marks import find_marks
+from train.data.burned_in_marks import find_burned_in_marks
 from train.data.dataset_readers import read_busbra, read_busi, read_folder, read_sources
 from train.data.decode import decode, read_lesion
-from train.data.phantoms import RECIPES, draw, random_recipe, write_samples
+from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom, write_samples
 
-KINDS = list(RECIPES.values())
+KINDS = list(SAMPLE_PHANTOMS.values())
 
 
 def test_busi_labels_masks_and_exclusion(busi):
@@ -144,14 +144,14 @@ def test_a_broken_file_stops_or_is_skipped_and_never_becomes_an_image(busi, tmp_
 
 
 def test_text_and_calipers_are_found_and_tissue_is_not():
-    plain = draw(RECIPES["phantom-oval-mass"], seed=4).image[:400]
-    assert not find_marks(plain)
+    plain = render_phantom(SAMPLE_PHANTOMS["phantom-oval-mass"], seed=4).image[:400]
+    assert not find_burned_in_marks(plain)
     texted = plain.copy()
     cv2.putText(texted, "LEFT BREAST", (40, 350), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1)
-    assert dataclasses.astuple(find_marks(cv2.GaussianBlur(texted, (0, 0), 0.4))) == (True, False)
+    assert dataclasses.astuple(find_burned_in_marks(cv2.GaussianBlur(texted, (0, 0), 0.4))) == (True, False)
     crossed = cv2.GaussianBlur(plain, (0, 0), 2) // 2
     crossed[200, 100:113] = crossed[194:207, 106] = 230
-    assert dataclasses.astuple(find_marks(crossed)) == (False, True)
+    assert dataclasses.astuple(find_burned_in_marks(crossed)) == (False, True)
 
 
 def test_the_audit_counts_what_is_wrong(busi, tmp_path):
@@ -184,7 +184,7 @@ def test_phantoms_are_the_shipped_samples(tmp_path):
 def test_phantoms_of_both_labels_look_as_they_should():
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        benign, malignant = (draw(random_recipe(label, rng), seed) for label in (0, 1))
+        benign, malignant = (render_phantom(random_lesion(label, rng), seed) for label in (0, 1))
         for phantom in (benign, malignant):
             assert phantom.image[phantom.mask].mean() < phantom.image[~phantom.mask].mean() - 25
         width, height = (np.any(benign.mask, axis=axis).sum() for axis in (0, 1))

@@ -21,7 +21,7 @@ from train.__main__ import main
 from train.config import TrainConfig
 from train.data.labels import NO_LESION
 from train.fit.augment import Views
-from train.fit.auxiliary_supervision import Supervised, birads_loss, evidence_loss, evidence_of, lesion_loss
+from train.fit.auxiliary_supervision import MultiTaskModel, birads_loss, evidence_loss, evidence_of, lesion_loss
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events
 from train.fit.state import Progress, restore_state, save_state
@@ -70,7 +70,7 @@ def test_a_share_of_the_batch_keeps_mixups_pairs_together():
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_takes_the_lesion_decoder(name):
     network = create_model(name)
-    net = Supervised(network, 224, decoder=decoder_for(network, 224), birads=True, evidence=True).train()
+    net = MultiTaskModel(network, 224, decoder=decoder_for(network, 224), birads=True, evidence=True).train()
     logits, pixels, category, evidence = net(torch.randn(2, 1, 128, 128))
     assert logits.shape == (2, 2)
     assert pixels.shape[:2] == (2, 3)

@@ -15,11 +15,11 @@ from rcdnet.models.registry import MODELS
 from train.__main__ import main
 from train.data.phantoms import write_dataset
 from train.data.splits import Split
-from train.evaluate.evaluate_model import evaluate_elsewhere, overlap, points_at
-from train.evaluate.external_test_paths import home_of_test
+from train.evaluate.evaluate_model import dice_score, evaluate_external, pointing_game_hit
+from train.evaluate.external_test_paths import external_test_folder
 from train.evaluate.predictions import read_predictions
 from train.evaluate.ship import ship
-from train.results.load_results import own_results
+from train.results.load_results import load_user_results
 
 
 def calibration_of(evaluation: dict) -> Calibration:
@@ -48,12 +48,12 @@ def test_a_map_points_where_it_is_highest_and_nowhere_where_nothing_is_positive(
     lesion = np.zeros((64, 64), np.uint8)
     lesion[:20, 44:] = 1
     evidence = np.full((4, 4), -1.0)
-    assert not points_at(evidence, lesion)
+    assert not pointing_game_hit(evidence, lesion)
     evidence[0, 3] = 0.5
-    assert points_at(evidence, lesion)
-    assert not points_at(evidence, 1 - lesion)
+    assert pointing_game_hit(evidence, lesion)
+    assert not pointing_game_hit(evidence, 1 - lesion)
     evidence[2, 1] = 0.6
-    assert not points_at(evidence, lesion)
+    assert not pointing_game_hit(evidence, lesion)
 
 
 def test_evaluate_and_ship_make_what_the_app_loads(run, tmp_path, capsys):
@@ -85,9 +85,9 @@ def test_overlap_is_dice():
     lesion[16:48, 16:48] = 1
     outline = np.zeros((64, 64))
     outline[16:48, 32:64] = 0.9
-    assert overlap(outline, lesion) == pytest.approx(0.5)
-    assert overlap(lesion.astype(float), lesion) == 1
-    assert overlap(np.zeros((16, 16)), lesion) == 0
+    assert dice_score(outline, lesion) == pytest.approx(0.5)
+    assert dice_score(lesion.astype(float), lesion) == 1
+    assert dice_score(np.zeros((16, 16)), lesion) == 0
 
 
 def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, capsys):
@@ -111,11 +111,11 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     assert outside["left_out"] == ["clinic/benign/seen.png: the run knows it, or a near-copy of it"]
     assert "nothing was chosen here" in outside["sets"][0]["role"]
     with pytest.raises(DatasetError, match="was used in training"):
-        evaluate_elsewhere(out, [("busi", str(busi))])
+        evaluate_external(out, [("busi", str(busi))])
     for number, path in enumerate(sorted(place.rglob("*).png"))):  # another clinic's, in a folder of the same name
         path.rename(path.with_name(f"visit {number}.png"))
     with pytest.raises(DatasetError, match="external/clinic holds a test on other images"):
-        evaluate_elsewhere(out, [("folder", str(place))])
+        evaluate_external(out, [("folder", str(place))])
 
 
 def test_an_external_test_leaves_out_the_patients_of_a_table_that_the_run_read(busi, tmp_path):
@@ -130,7 +130,7 @@ def test_an_external_test_leaves_out_the_patients_of_a_table_that_the_run_read(b
     later = sorted((tmp_path / "later").rglob("*).png"))
     rows += [f"{path},{path.parent.name},p{k % 3 if k < 3 else 90 + k}" for k, path in enumerate(later)]
     table.write_text("\n".join(["path,label,patient", *rows]))
-    evaluation = evaluate_elsewhere(out, [("folder", str(table))])
+    evaluation = evaluate_external(out, [("folder", str(table))])
     assert len(evaluation.left_out) == len(images) + 3
     assert sum("the run knows its patient" in reason for reason in evaluation.left_out) == 3
     assert sum(s.images for s in evaluation.sets) == len(later) - 3
@@ -146,7 +146,7 @@ def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):
     place = tmp_path / "runs" / "bundled-rcdnet" / "external" / "busi"
     assert (place / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()
     assert "was not checked" in json.loads((place / "evaluation.json").read_text())["sets"][0]["role"]
-    own, missing = own_results(tmp_path / "runs")
+    own, missing = load_user_results(tmp_path / "runs")
     assert (list(own), missing) == (["bundled-rcdnet on busi"], {})
 
 
@@ -188,8 +188,8 @@ def test_best_weights_that_are_not_the_runs_own_are_refused(run, tmp_path, capsy
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "../elsewhere", "long" * 60, ""])
 def test_a_test_has_a_folder_of_its_own_or_none(tmp_path, name):
     with pytest.raises(DatasetError, match=r"cannot be the name of a folder\. Give one for the figures with --out"):
-        home_of_test(tmp_path, [name])
-    assert home_of_test(tmp_path, ["clinic.2023", "busi"]) == tmp_path / "external" / "clinic.2023+busi"
+        external_test_folder(tmp_path, [name])
+    assert external_test_folder(tmp_path, ["clinic.2023", "busi"]) == tmp_path / "external" / "clinic.2023+busi"
 
 
 def test_a_test_on_the_folder_above_is_called_by_its_name(run, tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_a_test_on_the_folder_above_is_called_by_its_name(run, tmp_path, monkeyp
     (tmp_path / "clinic.2024" / "phantoms.csv").unlink()
     before = (out / "evaluation.json").read_bytes()
     monkeypatch.chdir(tmp_path / "clinic.2024" / "benign")
-    evaluation = evaluate_elsewhere(out, [("folder", "..")])
+    evaluation = evaluate_external(out, [("folder", "..")])
     assert [s.name for s in evaluation.sets] == ["clinic.2024"]
     assert (out / "evaluation.json").read_bytes() == before
     assert [path.name for path in (out / "external").iterdir()] == ["clinic.2024"]

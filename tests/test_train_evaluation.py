@@ -13,20 +13,20 @@ from train.evaluate.calibrate import operating_point
 from train.evaluate.compare import compare_rows, table
 from train.evaluate.evaluation import (
     Evaluation,
-    figures_by_source,
+    metrics_by_source,
     read_evaluation,
     set_figures,
     write_evaluation,
 )
 from train.evaluate.metrics import calibration_error, figures_of, group_means, share_interval, threshold_at_sensitivity
-from train.evaluate.predictions import Row, read_predictions, write_predictions
+from train.evaluate.predictions import PredictionRow, read_predictions, write_predictions
 
 
-def rows_of(labels, scores, groups, source="a") -> list[Row]:
+def rows_of(labels, scores, groups, source="a") -> list[PredictionRow]:
     rng = np.random.default_rng(5)
     logits = np.log(scores / (1 - scores))
     return [
-        Row(
+        PredictionRow(
             id=f"{source}/{k}", source=source, patient=None if group % 5 else f"{source}/p{group}", group=int(group),
             label=int(label), logit=float(logit), vote=0.0, score=0.0, probability=float(score),
             birads=int(2 + 2 * label + rng.integers(2)),
@@ -48,7 +48,7 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
 def test_an_evaluation_holds_what_the_rows_say_and_comes_back(tmp_path):
     labels, scores, groups = drawn()
     rows = rows_of(labels, scores, groups) + rows_of(*drawn(200, seed=3), source="b")
-    (a, b) = figures_by_source(rows, 0.4, lambda source: f"role of {source}")
+    (a, b) = metrics_by_source(rows, 0.4, lambda source: f"role of {source}")
     assert (a.name, a.role, a.images, a.malignant, a.groups) == ("a", "role of a", 400, labels.sum(), 200)
     for name, value in figures_of(labels, scores, 0.4).items():
         estimate = a.figures[name]

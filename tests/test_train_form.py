@@ -3,13 +3,13 @@
 import pytest
 from conftest import SMALL, copied
 
-from pages.shared.markdown_escape import plain
+from pages.shared.markdown_escape import escape_markdown
 from rcdnet.errors import ConfigError, DatasetError
 from train.config import TrainConfig
 from train.data.audit import summaries
 from train.runs import jobs, run_results
-from train.runs.access_control import refusal
-from train.runs.data_locations import PHANTOMS, Place, data_of, phantoms, places, samples_of
+from train.runs.access_control import denial_reason
+from train.runs.data_locations import PHANTOMS, DatasetLocation, find_datasets, load_samples, phantoms, resolve_datasets
 from train.runs.devices import read_devices
 from train.runs.pace import estimate
 from train.runs.training_form import KEY, draft, preset_values, start_values, suggested_name
@@ -25,23 +25,23 @@ def test_places_are_found_by_their_layout_and_never_outside(tmp_path, busi, busb
     (root / "clinic" / "table.csv").write_text(f"path,label\n{outside}/benign/benign (1).png,benign\n")
     (root / "locked").mkdir(mode=0)  # as lost+found is
     (root / "folder.csv").mkdir()
-    found = places(root)
+    found = find_datasets(root)
     assert [(p.source, p.path) for p in found] == [
         ("busbra", "BUSBRA"), ("folder", "clinic/table.csv"), ("busi", "sets/busi"),
     ]  # fmt: skip
     for path in ("../outside", str(outside), "link", "sets/../../outside"):
         with pytest.raises(ConfigError, match="outside the folder for data"):
-            data_of([Place("busi", path)], root)
+            resolve_datasets([DatasetLocation("busi", path)], root)
     with pytest.raises(DatasetError, match="is not there any more"):
-        data_of([Place("busi", "sets/none")], root)
+        resolve_datasets([DatasetLocation("busi", "sets/none")], root)
     with pytest.raises(ConfigError, match="leads out of the folder for data"):
-        samples_of(data_of([found[1]], root), root)
+        load_samples(resolve_datasets([found[1]], root), root)
     inside = root / "sets" / "busi" / "benign" / "benign (2).png"
     inside.unlink()
     inside.symlink_to(outside / "benign" / "benign (2).png")
     with pytest.raises(ConfigError, match="leads out"):
-        samples_of(data_of([found[2]], root), root)
-    assert places(tmp_path / "nowhere") == []
+        load_samples(resolve_datasets([found[2]], root), root)
+    assert find_datasets(tmp_path / "nowhere") == []
 
 
 def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
@@ -62,7 +62,7 @@ def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
         "before near-copies are looked for.",
     )  # BUSI's rules leave two out by name
     assert right.found[0].startswith("busi: 11 benign and 11 malignant images, patients unknown, 22 with lesion masks.")
-    assert right.found == summaries(samples_of(data_of([Place("busi", "busi")], root), root))
+    assert right.found == summaries(load_samples(resolve_datasets([DatasetLocation("busi", "busi")], root), root))
     official = draft(["vit"], values | {"split": "official"}, ["busi (BUSI)"], "one", runs, root)
     assert official.mistakes == {
         "split": "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
@@ -72,7 +72,7 @@ def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
     dry = draft(["vit"], values, [PHANTOMS], "dry", runs, root)
     assert dry.mistakes == {}
     assert dry.configs["dry"].data == phantoms(runs)
-    assert len(samples_of(phantoms(runs), runs)) == 80
+    assert len(load_samples(phantoms(runs), runs)) == 80
     assert suggested_name(["vit"], runs) == "vit-1"
 
 
@@ -108,7 +108,7 @@ def test_the_epoch_slider_follows_the_run_until_it_is_moved():
 
 def test_words_from_a_file_stay_words():
     """In Markdown, an image would make the browser ask another host."""
-    assert plain("![x](http://y) :red[a] $b$ <i>") == r"\!\[x\]\(http\:\/\/y\) \:red\[a\] \$b\$ \<i\>"
+    assert escape_markdown("![x](http://y) :red[a] $b$ <i>") == r"\!\[x\]\(http\:\/\/y\) \:red\[a\] \$b\$ \<i\>"
 
 
 def test_an_estimate_is_measured_and_a_failure_said(busi):
@@ -135,15 +135,15 @@ def test_an_estimate_is_measured_and_a_failure_said(busi):
     ],
 )
 def test_who_may_train(signed_in, address, said):
-    reason = refusal(signed_in, {"allowed": ["a@b.example"]}, address)
+    reason = denial_reason(signed_in, {"allowed": ["a@b.example"]}, address)
     assert said in reason
     assert bool(said) == bool(reason)
 
 
 def test_an_address_that_nobody_verified_counts_only_if_the_server_says_so():
     person = {"is_logged_in": True, "email": "a@b.example"}
-    assert refusal(person, {"allowed": ["a@b.example"], "unverified": True}, "127.0.0.1") == ""
-    assert "not on the list" in refusal(person | {"email": "c@d.example"}, {"unverified": True}, "127.0.0.1")
+    assert denial_reason(person, {"allowed": ["a@b.example"], "unverified": True}, "127.0.0.1") == ""
+    assert "not on the list" in denial_reason(person | {"email": "c@d.example"}, {"unverified": True}, "127.0.0.1")
 
 
 def test_gpus_are_read_from_what_the_driver_says():

@@ -13,7 +13,7 @@ from test_train_metrics import drawn
 from rcdnet.models.calibration import Calibration
 from train.evaluate.compare import delong_lines, table
 from train.evaluate.delong import compare_auc
-from train.evaluate.evaluation import Evaluation, SetFigures, set_figures, write_evaluation
+from train.evaluate.evaluation import Evaluation, SetMetrics, set_figures, write_evaluation
 from train.evaluate.heatmap_metrics import MapRow
 from train.evaluate.heatmap_metrics import figures as map_figures
 from train.evaluate.intervals import MINIMUM_GROUPS, auc_score_interval
@@ -35,7 +35,7 @@ SETS = {
 }
 
 
-def figures_of(labels, scores, groups=None) -> SetFigures:
+def figures_of(labels, scores, groups=None) -> SetMetrics:
     labels, scores = np.array(labels), np.array(scores, float)
     return set_figures("own", "", rows_of(labels, scores, np.arange(len(labels)) if groups is None else groups), 0.5)
 

@@ -17,12 +17,12 @@ from filelock import FileLock
 from processes import process_of, wait_for, worker_of
 
 from rcdnet.errors import ConfigError, DatasetError, NotTrained
-from rcdnet.reading.inference import load_own
+from rcdnet.reading.inference import load_custom
 from train.config import TrainConfig
 from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events
-from train.locks import held
-from train.results.load_results import own_results
+from train.locks import is_locked
+from train.results.load_results import load_user_results
 from train.runs import external_tests, folder, jobs, run_results, watch
 from train.runs.folder import State, state_of
 from train.runs.run import failure_of
@@ -62,7 +62,7 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     until = time.monotonic() + 180
     while not all(state_of(run) is State.FINISHED for run in (first, third)):
         assert time.monotonic() < until
-        at_once = max(at_once, sum(held(run / "lock") for run in (first, second, third)))
+        at_once = max(at_once, sum(is_locked(run / "lock") for run in (first, second, third)))
         time.sleep(0.2)
     assert at_once == 1
     wait_for(lambda: not worker_of(runs))
@@ -87,7 +87,7 @@ def test_a_kill_is_seen_and_mended_and_a_killed_worker_frees_no_device(runs, bus
     os.kill(worker, signal.SIGKILL)
     assert state_of(run) is State.RUNNING  # the run outlives whoever started it
     other = jobs.submit("other", TrainConfig(**SMALL, epochs=2, data=(("busi", str(busi)),)), "cpu", runs)
-    wait_for(lambda: held(jobs.worker_lock("cpu", runs)))
+    wait_for(lambda: is_locked(jobs.worker_lock("cpu", runs)))
     time.sleep(3)
     assert state_of(other) is State.QUEUED
     with pytest.raises(ConfigError, match=r"long is running\. Stop it first"):
@@ -115,7 +115,7 @@ def test_a_queue_is_taken_up_again_after_a_restart(runs, busi):
     (run / "job.json").write_text('{"device": "cpu"}')
     (run / "queued").touch()
     assert state_of(run) is State.QUEUED
-    jobs.wake(runs)
+    jobs.ensure_workers(runs)
     wait_for(lambda: state_of(run) is State.FAILED)
     assert "gone" in watch.view_of(run).message
     assert "does not exist" in watch.view_of(run).message
@@ -178,7 +178,7 @@ def test_a_run_is_deleted_once_and_never_through_a_link(tmp_path, run):
         with pytest.raises(ConfigError, match="not there any more"):
             action(runs / "mine")
     (runs / ".deleted-half-1").mkdir()
-    jobs.wake(runs)
+    jobs.ensure_workers(runs)
     assert [path.name for path in runs.iterdir()] == ["link"]
 
 
@@ -199,12 +199,12 @@ def test_a_name_is_not_kept_by_a_run_that_could_not_be_queued(tmp_path, busi, mo
 
 def test_two_who_ask_whether_a_lock_is_held_do_not_fool_each_other(tmp_path):
     lock = tmp_path / "lock"
-    assert not held(lock)
+    assert not is_locked(lock)
     assert not lock.exists()
     with FileLock(lock):
-        assert held(lock)
+        assert is_locked(lock)
     with ThreadPoolExecutor(4) as pool:
-        assert not any(pool.map(lambda _: held(lock), range(4000)))
+        assert not any(pool.map(lambda _: is_locked(lock), range(4000)))
 
 
 def test_a_full_disk_is_said_with_advice(runs, busi, tmp_path):
@@ -261,18 +261,18 @@ def test_a_run_is_cloned_shown_and_offered_to_the_analyse_page(run, tmp_path):
     found, refused = watch.views(runs)
     assert (sorted(v.name for v in found), refused) == (["mine", "other"], {})
     assert watch.differing(found) == [{"setting": "seed"} | {v.name: str(v.config.seed) for v in found}]
-    shown = run_results.exhibits(["mine", "other"], found, runs)
+    shown = run_results.result_blocks(["mine", "other"], found, runs)
     assert len(shown) == 4
     assert list(shown[2].table[0]) == ["", "mine", "other"]
     assert len(run_results.worst_images(runs / "mine")) == run_results.WORST
-    assert own_results(runs)[1] == {}
+    assert load_user_results(runs)[1] == {}
     assert shared(runs) == {}
     try:
         share(runs / "mine")
     except NotTrained as reason:  # three epochs on phantoms may fall short of what may answer
         assert "gives no answer" in str(reason)
     else:
-        classifier = load_own("mine", shared(runs)["mine"])
+        classifier = load_custom("mine", shared(runs)["mine"])
         assert (classifier.name, classifier.title) == ("own:mine", "mine (your MobileNetV2)")
         assert list(shared(runs)) == ["mine"]
         withdraw(runs / "mine")
@@ -284,12 +284,12 @@ def test_a_finished_run_is_tested_on_a_data_set_below_the_root(run, runs, tmp_pa
     write_dataset(root / "our clinic", 3, seed=8)
     (root / "our clinic" / "phantoms.csv").unlink()  # by which phantoms are known
     assert external_tests.testable(mine)
-    assert external_tests.test_elsewhere(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
-    (result,) = own_results(runs)[0]["mine on our-clinic"]
+    assert external_tests.run_external_test(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
+    (result,) = load_user_results(runs)[0]["mine on our-clinic"]
     assert (result.figures.images, result.images, result.external) == (6, "our-clinic, external test", True)
     with pytest.raises(DatasetError, match="is not there any more"):
-        external_tests.test_elsewhere(mine, "../elsewhere (BUSI)", root)
+        external_tests.run_external_test(mine, "../elsewhere (BUSI)", root)
     (mine / "evaluation.json").unlink()
     assert not external_tests.testable(mine)
     with pytest.raises(DatasetError, match="Make one with: python -m train evaluate"):
-        external_tests.test_elsewhere(mine, "our clinic (BUSI)", root)
+        external_tests.run_external_test(mine, "our clinic (BUSI)", root)

@@ -12,7 +12,7 @@ from conftest import ROOT, TINY, command, copied
 from safetensors.torch import load_file
 
 from train.__main__ import main
-from train.files import append_line, whole_lines, write_whole
+from train.files import append_line, read_complete_lines, write_atomic
 from train.fit.events import Epoch, Finished, Stopped, read_events
 
 
@@ -80,9 +80,9 @@ def test_writing_survives_what_a_kill_or_a_full_disk_leaves(tmp_path):
     append_line(path, "one é\n")
     with path.open("ab") as file:
         file.write("half a line é".encode()[:-1])  # killed in the middle of a letter
-    assert whole_lines(path) == ["one é"]
+    assert read_complete_lines(path) == ["one é"]
     append_line(path, "two\n")
-    assert whole_lines(path) == ["one é", "two"]
-    assert whole_lines(tmp_path / "none") == []
-    write_whole(path, b"new")
+    assert read_complete_lines(path) == ["one é", "two"]
+    assert read_complete_lines(tmp_path / "none") == []
+    write_atomic(path, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["lines"]

@@ -11,13 +11,13 @@ from PIL import Image
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.scans.image_files import is_picture
+from rcdnet.scans.image_files import is_image_file
 from train.__main__ import main
 from train.data.audit import audit
 from train.data.csv_tables import is_table
 from train.data.dataset_readers import is_busi, read_busbra, read_busi, read_folder, read_sources
 from train.data.folder_listing import class_folders
-from train.runs.data_locations import Place, places
+from train.runs.data_locations import DatasetLocation, find_datasets
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_what_is_no_picture_is_named(clinic):
         "clinic: passed over 5 files that are no images: benign/README, benign/clip.mp4, benign/pipe.png, benign/report.pdf, "
         "benign/scan.png.bak"
     ]
-    assert not is_picture(clinic / "benign" / "pipe.png")
+    assert not is_image_file(clinic / "benign" / "pipe.png")
     os.mkfifo(clinic / "pipe.csv")
     assert not is_table(clinic / "pipe.csv")
     (clinic / "t.csv").write_text("path,label\nbenign/pipe.png,benign\nmalignant/1.png,malignant\n")
@@ -150,7 +150,7 @@ def test_classes_are_known_however_they_are_written(clinic, tmp_path):
     ids, said = heard(clinic)
     assert (ids, said) == (["Benign/1.png", "Benign/2.png", "MALIGNANT /1.png", "MALIGNANT /2.png"], [])
     assert [sample.label for sample in read_folder(clinic)] == [0, 0, 1, 1]
-    assert places(tmp_path) == [Place("folder", "clinic")]
+    assert find_datasets(tmp_path) == [DatasetLocation("folder", "clinic")]
     (clinic / "benign").mkdir()
     with pytest.raises(DatasetError, match=r"has the folders Benign and benign. Put all benign images into one"):
         class_folders(clinic)
@@ -204,7 +204,7 @@ def test_busi_with_litter_is_busi(busi, tmp_path, litter):
     (folder / "benign" / litter).parent.mkdir(exist_ok=True)
     (folder / "benign" / litter).write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X        ")
     assert is_busi(folder)
-    assert places(tmp_path) == [Place("busi", "busi set")]
+    assert find_datasets(tmp_path) == [DatasetLocation("busi", "busi set")]
     assert heard(folder, "busi")[0] == [sample.id.partition("/")[2] for sample in read_busi(busi)]
 
 
@@ -232,7 +232,7 @@ def test_no_file_of_somebodys_own_is_passed_over_as_busi(busi, tmp_path):
 def test_what_a_mac_packed_beside_a_data_set_is_offered_nowhere(busi, tmp_path):
     copied(busi, tmp_path / "__MACOSX" / "set")
     copied(busi, tmp_path / "@eaDir" / "set")
-    assert places(tmp_path) == []
+    assert find_datasets(tmp_path) == []
 
 
 def test_a_mask_of_two_images_is_refused(clinic):

@@ -11,11 +11,11 @@ def test_a_lock_is_held_while_somebody_holds_it(windows, tmp_path, monkeypatch):
     if windows:
         monkeypatch.setattr(locks, "fcntl", None)
     lock = tmp_path / "lock"
-    assert not locks.held(lock)
+    assert not locks.is_locked(lock)
     assert not lock.exists()
     with FileLock(lock):
-        assert locks.held(lock)
+        assert locks.is_locked(lock)
     lock.touch()
-    assert not locks.held(lock)
+    assert not locks.is_locked(lock)
     with FileLock(lock, timeout=0):  # who asked left it free
         pass

@@ -15,13 +15,13 @@ from planted import DEEP, PLANTED, RESULTS, TRAIN, edited, marked_later, sparse
 from processes import wait_for
 
 from rcdnet.errors import ConfigError, DatasetError
-from rcdnet.safe_io import Count, Share, Unreadable, Within, open_regular, parse_json, read_regular, typed
+from rcdnet.safe_io import Count, Share, Unreadable, Within, open_regular, parse_as, parse_json, read_regular
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.splits import Split
-from train.files import append_line, whole_lines
+from train.files import append_line, read_complete_lines
 from train.fit.events import line_of, read_events
-from train.results.load_results import own_results
+from train.results.load_results import load_user_results
 from train.runs import folder, jobs, pace, training_form, watch, worker
 from train.runs.folder import State, state_of
 from train.runs.shared_weights import shared
@@ -51,7 +51,7 @@ def runs(run, tmp_path_factory) -> Path:
     """A folder of runs with a good one, whose weights were read once."""
     runs = tmp_path_factory.mktemp("planted") / "runs"
     copied(run, runs / "good")
-    own_results(runs)
+    load_user_results(runs)
     return runs
 
 
@@ -68,7 +68,7 @@ def test_a_planted_folder_is_one_line_and_the_others_stay(name, runs, bad):
     plant(bad)
     with bounded():
         found, refused = watch.views(runs)
-        shown, missing = own_results(runs)
+        shown, missing = load_user_results(runs)
     on_train, on_results = TRAIN in refused_on, RESULTS in refused_on
     assert {view.name for view in found} == ({"good"} if on_train else {"good", "bad"})
     assert set(shown) == ({"good"} if on_results else {"good", "bad"})
@@ -84,7 +84,7 @@ def test_a_planted_folder_is_one_line_and_the_others_stay(name, runs, bad):
         assert training_form.starts(runs)["run good"]
         assert shared(runs) == {}
         assert folder.queue_of("cpu", runs) == []
-        jobs.wake(runs)
+        jobs.ensure_workers(runs)
         assert folder.at_work_on("cpu", runs) == []
         jobs.delete(bad)
     assert [view.name for view in watch.views(runs)[0]] == ["good"]
@@ -167,7 +167,7 @@ def test_of_a_log_of_any_length_the_end_is_shown(run, tmp_path):
     with bounded():
         assert watch.log_tail(mine).splitlines()[-1] == "far behind: é"
     append_line(mine / "events.jsonl", line_of(read_events(mine / "events.jsonl")[-1]))
-    assert len(whole_lines(mine / "events.jsonl")) == 6
+    assert len(read_complete_lines(mine / "events.jsonl")) == 6
 
 
 def test_a_line_is_added_to_a_long_file_without_reading_it(tmp_path):
@@ -199,15 +199,15 @@ def test_a_split_of_another_shape_is_refused(content, reason, tmp_path):
 
 
 def test_what_a_type_says_is_read_and_nothing_else():
-    assert typed(tuple[Share, ...] | None, None) is None
-    assert typed(tuple[int, str], [1, "a"]) == (1, "a")
-    assert typed(dict[str, float], {"a": 1}) == {"a": 1.0}
+    assert parse_as(tuple[Share, ...] | None, None) is None
+    assert parse_as(tuple[int, str], [1, "a"]) == (1, "a")
+    assert parse_as(dict[str, float], {"a": 1}) == {"a": 1.0}
     for kind, value in [
         (int, True), (int, 1.0), (float, "1"), (float, True), (str, 1), (bool, 1), (Count, -1), (Share, 1.1),
         (tuple[int, str], [1]), (tuple[int, ...], {}), (dict[str, int], {"a": None}),
     ]:  # fmt: skip
         with pytest.raises(Unreadable):
-            typed(kind, value)
+            parse_as(kind, value)
     assert Within(0, 1) == Within(0, 1, null=None)
 
 

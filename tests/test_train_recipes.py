@@ -11,7 +11,7 @@ from train.config import TrainConfig
 from train.data.dataset_readers import read_sources
 from train.data.decode import decode
 from train.data.phantoms import write_dataset
-from train.data.splits import Split, make_split, settled
+from train.data.splits import Split, make_split, resolve_auto_split
 from train.presets import PRESETS, preset
 from train.runs.data_locations import PHANTOMS, phantoms
 from train.runs.training_form import cloned_values, draft, preset_values
@@ -25,7 +25,7 @@ def divided(data: list[tuple[str, Path]], **settings) -> tuple[TrainConfig, Spli
     decoded = decode(read_sources(pairs), 64)
     config = preset("finetune", data=pairs, **settings)
     split = make_split(config, decoded.samples, decoded.fingerprints)
-    return settled(config, split), split
+    return resolve_auto_split(config, split), split
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from PIL import Image
 
 from rcdnet.errors import ConfigError, DatasetError, RunFailed
 from train.config import TrainConfig
-from train.data.data_manifest import RECORD, check_files, check_unchanged
+from train.data.data_manifest import MANIFEST_FILE, verify_files, verify_manifest
 from train.data.dataset_readers import read_sources
 from train.data.decode import decode
 from train.data.splits import Split
-from train.evaluate.evaluate_model import evaluate_again, evaluate_elsewhere
+from train.evaluate.evaluate_model import evaluate_external, reevaluate_run
 from train.fit.events import Epoch, read_events
 from train.runs.run import resume, start
 
@@ -69,7 +69,7 @@ def rewrite(place: Path, change: Callable[[dict[str, str], str], None]) -> None:
 
 def check(place: Path) -> None:
     decoded = decode(read_sources(TrainConfig.read(place / "run" / "config.json").data), 64)
-    check_unchanged(place / "run", Split.read(place / "run" / "split.json"), decoded)
+    verify_manifest(place / "run", Split.read(place / "run" / "split.json"), decoded)
 
 
 def on_both_sides(place: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_run_is_neither_resumed_nor_evaluated_on_other_data(begun):
     with pytest.raises(RunFailed, match="The data does not fit the run run any more: the label of"):
         resume(begun / "run")
     with pytest.raises(DatasetError, match="any more: the label of"):
-        evaluate_again(begun / "run")
+        reevaluate_run(begun / "run")
     assert len([e for e in read_events(begun / "run" / "events.jsonl") if isinstance(e, Epoch)]) == 1
 
 
@@ -161,19 +161,19 @@ def test_a_run_goes_on_where_nothing_changed_that_it_knows(begun, tmp_path):
     assert any(
         "Passed over, for no part of the split has them: 1 of the images, mine/benign/new.png first" in s for s in said
     )
-    evaluate_again(begun / "run")
+    reevaluate_run(begun / "run")
     with pytest.raises(DatasetError, match="Every one of these images, or a near-copy of it, was used in training"):
         (tmp_path / "same.csv").write_text(
             "\n".join(["path,label", *(f"{begun}/set/{r['path']},{r['label']}" for r in rows[1:])])
         )
-        evaluate_elsewhere(begun / "run", [("folder", str(tmp_path / "same.csv"))])
+        evaluate_external(begun / "run", [("folder", str(tmp_path / "same.csv"))])
     other_file(begun)
     with pytest.raises(DatasetError, match="any more: the file of"):  # it would look for copies of another image
-        evaluate_elsewhere(begun / "run", [("folder", str(tmp_path / "same.csv"))])
+        evaluate_external(begun / "run", [("folder", str(tmp_path / "same.csv"))])
 
 
 def test_of_a_run_without_a_record_patients_are_checked(begun):
-    (begun / "run" / RECORD).unlink()
+    (begun / "run" / MANIFEST_FILE).unlink()
     relabelled(begun)
     check(begun)
     on_both_sides(begun)
@@ -185,10 +185,10 @@ def test_of_a_run_without_a_record_patients_are_checked(begun):
     "content", ["", "[]", "null", '{"split": 1}', '{"split": "", "images": {"a": 3}}', "[" * 100000, "\xff"]
 )
 def test_a_damaged_record_is_said(begun, content):
-    (begun / "run" / RECORD).write_text(content, encoding="latin-1")
+    (begun / "run" / MANIFEST_FILE).write_text(content, encoding="latin-1")
     for ask in (
         check,
-        lambda place: check_files(
+        lambda place: verify_files(
             place / "run", decode(read_sources([("folder", str(place / "set" / "mine.csv"))]), 64)
         ),
     ):
@@ -208,7 +208,7 @@ def test_a_run_whose_split_is_gone_is_not_divided_anew(begun):
     "content", ['{"split": "x", "images": {"a": {"label": 0, "patient": ["p"]}}}', "null", "[" * 9000]
 )
 def test_a_record_that_is_none_is_said(begun, content):
-    (begun / "run" / RECORD).write_text(content)
+    (begun / "run" / MANIFEST_FILE).write_text(content)
     with pytest.raises(RunFailed, match="does not say what the data was"):
         resume(begun / "run")
 
@@ -228,4 +228,4 @@ def test_a_run_whose_settings_were_edited_is_not_evaluated(run, tmp_path):
     config = TrainConfig.read(copy / "config.json")
     (copy / "config.json").write_text(replace(config, model="vit").to_json())
     with pytest.raises(ConfigError, match="was edited since the run began: model"):
-        evaluate_again(copy)
+        reevaluate_run(copy)

@@ -13,9 +13,9 @@ from train.__main__ import main
 from train.config import TrainConfig
 from train.data import decode as decoding
 from train.data.audit import audit, summaries
-from train.data.data_warnings import remarks_on
+from train.data.data_warnings import summarise_warnings
 from train.data.dataset_readers import read_folder
-from train.data.decode import decode, each
+from train.data.decode import decode, iterate_parallel
 from train.data.sample import Sample
 from train.evaluate.evaluation import read_evaluation
 from train.results.load_results import Result
@@ -38,7 +38,7 @@ def scans(benign: int, malignant: int) -> list[Sample]:
 def test_what_marks_one_class_is_called_a_shortcut(benign, malignant, shortcut):
     samples = scans(10, 10)
     warned = [(COLOUR,) if int(s.id.rsplit("/")[-1]) < (benign, malignant)[s.label] else () for s in samples]
-    (remark,) = remarks_on(samples, warned)
+    (remark,) = summarise_warnings(samples, warned)
     assert remark.startswith(
         f"set: {benign + malignant} of 20 images ({benign} of 10 benign, {malignant} of 10 malignant), set/"
     )
@@ -50,13 +50,13 @@ def test_what_marks_one_class_is_called_a_shortcut(benign, malignant, shortcut):
 def test_warnings_are_counted_by_kind_and_source():
     samples = [Sample(f"{source}/{k}", source, Path(), k % 2) for source in ("a", "b") for k in range(4)]
     warned = [(f"The brightest sample is {k}. Export it.", *((COLOUR,) if k < 2 else ())) for k in range(8)]
-    assert [remark.partition(")")[0] for remark in remarks_on(samples, warned)] == [
+    assert [remark.partition(")")[0] for remark in summarise_warnings(samples, warned)] == [
         "a: 4 of 4 images (2 of 2 benign, 2 of 2 malignant", "a: 2 of 4 images (1 of 2 benign, 1 of 2 malignant",
         "b: 4 of 4 images (2 of 2 benign, 2 of 2 malignant",
     ]  # fmt: skip
-    assert remarks_on(samples, [()] * 8) == ()
+    assert summarise_warnings(samples, [()] * 8) == ()
     assert SHORTCUT not in "".join(
-        remarks_on(samples[:1], [(COLOUR,)])
+        summarise_warnings(samples[:1], [(COLOUR,)])
     )  # one class alone has nothing to be told apart from
 
 
@@ -115,11 +115,11 @@ def test_no_more_is_read_ahead_than_a_few(monkeypatch):
             return len(begun)
 
     samples = scans(50, 50)
-    for taken, (sample, _) in enumerate(each(samples, read), 1):
+    for taken, (sample, _) in enumerate(iterate_parallel(samples, read), 1):
         assert sample is samples[taken - 1]
         assert len(begun) <= taken + 3
     assert len(begun) == 100
-    reading = each(samples, read)
+    reading = iterate_parallel(samples, read)
     next(reading)
     reading.close()  # whoever leaves early waits for a few, not for all
     assert len(begun) <= 100 + 4

@@ -8,7 +8,7 @@ import pytest
 from browsing import chromium
 
 from rcdnet.models.registry import MODELS
-from train.results.load_results import Result, bundled
+from train.results.load_results import Result, load_bundled_results
 from train.results.results_report import write_report
 from train.results.sections import SECTIONS
 
@@ -59,7 +59,7 @@ def test_a_report_escapes_what_others_wrote(bundle, tmp_path):
 
 
 def test_a_report_of_nothing_says_why(tmp_path):
-    empty = bundled(tmp_path / "weights", tmp_path / "results")
+    empty = load_bundled_results(tmp_path / "weights", tmp_path / "results")
     assert set(empty.missing) == set(MODELS)
     text = write_report(empty, [], tmp_path / "out").read_text()
     assert text.count("is not trained yet") == len(MODELS)

@@ -11,19 +11,19 @@ from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import MODELS
-from train.evaluate.compare import COLUMNS, cell, compare_rows
+from train.evaluate.compare import COLUMNS, compare_rows, format_estimate
 from train.evaluate.curves import arrays, point
 from train.evaluate.delong import compare_auc
 from train.evaluate.evaluation import set_figures
 from train.evaluate.metrics import confusion, group_means, rates
 from train.evaluate.predictions import read_predictions
-from train.results.load_results import Bundle, bundled, chosen_results, grouped, own_results
-from train.results.report_block import Exhibit
+from train.results.load_results import Bundle, chosen_results, grouped, load_bundled_results, load_user_results
+from train.results.report_block import ReportBlock
 from train.results.sections import SECTIONS, at_thresholds, operating_point
 from train.results.tables import figures_table, in_a_sentence, measured_how, roles
 
 
-def exhibits_of(section: str, bundle: Bundle, own=()) -> list[Exhibit]:
+def exhibits_of(section: str, bundle: Bundle, own=()) -> list[ReportBlock]:
     return [exhibit for row in SECTIONS[section](bundle, own) for exhibit in row]
 
 
@@ -78,7 +78,11 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
     shown = {row[""]: row for row in table.table}
     for r in six:
         assert shown["AUC"][r.name].startswith(f"{roc_auc_score(*arrays(r.rows)):.3f} [")
-        assert all(shown[t][r.name] == cell(r.figures.figures[k]) for k, t in COLUMNS.items() if k in r.figures.figures)
+        assert all(
+            shown[t][r.name] == format_estimate(r.figures.figures[k])
+            for k, t in COLUMNS.items()
+            if k in r.figures.figures
+        )
     assert [trace.name for trace in table.figure.data] == [*(spec.title for spec in MODELS.values()), "reference"]
 
 
@@ -101,13 +105,13 @@ def test_references_and_what_was_left_out_stand_beside(bundle):
     r = bundle.validation[0]
     rows = {row[""]: row[r.name] for row in figures_table([r])}
     box = r.figures.references["box geometry"]
-    assert rows["AUC of box geometry"] == f"{cell(box.auc)} on {box.images}"
+    assert rows["AUC of box geometry"] == f"{format_estimate(box.auc)} on {box.images}"
     told = roles([replace(r, left_out=("a: the run knows its patient", "b: the run knows its patient"))])
     assert told.endswith("2 left out: the run knows its patient.")
 
 
 def test_a_cell_or_a_column_that_begins_like_a_formula_is_harmless_and_a_number_stays_one():
-    shown = Exhibit("", "", [{"=1+1": -0.5, "run": "@SUM(A1)"}])
+    shown = ReportBlock("", "", [{"=1+1": -0.5, "run": "@SUM(A1)"}])
     assert shown.csv == "'=1+1,run\n-0.5,'@SUM(A1)\n"
 
 
@@ -195,7 +199,7 @@ def test_figures_of_other_weights_are_refused_with_the_command(drawn_tree, tmp_p
     path.write_text(json.dumps(card))
     (weights / "mobilenetv2.json").unlink()
     (results / "resnext-fold4" / "evaluation.json").unlink()
-    now = bundled(weights, results)
+    now = load_bundled_results(weights, results)
     assert list(now.cards) == ["rcdnet"]
     assert {r.model for r in [*now.validation, *now.folds, *now.cross_site]} == {"rcdnet"}
     assert "ship RUN" in now.missing["vit"]
@@ -211,7 +215,7 @@ def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run,
     runs = copied(drawn_tree, tmp_path / "tree") / "runs"
     copied(run, runs / "mine")
     copied(run, runs / "RcdNet")
-    own, missing = own_results(runs)
+    own, missing = load_user_results(runs)
     assert own["RcdNet"][0].name == "RcdNet (yours)"  # never one curve with the bundled model's
     assert list(own) == ["RcdNet", "mine"]  # the bundled RcdNet of this checkout has other weights than the drawn one
     assert "python -m train evaluate rcdnet --data SOURCE=DIR" in missing["bundled-rcdnet on our-clinic"]
@@ -228,7 +232,7 @@ def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run,
         chosen_results(["bundled-rcdnet on our-clinic"], runs)
     best = runs / "mine" / "best.json"
     best.write_text(best.read_text().replace('"sha256": "', '"sha256": "0'))
-    assert own_results(runs)[1]["mine"].startswith("mine is not shown.")
+    assert load_user_results(runs)[1]["mine"].startswith("mine is not shown.")
 
 
 def test_tests_of_several_models_on_one_folder_stand_together_and_never_beside_validation(bundle):
@@ -249,7 +253,7 @@ def test_a_card_that_says_otherwise_than_its_evaluation_is_refused(drawn_tree, t
         data = json.loads(card.read_text())
         (data if key in data else data["validation"][0])[key] = number
         card.write_text(json.dumps(data))
-    found = bundled(assets / "weights", assets / "results")
+    found = load_bundled_results(assets / "weights", assets / "results")
     assert set(found.missing) == {"rcdnet", "vit"}
     assert all("do not say the same" in reason for reason in found.missing.values())
 

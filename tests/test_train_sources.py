@@ -19,8 +19,8 @@ from train.data.decode import decode, read_lesion
 from train.data.duplicates import fingerprint
 from train.data.phantoms import write_dataset
 from train.data.splits import make_split
-from train.evaluate.box_baseline import box_geometry
-from train.runs.data_locations import Place, places, samples_of
+from train.evaluate.box_baseline import box_geometry_features
+from train.runs.data_locations import DatasetLocation, find_datasets, load_samples
 
 
 @pytest.fixture
@@ -108,13 +108,13 @@ def test_damaged_and_hostile_masks_are_refused_as_scans_are(clinic):
 def test_a_turned_image_has_the_box_of_its_upright_self(clinic):
     """The box was sought on the picture as it lies in the file, after the last epoch."""
     (sample, *_) = read_folder(clinic)
-    turned, upright = Image.open(sample.path), box_geometry([sample])
+    turned, upright = Image.open(sample.path), box_geometry_features([sample])
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6  # shown a quarter turn clockwise
     for suffix in (".jpg", ".tif"):
         path = sample.path.with_suffix(suffix)
         turned.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
-        np.testing.assert_allclose(box_geometry([replace(sample, path=path)]), upright)
+        np.testing.assert_allclose(box_geometry_features([replace(sample, path=path)]), upright)
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -143,14 +143,17 @@ def test_images_of_ones_own_are_never_taken_for_busi(clinic, busi, tmp_path):
     """Ten of BUSI's numbers are left out, and its ids and citation are published."""
     assert is_busi(busi)
     assert not is_busi(clinic)
-    assert Place("folder", "clinic") in places(tmp_path)
+    assert DatasetLocation("folder", "clinic") in find_datasets(tmp_path)
     with pytest.raises(DatasetError, match=r"benign/scan 1.png is not called benign \(NUMBER\).png"):
         read_busi(clinic)
 
 
 def test_a_table_beside_class_folders_is_offered_too(clinic, tmp_path):
     (clinic / "labels.csv").write_text("path,label,patient\nbenign/scan 1.png,benign,p1\n")
-    assert places(tmp_path) == [Place("folder", "clinic"), Place("folder", "clinic/labels.csv")]
+    assert find_datasets(tmp_path) == [
+        DatasetLocation("folder", "clinic"),
+        DatasetLocation("folder", "clinic/labels.csv"),
+    ]
 
 
 def test_no_image_counts_twice(clinic):
@@ -203,7 +206,7 @@ def test_images_behind_a_link_are_not_passed_over(clinic, tmp_path):
 def test_a_link_in_a_circle_leads_out_of_the_data(clinic, tmp_path):
     (clinic / "benign" / "loop.png").symlink_to(clinic / "benign" / "loop.png")
     with pytest.raises(ConfigError, match=r"clinic/benign/loop.png leads out of the folder for data"):
-        samples_of([("folder", str(clinic))], tmp_path)
+        load_samples([("folder", str(clinic))], tmp_path)
 
 
 def test_a_name_that_is_no_text_is_refused_before_it_trains(clinic):
@@ -220,7 +223,7 @@ def test_drawn_phantoms_are_never_busi(tmp_path):
     with pytest.raises(DatasetError, match="drawn phantoms, not BUSI"):
         read_busi(tmp_path / "toy")
     assert {s.source for s in read_folder(tmp_path / "toy")} == {"phantoms"}
-    assert [place.path for place in places(tmp_path)] == ["toy/phantoms.csv"]
+    assert [place.path for place in find_datasets(tmp_path)] == ["toy/phantoms.csv"]
 
 
 @pytest.mark.parametrize("name", ["benign (1)_MASK.png", "Benign (1)_mask.png"])
@@ -233,7 +236,7 @@ def test_busi_is_its_very_names(busi, tmp_path, name):
 
 def test_a_table_whose_image_is_gone_says_so_and_not_that_it_leads_away(clinic):
     (clinic / "ours.csv").write_text("path,label\nbenign/scan 1.png,benign\nmalignant/gone.png,malignant\n")
-    samples = samples_of([("folder", str(clinic / "ours.csv"))], clinic)
+    samples = load_samples([("folder", str(clinic / "ours.csv"))], clinic)
     with pytest.raises(DatasetError, match=r"gone\.png is not there"):
         decode(samples, 64)
 

@@ -13,11 +13,11 @@ from rcdnet.errors import DatasetError
 from train.data.dataset_readers import read_busbra, read_busi, read_folder, read_sources
 from train.data.decode import decode, read_pixels
 from train.data.duplicates import fingerprint, label_conflicts, near_duplicate_groups, near_duplicate_pairs
-from train.data.phantoms import RECIPES, draw, random_recipe
+from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom
 from train.data.splits import Split, make_split
 from train.presets import preset
 
-KINDS = list(RECIPES.values())
+KINDS = list(SAMPLE_PHANTOMS.values())
 
 
 def split_of(samples, **settings) -> Split:
@@ -26,7 +26,7 @@ def split_of(samples, **settings) -> Split:
 
 
 def test_near_copies_share_a_group_and_other_scans_do_not():
-    scans = [draw(recipe, seed).image for recipe, seed in zip(KINDS, (10, 21, 32), strict=True)]
+    scans = [render_phantom(recipe, seed).image for recipe, seed in zip(KINDS, (10, 21, 32), strict=True)]
     copy = cv2.resize(scans[0], (300, 260))
     marked = scans[1].copy()
     marked[200:230, 300:303] = 255
@@ -75,7 +75,10 @@ def test_fifty_renamed_near_copies_never_cross_twenty_splits(real, request, tmp_
     else:
         images = {}
         for number in range(60):
-            images[Path(f"{number}.png")] = (number % 2, draw(random_recipe(number % 2, rng), seed=number).image)
+            images[Path(f"{number}.png")] = (
+                number % 2,
+                render_phantom(random_lesion(number % 2, rng), seed=number).image,
+            )
     chosen = rng.choice(len(images), 50, replace=False)
     pairs = []
     for number, (path, (label, image)) in enumerate(images.items()):

@@ -10,12 +10,12 @@ from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.data.audit import audit
 from train.data.csv_tables import is_table
-from train.data.custom_dataset import name_of
+from train.data.custom_dataset import source_name
 from train.data.dataset_readers import read_folder, read_sources
 from train.data.decode import decode
-from train.data.patient_ids import patients_of
+from train.data.patient_ids import parse_patient_ids
 from train.data.splits import make_split
-from train.runs.data_locations import Place, places
+from train.runs.data_locations import DatasetLocation, find_datasets
 
 B, M = "benign/benign (1).png", "malignant/malignant (1).png"
 
@@ -160,8 +160,8 @@ def test_tables_of_excel_are_offered(set_, tmp_path):
     (set_ / "benign" / "own.png").touch()  # so that it is no longer BUSI
     (set_ / "excel.csv").write_text("\ufeffPath;Label;Patient\r\n", encoding="utf-8")
     (set_ / "other.csv").write_text("name;age\n", encoding="utf-8")
-    assert Place("folder", "set/excel.csv") in places(tmp_path)
-    assert Place("folder", "set/other.csv") not in places(tmp_path)
+    assert DatasetLocation("folder", "set/excel.csv") in find_datasets(tmp_path)
+    assert DatasetLocation("folder", "set/other.csv") not in find_datasets(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_tables_of_excel_are_offered(set_, tmp_path):
     [("1", "001"), ("1.0", "1"), ("p2", "P2"), ("P-02", "p2"), (" 7", "7\u00a0"), ("Ä1", "A\u03081"), ("１", "1"), ("MRN_000", "mrn 0")],
 )  # fmt: skip
 def test_a_patient_is_one_however_written(one, other):
-    found, said = patients_of([one, "else", other])
+    found, said = parse_patient_ids([one, "else", other])
     assert found[0] == found[2] == one.strip()
     assert found[1] == "else"
     if one.strip() != other.strip():
@@ -178,7 +178,7 @@ def test_a_patient_is_one_however_written(one, other):
 
 def test_other_patients_stay_others():
     names = ["1", "10", "1-2", "12", "1.2", "1.20", "p1", "q1", "1p", "A", "B", "2023-1", "2023-11"]
-    found, said = patients_of(names)
+    found, said = parse_patient_ids(names)
     assert said == [
         "patients 1-2 and 1.2 are taken for one each, for only their spelling differs; if they are two, give them other names"
     ]
@@ -188,13 +188,13 @@ def test_other_patients_stay_others():
 @pytest.mark.parametrize("word", ["nan", "NaN", "None", "n/a", "N/A", "-", "?", "<NA>", "NULL", "unknown", "-1"])
 def test_no_patient_is_no_patient(word):
     """All who are not known were one patient, and on one side."""
-    found, said = patients_of([word, "p1", word, ""])
+    found, said = parse_patient_ids([word, "p1", word, ""])
     assert found == [None, "p1", None, None]
     assert said == [f"the patient of 2 images is given as {word}, which is taken for not known"]
 
 
 def test_a_word_for_unknown_that_is_not_known_is_noticed():
-    _, said = patients_of(["nicht bekannt"] * 30 + [f"p{k}" for k in range(30)])
+    _, said = parse_patient_ids(["nicht bekannt"] * 30 + [f"p{k}" for k in range(30)])
     assert said == ["30 of 60 images are of one patient, nicht bekannt; if that means not known, leave it empty"]
 
 
@@ -220,12 +220,12 @@ def test_two_clinics_with_dots_in_their_names_are_two(busi, tmp_path, monkeypatc
     assert {sample.source for sample in samples} == {"clinic.2023", "clinic.2024"}
     monkeypatch.chdir(tmp_path / "clinic.2024" / "benign")
     for place in ("..", "../../clinic.2024", "../../clinic.2024/benign/..", "../."):
-        assert name_of(Path(place)) == "clinic.2024"
+        assert source_name(Path(place)) == "clinic.2024"
     monkeypatch.chdir("..")
-    assert name_of(Path()) == "clinic.2024"
+    assert source_name(Path()) == "clinic.2024"
     (tmp_path / "dir.csv").mkdir()
-    assert name_of(tmp_path / "dir.csv") == "dir.csv"
-    assert name_of(tmp_path / "v1.2.CSV") == "v1.2"
+    assert source_name(tmp_path / "dir.csv") == "dir.csv"
+    assert source_name(tmp_path / "v1.2.CSV") == "v1.2"
 
 
 @pytest.mark.parametrize(
@@ -243,4 +243,4 @@ def test_a_name_that_would_be_taken_for_another_is_refused(busi, tmp_path, name,
 def test_patients_that_a_spreadsheet_rounded_are_refused():
     """1.23457E+11 may be two patients, and 100000 and 1E+05 one."""
     with pytest.raises(DatasetError, match="a number that a spreadsheet rounded"):
-        patients_of(["123456789012", "1.23457E+11"])
+        parse_patient_ids(["123456789012", "1.23457E+11"])

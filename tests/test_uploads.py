@@ -8,7 +8,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from pages.shared import uploads
-from pages.shared.uploads import taken
+from pages.shared.uploads import pop_upload
 from rcdnet.errors import ImageError
 from rcdnet.scans.reader import MAX_BYTES
 
@@ -37,11 +37,11 @@ def test_what_goes_beyond_a_session_is_refused_and_nothing_before_it_is_lost(sto
     for name, data in (("1", b"12"), ("2", b"34"), ("3", b"5"), ("4", b"")):
         add(store, "a", name, data)
     assert held(store) == 4
-    assert (taken("1"), taken("2"), taken("4")) == (b"12", b"34", b"")
+    assert (pop_upload("1"), pop_upload("2"), pop_upload("4")) == (b"12", b"34", b"")
     with pytest.raises(ImageError, match="of your uploads would wait to be read"):
-        taken("3")
+        pop_upload("3")
     add(store, "a", "5", b"5678")  # those that were read count no more
-    assert taken("5") == b"5678"
+    assert pop_upload("5") == b"5678"
     assert held(store) == 0
 
 
@@ -49,12 +49,12 @@ def test_one_session_leaves_room_for_others_until_the_server_is_full(store):
     add(store, "b", "1", b"1234")
     add(store, "a", "2", b"12")
     add(store, "a", "3", b"3")
-    assert taken("2") == b"12"
+    assert pop_upload("2") == b"12"
     with pytest.raises(ImageError, match="of all users would wait to be read"):
-        taken("3")
+        pop_upload("3")
     store.remove_session_files("b")  # as where a session ends
     add(store, "a", "4", b"1234")
-    assert taken("4") == b"1234"
+    assert pop_upload("4") == b"1234"
 
 
 def test_uploads_at_the_same_time_pass_no_limit(store):
@@ -67,7 +67,7 @@ def test_an_upload_that_is_gone_is_said_to_be(store):
     add(store, "b", "1", b"1")
     for name in ("1", "2"):  # another session's, and one that never was
         with pytest.raises(ImageError, match="lost on its way"):
-            taken(name)
+            pop_upload(name)
     assert held(store) == 1
 
 

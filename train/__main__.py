@@ -18,20 +18,20 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from rcdnet.command_line import ended
+from rcdnet.command_line import run_command
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from rcdnet.models.registry import MODELS
-from rcdnet.path_arguments import at_home, check_writable, expanded, matching
+from rcdnet.path_arguments import check_writable, expand_pattern, expand_user_path, with_home
 from train.config import TrainConfig, kind_of
 from train.data.audit import audit, report_lines
 from train.data.dataset_readers import read_sources
 from train.data.fetch import RELEASES, fetch
 from train.data.phantoms import write_dataset, write_samples
 from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
-from train.evaluate.evaluate_model import evaluate_again, evaluate_elsewhere
+from train.evaluate.evaluate_model import evaluate_external, reevaluate_run
 from train.evaluate.published_records import EVALUATION
 from train.evaluate.ship import ship
-from train.files import write_whole
+from train.files import write_atomic
 from train.fit.bench import throughput
 from train.fit.events import Failed
 from train.folders import RUNS_FOLDER
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         code: int | None = options.run(options)
         return code
 
-    return ended(work)
+    return run_command(work)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,22 +54,24 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("fit", help="train one model, or go on with a run")
     command.set_defaults(run=_fit)
-    command.add_argument("--resume", type=expanded, metavar="RUN", help="go on with this run, with its own settings")
-    command.add_argument("--out", type=expanded, help="folder of a new run")
+    command.add_argument(
+        "--resume", type=expand_user_path, metavar="RUN", help="go on with this run, with its own settings"
+    )
+    command.add_argument("--out", type=expand_user_path, help="folder of a new run")
     command.add_argument("--preset", choices=list(PRESETS), default="paper", help="what the settings below begin from")
     command.add_argument(
-        "--split-file", type=expanded, metavar="FILE", help="a split.json to use instead of making one"
+        "--split-file", type=expand_user_path, metavar="FILE", help="a split.json to use instead of making one"
     )
     _add_settings(command)
 
     command = commands.add_parser("evaluate", help="score weights on images that they were not trained on")
     command.set_defaults(run=_evaluate)
     command.add_argument(
-        "weights", type=at_home, help="folder of a run, the name of a bundled model, or a weight file with its card"
+        "weights", type=with_home, help="folder of a run, the name of a bundled model, or a weight file with its card"
     )
     command.add_argument("--data", action="append", default=[], metavar="SOURCE=DIR", type=_source,
                          help="an external test set, instead of the run's validation images")  # fmt: skip
-    command.add_argument("--out", type=expanded, help="folder for the figures of an external test")
+    command.add_argument("--out", type=expand_user_path, help="folder for the figures of an external test")
 
     command = commands.add_parser("compare", help="figures of runs side by side, and DeLong's test between them")
     command.set_defaults(run=_compare)
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("ship", help="put a run's weights, with their card, where the app looks for them")
     command.set_defaults(run=_ship)
-    command.add_argument("weights", type=expanded, metavar="RUN")
+    command.add_argument("weights", type=expand_user_path, metavar="RUN")
     command.add_argument("--folds", nargs="*", default=[], metavar="RUN",
                          help="runs of the same recipe on other parts of the data, which say how good it is; from another seed, how far "
                          "that hangs on it")  # fmt: skip
@@ -86,13 +88,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("report", help="the Results page as one HTML file that needs no network")
     command.set_defaults(run=_report)
-    command.add_argument("--out", type=expanded, required=True, help="folder for report.html")
+    command.add_argument("--out", type=expand_user_path, required=True, help="folder for report.html")
     command.add_argument("--own", nargs="*", default=[], metavar="NAME",
                          help="runs below runs/, or their external tests as 'RUN on TEST', to stand beside")  # fmt: skip
 
     command = commands.add_parser("figures", help="every figure of the bundled models as one Markdown file")
     command.set_defaults(run=_figures)
-    command.add_argument("--out", type=expanded, required=True, metavar="FILE")
+    command.add_argument("--out", type=expand_user_path, required=True, metavar="FILE")
 
     command = commands.add_parser("heatmaps", help="measure the heatmaps of a whole set of images with known lesions")
     command.set_defaults(run=_heatmaps)
@@ -104,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--examined", type=int, default=25, metavar="N",
                          help="images of each model and source for insertion, deletion and ROAD, which cost seconds a map")  # fmt: skip
     command.add_argument(
-        "--out", type=expanded, required=True, help="folder for maps.csv and report; it is gone on with"
+        "--out", type=expand_user_path, required=True, help="folder for maps.csv and report; it is gone on with"
     )
     command.add_argument("--publish", action="store_true", help="show the figures, no image, on the Results page")
 
@@ -115,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fetch", help="download a data set from its official place")
     command.set_defaults(run=_fetch)
     command.add_argument("name", choices=list(RELEASES))
-    command.add_argument("--out", type=expanded, default=Path("data"), help="default data")
+    command.add_argument("--out", type=expand_user_path, default=Path("data"), help="default data")
     command.add_argument("--url", help="another address of the same archive")
 
     command = commands.add_parser("bench", help="images per second, beside the ceiling and a plain loop")
@@ -128,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         "phantoms", help="draw the synthetic sample scans, or a data set of phantoms for a dry run"
     )
     command.set_defaults(run=_phantoms)
-    command.add_argument("folder", type=expanded)
+    command.add_argument("folder", type=expand_user_path)
     command.add_argument("--count", type=int, help="draw a data set with this many phantoms of each class instead")
     command.add_argument("--seed", type=int, default=0)
     return parser
@@ -143,7 +145,7 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         elif kind_of(setting.name) is bool:
             command.add_argument(name, action=argparse.BooleanOptionalAction, default=None, help=meaning)
         else:
-            kind = at_home if setting.name == "init" else kind_of(setting.name)
+            kind = with_home if setting.name == "init" else kind_of(setting.name)
             command.add_argument(name, type=kind, help=f"{meaning}; the paper preset has {setting.default}")
 
 
@@ -174,11 +176,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.data or run.is_dir():
         check_writable(options.out or (run if run.is_dir() else RUNS_FOLDER), *EVALUATION)
     if options.data:
-        evaluation = evaluate_elsewhere(options.weights, options.data, options.out, _say)
+        evaluation = evaluate_external(options.weights, options.data, options.out, _say)
         for sentence in evaluation.left_out:
             print(f"Left out: {sentence}")
     else:
-        evaluation = evaluate_again(run, _say)
+        evaluation = reevaluate_run(run, _say)
     for remark in evaluation.remarks:
         print(remark)
     print(table([(run.name, evaluation)]))
@@ -201,33 +203,33 @@ def _ship(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     # Plotly and Jinja2 are not on every machine that trains.
-    from train.results.load_results import bundled, chosen_results
+    from train.results.load_results import chosen_results, load_bundled_results
     from train.results.results_report import write_report
 
     check_writable(options.out, "report.html")
-    print(write_report(bundled(), chosen_results(options.own), options.out))
+    print(write_report(load_bundled_results(), chosen_results(options.own), options.out))
 
 
 def _figures(options: argparse.Namespace) -> None:
     from train.results.figures_document import figures_document
-    from train.results.load_results import bundled
+    from train.results.load_results import load_bundled_results
 
     check_writable(options.out.parent, options.out.name)
-    write_whole(options.out, figures_document(bundled()).encode())
+    write_atomic(options.out, figures_document(load_bundled_results()).encode())
 
 
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
     from rcdnet.reading.heatmaps import METHODS
     from train.evaluate.heatmap_metrics import MAPS_FILE, publish_maps, write_figures
-    from train.evaluate.heatmap_study import judged, study
+    from train.evaluate.heatmap_study import measure_heatmaps, study_input
     from train.results.heatmap_report import write_study
 
     check_writable(options.out, MAPS_FILE)
     if options.publish:
         check_writable(RESULTS_FOLDER)
-    weights = [judged(name, options.data) for text in options.models for name in matching(text)]
-    rows = study(weights, options.out, options.methods or list(METHODS), options.examined)
+    weights = [study_input(name, options.data) for text in options.models for name in expand_pattern(text)]
+    rows = measure_heatmaps(weights, options.out, options.methods or list(METHODS), options.examined)
     found = write_figures(options.out / MAPS_FILE)
     print(write_study(weights, rows, found, options.out))
     if options.publish:
@@ -270,14 +272,14 @@ def _source(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(
             f"{text!r} names no source; write busbra=DIR, busi=DIR, breast=DIR or folder=DIR"
         )
-    path = expanded(place)
+    path = expand_user_path(place)
     if path.is_symlink() and not path.exists():
         raise argparse.ArgumentTypeError(f"{place} is a link to nothing")
     return name, str(path)
 
 
 def _matching(texts: Sequence[str]) -> list[Path]:
-    return [Path(place) for text in texts for place in matching(text)]
+    return [Path(place) for text in texts for place in expand_pattern(text)]
 
 
 def _say(text: str) -> None:

@@ -10,7 +10,7 @@ LINES_LIMIT = 64 * MB
 _BLOCK = 64 * KB
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that at every instant the old one or the new one is there."""
     beside = path.with_name(path.name + ".new")
     try:
@@ -42,7 +42,7 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
-def whole_lines(path: Path, limit: int = LINES_LIMIT) -> list[str]:
+def read_complete_lines(path: Path, limit: int = LINES_LIMIT) -> list[str]:
     """The lines of a file that end in a newline; none where there is no file.
 
     Raises:
@@ -54,7 +54,7 @@ def whole_lines(path: Path, limit: int = LINES_LIMIT) -> list[str]:
     return content[: content.rfind(b"\n")].decode().split("\n") if b"\n" in content else []
 
 
-def stamp_of(path: Path) -> tuple[int, int, int]:
+def file_stamp(path: Path) -> tuple[int, int, int]:
     """Changes when the file does, or what lies in its place; zeros where nothing does."""
     try:
         status = path.stat()

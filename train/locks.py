@@ -12,7 +12,7 @@ except ModuleNotFoundError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def held(lock: Path) -> bool:
+def is_locked(lock: Path) -> bool:
     """Whether a process holds it, asked with a shared lock, so that two who ask at once do not take each other for the holder.
 
     Windows has no shared lock for this: there the lock is taken for a moment.

@@ -3,6 +3,6 @@
 import re
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """The text with nothing in it that Markdown would act on: an image in it would make the browser ask another host."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)

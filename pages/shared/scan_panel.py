@@ -10,22 +10,22 @@ from zlib import crc32
 import numpy as np
 import streamlit as st
 
-from pages.shared.markdown_escape import plain
-from pages.shared.permissions import barred
-from pages.shared.uploads import LIMITS, taken, turned_down
-from pages.shared.widget_state import KEPT, put
+from pages.shared.markdown_escape import escape_markdown
+from pages.shared.permissions import training_denied_reason
+from pages.shared.uploads import LIMITS, pop_upload, rejected_uploads
+from pages.shared.widget_state import PERSIST, set_widget_values
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.present.charts import CALL_SIGNS
-from rcdnet.present.overlay import fit_within, png_url, staged
-from rcdnet.present.prediction_report import shown
-from rcdnet.reading.inference import Classifier, Prediction, classify, load_own, load_trained
+from rcdnet.present.overlay import fit_within, letterboxed, png_url
+from rcdnet.present.prediction_report import printable
+from rcdnet.reading.inference import Classifier, Prediction, classify, load_custom, load_trained
 from rcdnet.scans.reader import Scan, read_scan
 from train.runs.shared_weights import shared
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
 MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
 # Begin what the session keeps of a scan beside it: a lesion that the reader gave, and the name of a second scan.
-KEYS_OF_SCANS = ("mask ", "box ", "second ")
+SCAN_KEY_PREFIXES = ("mask ", "box ", "second ")
 SCREEN, THUMBNAIL = 800, (128, 96)  # pixels
 FEW_LINES, NAME_LENGTH, LONGEST_REASON = 4, 40, 200  # of files that were not read
 
@@ -33,43 +33,44 @@ state = st.session_state
 
 
 @dataclass(frozen=True, eq=False)  # a list is searched for one: the very same, whatever another is called
-class Held:
-    """A scan in the session. view: its pixels at a screen's size. said: predictions by `Classifier.key`.
+class UploadedScan:
+    """A scan in the session. preview: its pixels at a screen's size. predictions: by `Classifier.key`.
 
-    explained: predictions of any method, by that key and method. measured: `rcdnet.explain.faithfulness.examine`, as Compare keeps it.
+    heatmaps: predictions with the maps of any method, by that key and method. faithfulness: of
+    `rcdnet.explain.faithfulness.evaluate_faithfulness`, as Compare keeps it.
     """
 
     name: str
     scan: Scan
-    view: np.ndarray = field(repr=False)
-    said: dict[str, Prediction] = field(repr=False)
-    explained: dict[tuple[str, str], Prediction] = field(repr=False)
-    measured: dict = field(repr=False)
+    preview: np.ndarray = field(repr=False)
+    predictions: dict[str, Prediction] = field(repr=False)
+    heatmaps: dict[tuple[str, str], Prediction] = field(repr=False)
+    faithfulness: dict = field(repr=False)
     thumbnail: str = field(repr=False)
 
 
-def models_asked() -> tuple[list[Classifier], dict[str, RcdnetError]]:
-    """Every trained model, the user's own that are chosen after them, and why others are silent; stops without RcdNet."""
+def select_models() -> tuple[list[Classifier], dict[str, RcdnetError]]:
+    """Every trained model, the user's own that are chosen after them, and why others are unavailable; stops without RcdNet."""
     with st.spinner("Loading the models"):
-        classifiers, silent = load_trained()
-    if "rcdnet" in silent:
-        st.error(plain(str(silent["rcdnet"])))
+        classifiers, unavailable = load_trained()
+    if "rcdnet" in unavailable:
+        st.error(escape_markdown(str(unavailable["rcdnet"])))
         st.stop()
-    own = {} if barred() else shared()
-    put(keep_own_models=[name for name in state.get("keep_own_models", []) if name in own])
+    own = {} if training_denied_reason() else shared()
+    set_widget_values(keep_own_models=[name for name in state.get("keep_own_models", []) if name in own])
     with st.sidebar:
-        for name in st.multiselect("Your own models", list(own), key="keep_own_models", **KEPT) if own else []:
+        for name in st.multiselect("Your own models", list(own), key="keep_own_models", **PERSIST) if own else []:
             try:
-                classifiers.append(load_own(name, own[name]))
+                classifiers.append(load_custom(name, own[name]))
             except RcdnetError as error:
-                st.warning(plain(str(error)))
-    return classifiers, silent
+                st.warning(escape_markdown(str(error)))
+    return classifiers, unavailable
 
 
 def scan_panel(
-    classifiers: list[Classifier], below: Callable[[list[Held]], None] | None = None
-) -> tuple[list[Held], int]:
-    """All scans of the session, and the place of the chosen one. A page that has drawn them ends with `read_on`.
+    classifiers: list[Classifier], below: Callable[[list[UploadedScan]], None] | None = None
+) -> tuple[list[UploadedScan], int]:
+    """All scans of the session, and the place of the chosen one. A page that has drawn them ends with `read_next_upload`.
 
     `below` draws what else belongs under the list.
     """
@@ -88,11 +89,11 @@ def scan_panel(
             help="They stay in memory on this machine, and a still image of up to 4096 pixels a side is read.",
         )
         st.caption(f"PNG, JPEG, BMP or TIFF, {LIMITS}.")
-        turned_down(key="turned_down", on_refused_change=_keep_turned_down)
+        rejected_uploads(key="turned_down", on_refused_change=_keep_rejected)
         samples = st.button("Try three synthetic phantoms", width="stretch", icon=":material/science:")
         if uploads or samples:
             drawn = [(path.name, path.read_bytes) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
-            _queue([(file.name, partial(taken, file.file_id)) for file in uploads] + drawn)
+            _queue([(file.name, partial(pop_upload, file.file_id)) for file in uploads] + drawn)
             state.upload_round += 1  # an empty uploader: the list below is the one list of scans
             st.rerun()
         while state.waiting and "done" not in state.batch:
@@ -103,32 +104,32 @@ def scan_panel(
             st.progress(read / size, text=f"Reading scan {read + 1} of {size}")
         if (first := state.batch.pop("first", None)) in state.scans:
             state["chosen"] = first
-        held = list(state.scans.values())
+        uploaded = list(state.scans.values())
         chosen = list(state.scans).index(state.chosen) if state.get("chosen") in state.scans else 0
-        for position, one in enumerate(held):
+        for position, one in enumerate(uploaded):
             # A model of one's own may have come later than the scan.
-            if missing := [c for c in classifiers if c.key not in one.said]:
-                one.said.update(_calls_of(one.scan.pixels, missing))
-            _list_entry(position, one, one.said[classifiers[0].key], chosen=position == chosen)
-        if held and below:
-            below(held)
-        if held:
+            if missing := [c for c in classifiers if c.key not in one.predictions]:
+                one.predictions.update(_calls_of(one.scan.pixels, missing))
+            _list_entry(position, one, one.predictions[classifiers[0].key], chosen=position == chosen)
+        if uploaded and below:
+            below(uploaded)
+        if uploaded:
             with st.popover("Clear all scans", width="stretch"):
-                what = "the scan with its" if len(held) == 1 else f"the {len(held)} scans with their"
+                what = "the scan with its" if len(uploaded) == 1 else f"the {len(uploaded)} scans with their"
                 st.markdown(f"This removes {what} calls, masks and boxes. They are kept nowhere else.")
                 st.button("Clear them", on_click=_clear, width="stretch")
     _refusals()
-    return held, chosen
+    return uploaded, chosen
 
 
-def read_on(classifiers: list[Classifier]) -> None:
+def read_next_upload(classifiers: list[Classifier]) -> None:
     """Read the next file that waits, now that the page shows all before it."""
     if state.waiting:
         _take_in(classifiers)
         st.rerun()
 
 
-def reading() -> bool:
+def uploads_pending() -> bool:
     """Whether files still wait, so that the page is about to be drawn again."""
     return bool(state.waiting)
 
@@ -171,12 +172,12 @@ def _dismiss(refusal: tuple[str, str]) -> None:
         state.refused.remove(refusal)
 
 
-def _keep_turned_down() -> None:
+def _keep_rejected() -> None:
     for name, reason in state["turned_down"]["refused"]:
-        _refuse(state.refused, shown(str(name)), str(reason)[:LONGEST_REASON])
+        _refuse(state.refused, printable(str(name)), str(reason)[:LONGEST_REASON])
 
 
-def _list_entry(position: int, one: Held, call: Prediction, *, chosen: bool) -> None:
+def _list_entry(position: int, one: UploadedScan, call: Prediction, *, chosen: bool) -> None:
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.image(one.thumbnail)
     right.button(
@@ -196,7 +197,7 @@ def _queue(files: list[tuple[str, Callable[[], bytes]]]) -> None:
     waiting, batch = state.waiting, state.batch
     if not waiting:
         batch.clear()
-    waiting += [(shown(name), data) for name, data in files]
+    waiting += [(printable(name), data) for name, data in files]
     batch["size"] = batch.get("size", 0) + len(files)
 
 
@@ -212,14 +213,14 @@ def _take_in(classifiers: list[Classifier]) -> None:
             if sum(one.scan.pixels.size for one in scans.values()) + scan.pixels.size > MAX_PIXELS:
                 raise ImageError("The memory set aside for one session is full. Clear the scans first.")
             same = next((one for one in scans.values() if one.scan.sha256 == scan.sha256), None)
-            scans[key] = Held(
+            scans[key] = UploadedScan(
                 name,
                 scan,
                 fit_within(scan.pixels, SCREEN),
-                same.said if same else _calls_of(scan.pixels, classifiers),
-                same.explained if same else {},
-                same.measured if same else {},
-                png_url(staged(scan.pixels, *THUMBNAIL)),
+                same.predictions if same else _calls_of(scan.pixels, classifiers),
+                same.heatmaps if same else {},
+                same.faithfulness if same else {},
+                png_url(letterboxed(scan.pixels, *THUMBNAIL)),
             )
         if "done" not in batch:
             batch["done"], batch["first"] = True, key
@@ -237,5 +238,5 @@ def _clear() -> None:
             data()  # which has the server forget it
     for kept in (state.scans, state.refused, state.waiting):
         kept.clear()
-    for key in ["chosen", *(key for key in state if str(key).startswith(KEYS_OF_SCANS))]:
+    for key in ["chosen", *(key for key in state if str(key).startswith(SCAN_KEY_PREFIXES))]:
         state.pop(key, None)

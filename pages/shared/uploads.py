@@ -25,7 +25,7 @@ _adding, _add_file = Lock(), MemoryUploadedFileManager.add_file
 
 # The browser turns larger files down by itself and says so in the uploader, which is emptied with every upload. This hands their
 # names and reasons on, as `refused`, so that they stand with the others.
-turned_down = st.components.v2.component(
+rejected_uploads = st.components.v2.component(
     "rcdnet_turned_down", html="<span></span>", js=(_ASSETS / "turned_down.js").read_text(encoding="utf-8")
 )
 
@@ -47,7 +47,7 @@ def _add_within_limits(self: MemoryUploadedFileManager, session_id: str, file: U
 MemoryUploadedFileManager.add_file = _add_within_limits  # type: ignore[method-assign]
 
 
-def taken(file_id: str) -> bytes:
+def pop_upload(file_id: str) -> bytes:
     """The bytes of an uploaded file, metadata and all, which the server then forgets; they count as waiting until here.
 
     Raises:

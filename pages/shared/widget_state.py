@@ -5,10 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-KEPT: Any = {"persist_state": "session"}  # of a widget that another page, or another view of this one, must not reset
+PERSIST: Any = {
+    "persist_state": "session"
+}  # of a widget that another page, or another view of this one, must not reset
 
 
-def put(**values: Any) -> None:
+def set_widget_values(**values: Any) -> None:
     """Give widgets these values where they hold others.
 
     The browser shows what is assigned, whatever somebody has typed since the script began. So what is there already is not
@@ -19,7 +21,7 @@ def put(**values: Any) -> None:
             st.session_state[key] = value
 
 
-def tabs(titles: Sequence[str], key: str) -> Sequence[Any]:
+def persistent_tabs(titles: Sequence[str], key: str) -> Sequence[Any]:
     """`st.tabs` that are drawn when they are opened, and stay open from page to page, which `persist_state` does not offer for them."""
     state, before = st.session_state, f"{key} before"
     if key not in state and before in state:

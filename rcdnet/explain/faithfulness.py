@@ -17,7 +17,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
 from rcdnet.explain.similarity import SIDE, rank_correlation
 from rcdnet.models.registry import CLASSES, MODELS, create_model
-from rcdnet.reading.heatmaps import FLOOR, METHODS, random_maps
+from rcdnet.reading.heatmaps import METHODS, RANDOM_BASELINE, random_maps
 from rcdnet.reading.inference import Classifier, Prediction, classify, network_input
 
 SHARES = tuple(k / 10 for k in range(11))  # of the canvas
@@ -66,7 +66,7 @@ def faithfulness(
     """
     x, _ = network_input(pixels, classifier)
     targets = [ClassifierOutputSoftmaxTarget(CLASSES.index(class_name))]
-    order = ranked(prediction.maps[CLASSES.index(class_name)], x.shape[-1])[None]
+    order = pixel_ranks(prediction.maps[CLASSES.index(class_name)], x.shape[-1])[None]
 
     weight = classifier.card.calibration.network
 
@@ -95,7 +95,7 @@ def faithfulness(
 
 
 @dataclass(frozen=True)
-class Examined:
+class FaithfulnessResult:
     """One map. alike: its rank correlation with the map of a network with drawn weights; nan where that was not made."""
 
     method: str
@@ -104,17 +104,17 @@ class Examined:
     alike: float
 
 
-def examine(
+def evaluate_faithfulness(
     pixels: np.ndarray,
     classifier: Classifier,
     predictions: Sequence[Prediction],
     class_name: str,
     *,
     tick: Callable[[], object] | None = None,
-) -> list[Examined]:
-    """`faithfulness` of one model's maps for a class, each method's; floors, such as `chance_map`, may be among them."""
+) -> list[FaithfulnessResult]:
+    """`faithfulness` of one model's maps for a class, each method's; floors, such as `random_cam_prediction`, may be among them."""
     methods = [p.method for p in predictions if p.method in METHODS]
-    drawn = {p.method: p for p in classify(pixels, [randomised(classifier)], methods)}
+    drawn = {p.method: p for p in classify(pixels, [randomise_weights(classifier)], methods)}
 
     def alike(p: Prediction) -> float:
         if p.method not in drawn:
@@ -122,20 +122,22 @@ def examine(
         return rank_correlation(*(each.heat(class_name, (SIDE, SIDE)) for each in (p, drawn[p.method])))
 
     return [
-        Examined(p.method, class_name, faithfulness(pixels, classifier, p, class_name, tick=tick), alike(p))
+        FaithfulnessResult(p.method, class_name, faithfulness(pixels, classifier, p, class_name, tick=tick), alike(p))
         for p in predictions
     ]
 
 
-def chance_map(pixels: np.ndarray, classifier: Classifier, prediction: Prediction, *, seed: int) -> Prediction:
-    """In place of a prediction's maps those of `FLOOR`, for the scan it was made from."""
+def random_cam_prediction(
+    pixels: np.ndarray, classifier: Classifier, prediction: Prediction, *, seed: int
+) -> Prediction:
+    """In place of a prediction's maps those of `RANDOM_BASELINE`, for the scan it was made from."""
     x, _ = network_input(pixels, classifier)
     with torch.no_grad():
         features = classifier.network.forward_features(x)
-    return replace(prediction, method=FLOOR, maps=random_maps(classifier.network, features, seed=seed))
+    return replace(prediction, method=RANDOM_BASELINE, maps=random_maps(classifier.network, features, seed=seed))
 
 
-def ranked(heat: np.ndarray, side: int) -> np.ndarray:
+def pixel_ranks(heat: np.ndarray, side: int) -> np.ndarray:
     """The order of a map's places, float32 (side, side), evenly from 0 for the coldest to 1 for the hottest.
 
     Half of a map is often exactly zero, and a percentile of it would then take away all of that at once. Ties fall in an order
@@ -148,7 +150,7 @@ def ranked(heat: np.ndarray, side: int) -> np.ndarray:
     return ranks.reshape(side, side)
 
 
-def randomised(classifier: Classifier) -> Classifier:
+def randomise_weights(classifier: Classifier) -> Classifier:
     """The same architecture with drawn weights: a map that looks the same for it shows the scan, not what was learnt.
 
     Adebayo et al. 2018, arXiv:1810.03292.

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FIXED = 0.5  # of the map's own maximum, where it is cut for the overlap at a fixed threshold
-CUTS = np.linspace(0.05, 0.95, 19)  # shares of the maximum that the best threshold is looked for among
+FIXED_THRESHOLD = 0.5  # of the map's own maximum, where it is cut for the overlap at a fixed threshold
+THRESHOLDS = np.linspace(0.05, 0.95, 19)  # shares of the maximum that the best threshold is looked for among
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def localise(heat: np.ndarray, lesion: np.ndarray) -> Localisation:
     if peak <= 0:
         return Localisation(False, chance, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     energy = float(heat[lesion].sum() / total)
-    overlaps = [_overlap(heat >= cut * peak, lesion) for cut in CUTS]
-    iou, dice = _overlap(heat >= FIXED * peak, lesion)
+    overlaps = [_overlap(heat >= cut * peak, lesion) for cut in THRESHOLDS]
+    iou, dice = _overlap(heat >= FIXED_THRESHOLD * peak, lesion)
     return Localisation(
         pointing=bool(lesion[np.unravel_index(heat.argmax(), heat.shape)]),
         chance=chance,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy.stats import spearmanr
 
-HOTTEST = 0.2  # share of the area
+TOP_FRACTION = 0.2  # share of the area
 SIDE = 56  # pixels of the square that maps of different grids are brought to
 
 
@@ -18,7 +18,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def hottest_overlap(first: np.ndarray, second: np.ndarray) -> float:
+def top_fraction_overlap(first: np.ndarray, second: np.ndarray) -> float:
     """Share of one map's hottest fifth that is also the other's; nan where a map is empty.
 
     Of a map that is positive on less than a fifth, that much alone is hot, and the smaller of the two areas is shared or not
@@ -26,7 +26,7 @@ def hottest_overlap(first: np.ndarray, second: np.ndarray) -> float:
     """
     hot = []
     for values in (_brought(first), _brought(second)):
-        count = min(round(HOTTEST * values.size), int((values > 0).sum()))
+        count = min(round(TOP_FRACTION * values.size), int((values > 0).sum()))
         hot.append(set(np.argsort(-values, kind="stable")[:count].tolist()))
     smaller = min(map(len, hot))
     return len(hot[0] & hot[1]) / smaller if smaller else float("nan")
@@ -36,7 +36,7 @@ def similarity_matrix(maps: Mapping[str, np.ndarray]) -> dict[tuple[str, str], t
     """Rank correlation and overlap of the hottest fifth for every two named maps, both ways round."""
     names = list(maps)
     return {
-        (a, b): (rank_correlation(maps[a], maps[b]), hottest_overlap(maps[a], maps[b]))
+        (a, b): (rank_correlation(maps[a], maps[b]), top_fraction_overlap(maps[a], maps[b]))
         for a in names
         for b in names
         if a != b

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from rcdnet.models.calibration import BOX, Calibration
-from rcdnet.safe_io import MB, Count, Share, Unreadable, Within, parse_json, quoted, read_regular, typed
+from rcdnet.safe_io import MB, Count, Share, Unreadable, Within, parse_as, parse_json, quoted, read_regular
 
 MINIMUM_AUC = 0.75  # on validation; below it a model's answer would mislead more than it helps
 LIMIT = MB  # of a card's file
@@ -147,7 +147,7 @@ class ModelCard:
         for f in fields(ModelCard):
             if f.name in given:
                 try:
-                    found[f.name] = (_recipe if f.name == "recipe" else partial(typed, hints[f.name]))(given[f.name])
+                    found[f.name] = (_recipe if f.name == "recipe" else partial(parse_as, hints[f.name]))(given[f.name])
                 except Unreadable as error:
                     raise Unreadable(f"{f.name}: {error}") from error
             elif f.default is MISSING and f.default_factory is MISSING:

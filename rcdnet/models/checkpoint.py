@@ -16,13 +16,13 @@ from torch import nn
 
 from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.models.card import LIMIT, MINIMUM_AUC, ModelCard
-from rcdnet.models.lesion_decoder import LesionDecoder, decoder_for, parted
+from rcdnet.models.lesion_decoder import LesionDecoder, decoder_for, split_state_dict
 from rcdnet.models.registry import CLASSES, create_model, spec_of
 from rcdnet.safe_io import MB, Unreadable, quoted, read_regular
 from rcdnet.scans import preprocessing
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "weights"
-PINS = "SHA256SUMS"  # as sha256sum writes it
+CHECKSUM_FILE = "SHA256SUMS"  # as sha256sum writes it
 LARGEST_WEIGHTS = 1024 * MB
 
 
@@ -39,11 +39,11 @@ def read_card(name: str, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
         raise NotTrained(f"{title} is not trained yet. Train it with: {training_hint(name)}")
     try:
         content = read_regular(path, LIMIT)
-        pins = pinned(folder)
+        pins = read_checksums(folder)
         if pins is not None and pins.get(path.name) != hashlib.sha256(content).hexdigest():
             raise CheckpointError(
-                f"The card {path.name} is not the one that was shipped (SHA-256 differs from {PINS}). Restore it from the release, or "
-                "ship its run again: python -m train ship RUN"
+                f"The card {path.name} is not the one that was shipped (SHA-256 differs from {CHECKSUM_FILE}). Restore it from the "
+                "release, or ship its run again: python -m train ship RUN"
             )
         card = ModelCard.from_json(content)
         if card.model != name:
@@ -61,13 +61,13 @@ def card_digest(name: str, folder: Path = WEIGHTS_FOLDER) -> str:
         return ""
 
 
-def pinned(folder: Path) -> dict[str, str] | None:
+def read_checksums(folder: Path) -> dict[str, str] | None:
     """SHA-256 by the name of each card that was shipped into a folder; None where the folder holds nobody to it.
 
     Raises:
         CheckpointError: the list is damaged.
     """
-    path = folder / PINS
+    path = folder / CHECKSUM_FILE
     if not path.exists():
         return None
     try:
@@ -136,11 +136,11 @@ def build(name: str, data: bytes) -> tuple[nn.Module, LesionDecoder | None]:
     Raises:
         SafetensorError, RuntimeError: the bytes are damaged, or of another network.
     """
-    network, decoder = holding(name, load_tensors(data))
+    network, decoder = model_from_tensors(name, load_tensors(data))
     return network.eval(), decoder.eval() if decoder else None
 
 
-def holding(
+def model_from_tensors(
     name: str, tensors: Mapping[str, torch.Tensor], *, drop_path: float = 0.0
 ) -> tuple[nn.Module, LesionDecoder | None]:
     """The network that holds the tensors of a weight file, and its decoder if there are any of it, float32.
@@ -148,7 +148,7 @@ def holding(
     Raises:
         RuntimeError: the tensors are of another network.
     """
-    of_network, of_decoder = parted(tensors)
+    of_network, of_decoder = split_state_dict(tensors)
     network = create_model(name, drop_path=drop_path)
     network.load_state_dict(of_network)
     if not of_decoder:
@@ -168,9 +168,9 @@ def write_checkpoint(weights: bytes, card: ModelCard, folder: Path = WEIGHTS_FOL
     folder.mkdir(parents=True, exist_ok=True)
     content = card.to_json().encode()
     files = {f"{card.model}.safetensors": weights}
-    if (pins := pinned(folder)) is not None:
+    if (pins := read_checksums(folder)) is not None:
         pins[f"{card.model}.json"] = hashlib.sha256(content).hexdigest()
-        files[PINS] = "".join(f"{digest}  {name}\n" for name, digest in sorted(pins.items())).encode()
+        files[CHECKSUM_FILE] = "".join(f"{digest}  {name}\n" for name, digest in sorted(pins.items())).encode()
     files[f"{card.model}.json"] = content
     try:
         for name, content in files.items():

@@ -12,7 +12,7 @@ from timm.layers import ConvNormAct
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet.scans.preprocessing import Frame
+from rcdnet.scans.preprocessing import Letterbox
 
 WIDTH = 64  # channels at every level, with whole 3x3 convolutions: 48 with separable ones found masks half as fast
 LEVELS = 4  # the trunk's last four maps: from stride 4 of a CNN on, the last four blocks of a ViT
@@ -52,7 +52,7 @@ def decoder_for(network: nn.Module, size: int) -> LesionDecoder:
     return LesionDecoder([m.shape[1] for m in maps[-LEVELS:]])
 
 
-def parted(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def split_state_dict(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The tensors of a weight file: those of the network, and those of its decoder, if it has one."""
     decoder = {name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)}
     return {name: value for name, value in tensors.items() if not name.startswith(PREFIX)}, decoder
@@ -67,7 +67,7 @@ def read_outline(decoder: LesionDecoder, maps: list[torch.Tensor]) -> tuple[torc
     return lesion, votes
 
 
-def box_numbers(x: float, y: float, width: float, height: float, aspect: float) -> list[float]:
+def box_features(x: float, y: float, width: float, height: float, aspect: float) -> list[float]:
     """Eight numbers of a lesion's box, given as shares of the image, and its height over width in pixels.
 
     Logarithms of width, height, aspect and area; centre across, centre, top and bottom in depth.
@@ -76,14 +76,14 @@ def box_numbers(x: float, y: float, width: float, height: float, aspect: float) 
     return [*logs, x + width / 2, y + height / 2, y, y + height]
 
 
-def shape_score(lesion: np.ndarray, frame: Frame, box: Sequence[float]) -> float:
+def shape_score(lesion: np.ndarray, frame: Letterbox, box: Sequence[float]) -> float:
     """How far the box of the outline, taller than wide or wider than tall, small or large, speaks for malignancy.
 
     A log likelihood ratio, less as the outline is less sure; 0 without an outline.
 
     Args:
         lesion: of one image, as `read_outline` gives it, float (h, w).
-        box: a weight for each of `box_numbers`, and a constant; 0 is given where it is empty.
+        box: a weight for each of `box_features`, and a constant; 0 is given where it is empty.
     """
     size = frame.size
     fine = cv2.resize(lesion.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
@@ -92,7 +92,7 @@ def shape_score(lesion: np.ndarray, frame: Frame, box: Sequence[float]) -> float
     if count < 2 or not box:
         return 0.0
     left, top, width, height, _ = found[1 + found[1:, cv2.CC_STAT_AREA].argmax()].tolist()
-    numbers = box_numbers(
+    numbers = box_features(
         left / frame.width, top / frame.height, width / frame.width, height / frame.height, height / width
     )
     sure = float((lesion**2).sum() / lesion.sum())  # the mean probability, weighted by itself: 1 for a sharp outline

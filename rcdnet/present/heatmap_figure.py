@@ -70,7 +70,7 @@ def grid_figure(grid: Grid, look: Look, layers: Mapping[str, str], kind: str) ->
 def grid_maps(grid: Grid, sha256: Sequence[str], layers: Mapping[str, str]) -> bytes:
     """The raw maps of the grid as `.npz`, and under `about` a JSON text that names each.
 
-    Each array is float32 (2, h, w), benign and malignant, over the model's square canvas; `rcdnet.scans.preprocessing.Frame(**frame)`
+    Each array is float32 (2, h, w), benign and malignant, over the model's square canvas; `rcdnet.scans.preprocessing.Letterbox(**frame)`
     with the frame of `about` brings one onto the scan by its `to_image`.
     """
     arrays: dict[str, np.ndarray] = {}

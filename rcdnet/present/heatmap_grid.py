@@ -13,11 +13,11 @@ from rcdnet.models.lesion_decoder import contours
 from rcdnet.models.registry import CLASSES
 from rcdnet.present.charts import CALL_SIGNS
 from rcdnet.present.overlay import colour_table, png_url
-from rcdnet.reading.heatmaps import CLASS_BLIND
+from rcdnet.reading.heatmaps import CLASS_AGNOSTIC
 from rcdnet.reading.inference import Prediction
-from rcdnet.scans.preprocessing import Frame
+from rcdnet.scans.preprocessing import Letterbox
 
-CALLED = "class called"
+PREDICTED_CLASS = "class called"
 CONTOUR_LEVELS = (0.25, 0.5, 0.75)  # of a map's scale
 OWN, PAIR, ALL = "each its own", "one for each model and method", "one for all"
 SCALES = {
@@ -81,7 +81,7 @@ class Cell:
 
     @property
     def note(self) -> str:
-        of_class = "" if self.prediction.method in CLASS_BLIND else f"{self.class_name}, "
+        of_class = "" if self.prediction.method in CLASS_AGNOSTIC else f"{self.class_name}, "
         return f"{of_class}{f'maximum {self.strength:.2g}' if self.strength else 'an empty map'}"
 
     def heat(self, shape: tuple[int, int]) -> np.ndarray:
@@ -91,7 +91,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """class_name: or `CALLED`, then each model's own call."""
+    """class_name: or `PREDICTED_CLASS`, then each model's own call."""
 
     method: str
     class_name: str
@@ -112,27 +112,27 @@ class Grid:
         return [next(c.prediction for c in self.cells[row] if c.scan == k) for k in range(len(self.scans))]
 
 
-def arranged(
+def build_grid(
     scans: Sequence[Shown], predictions: Sequence[Sequence[Prediction]], classes: Sequence[str], scale: str
 ) -> Grid:
     """The grid of every model and method that was run.
 
     Args:
         predictions: of each scan, as `rcdnet.reading.inference.classify` gives them for the same models and methods.
-        classes: names in `CLASSES`, or `CALLED`. A method that does not ask for the class gets one column.
+        classes: names in `CLASSES`, or `PREDICTED_CLASS`. A method that does not ask for the class gets one column.
     """
     methods = list(dict.fromkeys(p.method for p in predictions[0]))
     columns = [
         Column(method, class_name, scan)
         for method in methods
-        for class_name, scan in product(classes[:1] if method in CLASS_BLIND else classes, range(len(scans)))
+        for class_name, scan in product(classes[:1] if method in CLASS_AGNOSTIC else classes, range(len(scans)))
     ]
     of = {(k, p.model, p.method): p for k, made in enumerate(predictions) for p in made}
     models = list(dict.fromkeys(p.model for p in predictions[0]))
 
     def drawn(model: str, column: Column) -> tuple[Prediction, str]:
         p = of[column.scan, model, column.method]
-        return p, p.call if column.class_name == CALLED else column.class_name
+        return p, p.call if column.class_name == PREDICTED_CLASS else column.class_name
 
     highest = max(p.strength(name) for p, name in (drawn(m, c) for m in models for c in columns))
 
@@ -150,7 +150,7 @@ def arranged(
 
 def column_title(column: Column, grid: Grid) -> tuple[str, list[str]]:
     """Method, and below it the class and, where there are two, the scan."""
-    of_class = "whatever the class" if column.method in CLASS_BLIND else f"for {_the(column.class_name)}"
+    of_class = "whatever the class" if column.method in CLASS_AGNOSTIC else f"for {_the(column.class_name)}"
     return column.method, [of_class, *([grid.scans[column.scan].name] if len(grid.scans) > 1 else [])]
 
 
@@ -183,9 +183,9 @@ def model_similarity(grid: Grid, column: int) -> tuple[list[str], dict[tuple[str
     return list(maps), similarity_matrix(maps)
 
 
-def unlike_classes(grid: Grid, column: int) -> bool:
+def mixed_classes(grid: Grid, column: int) -> bool:
     """Whether the maps in one column are of different classes, so that likeness between models says little."""
-    blind = grid.columns[column].method in CLASS_BLIND
+    blind = grid.columns[column].method in CLASS_AGNOSTIC
     return not blind and len({cells[column].class_name for cells in grid.cells}) > 1
 
 
@@ -196,7 +196,7 @@ def method_similarity(
     maps = {
         cell.prediction.method: cell.heat((SIDE, SIDE))
         for cell in grid.cells[row]
-        if cell.scan == scan and (cell.class_name == class_name or cell.prediction.method in CLASS_BLIND)
+        if cell.scan == scan and (cell.class_name == class_name or cell.prediction.method in CLASS_AGNOSTIC)
     }
     return list(maps), similarity_matrix(maps)
 
@@ -251,7 +251,7 @@ def viewer_data(
     }
 
 
-def _axes(frame: Frame, cells: tuple[int, ...]) -> list[dict[str, float]]:
+def _axes(frame: Letterbox, cells: tuple[int, ...]) -> list[dict[str, float]]:
     """Along x and y: where the scan begins on the map and how much of it it covers, as shares, and the map's cells."""
     return [
         {"start": frame.left / frame.size, "length": frame.width / frame.size, "cells": cells[1]},
@@ -267,4 +267,4 @@ def _outlines(scan: Shown) -> list[list[list[float]]]:
 
 
 def _the(class_name: str) -> str:
-    return "the class called" if class_name == CALLED else class_name
+    return "the class called" if class_name == PREDICTED_CLASS else class_name

@@ -45,7 +45,7 @@ def overlay(
     return np.rint(grey + alpha * (colours.astype(np.float32) - grey)).astype(np.uint8)
 
 
-def outlined(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:
+def draw_contours(picture: np.ndarray, outlines: Sequence[np.ndarray]) -> np.ndarray:
     """A copy of the picture with closed outlines, uint8 RGB (H, W, 3); white on a black rim, so that it shows on any colour.
 
     Args:
@@ -77,7 +77,7 @@ def fit_within(image: np.ndarray, side: int) -> np.ndarray:
     )
 
 
-def staged(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def letterboxed(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """The image, grey or RGB, as large as it fits and centred on a black stage of that size in pixels; for a screen."""
     scale = min(width / image.shape[1], height / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

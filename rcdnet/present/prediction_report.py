@@ -46,13 +46,13 @@ def calls_csv(rows: Iterable[dict[str, object]]) -> str:
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: harmless(value) if isinstance(value, str) else value for key, value in row.items()})
+        writer.writerow({key: escape_formula(value) if isinstance(value, str) else value for key, value in row.items()})
     return text.getvalue()
 
 
 def call_sentence(p: Prediction) -> str:
     """Probability and threshold in words."""
-    probability, threshold = told_apart(p)
+    probability, threshold = distinct_decimals(p)
     side = "at or above" if p.call == "malignant" else "below"
     likelier = "malignant" if p.p_malignant >= 0.5 else "benign"
     if likelier != p.call:  # a threshold that finds nearly every cancer lies far below one half
@@ -60,7 +60,7 @@ def call_sentence(p: Prediction) -> str:
     return f"Probability of malignancy {probability}: {side} {threshold}, {p.threshold_rule}."
 
 
-def told_apart(p: Prediction) -> tuple[str, str]:
+def distinct_decimals(p: Prediction) -> tuple[str, str]:
     """Probability and threshold, with as many decimals as it takes to see which is larger."""
     digits = next((d for d in range(2, 6) if f"{p.p_malignant:.{d}f}" != f"{p.threshold:.{d}f}"), 6)
     return f"{p.p_malignant:.{digits}f}", f"{p.threshold:.{digits}f}"
@@ -86,7 +86,7 @@ def trust_sentence(card: ModelCard) -> str:
     return " ".join([*sentences, f"The probability {calibrated}: it is no risk for a patient."])
 
 
-def rests_on(p: Prediction) -> str:
+def evidence_sentence(p: Prediction) -> str:
     """Which parts of the evidence speak for which class, and how loudly, in log-odds; empty where there is the network alone."""
     if not any(value for part, value in p.parts.items() if part != "network"):
         return ""
@@ -104,7 +104,7 @@ def rests_on(p: Prediction) -> str:
         )  # + 0.0: no minus before a zero
     ]
     constant = logit(p.p_malignant) - sum(p.parts.values())
-    return f"It rests on three parts, in log-odds: {listed(said)}; {constant:+.1f} is added to every scan."
+    return f"It rests on three parts, in log-odds: {join_names(said)}; {constant:+.1f} is added to every scan."
 
 
 def agreement(predictions: Sequence[Prediction]) -> str:
@@ -122,7 +122,7 @@ def agreement(predictions: Sequence[Prediction]) -> str:
         return f"{first.title} stands alone: it calls {first.call}, the other {len(others)} call {others[0].call}."
     return (
         f"{len(same) + 1} of {len(predictions)} models call this scan {first.call}, as {first.title} does; "
-        f"{listed(differing)} {'differs' if len(differing) == 1 else 'differ'}."
+        f"{join_names(differing)} {'differs' if len(differing) == 1 else 'differ'}."
     )
 
 
@@ -146,7 +146,7 @@ def scan_figure(
     axes[0].set_title("Scan as uploaded", color="white", fontsize=11)
     for axis, p in zip(axes[1:], predictions, strict=False):
         axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
-        probability, threshold = told_apart(p)
+        probability, threshold = distinct_decimals(p)
         axis.set_title(
             f"{p.title}: {p.call}\np {probability}, threshold {threshold}, map strength {p.strength(p.call):.2g}",
             color="white",
@@ -163,17 +163,17 @@ def scan_figure(
     return buffer.getvalue()
 
 
-def harmless(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """A spreadsheet runs a cell that begins like a formula; file names come from outside.
 
     What cannot be seen is taken out, and what only looks like a space or a sign, such as a full-width one, counts as it looks.
     """
-    cell = shown(cell)
+    cell = printable(cell)
     start = BLANK.sub("", unicodedata.normalize("NFKC", cell), count=1)
     return "'" + cell if start.startswith(FORMULA) else cell
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     r"""A name from outside without what nobody sees: control characters, marks that turn the direction of writing, halves of letters.
 
     >>> shown("scan\u202egpj.exe"), shown("\x1b[2Ja\tb")
@@ -182,5 +182,5 @@ def shown(name: str) -> str:
     return "".join(c for c in name if unicodedata.category(c) not in UNSEEN)
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -24,7 +24,7 @@ DATA = (
     "1875 images), and 526 of BUSI's 647 images with a lesion, reduced to at most 448 pixels a side, of which 8 are left out by "
     "rule and 16 for a near-copy under the other label. BUS-BRA's fold 5 and the rest of BUSI were kept back for a test by others.",
 )
-NOT_THE_PAPERS = (
+PAPER_DIFFERENCES = (
     "The paper's RcdNet starts from pre-trained weights, taken here to be ImageNet's, learns from BUSI, and was tested on a set that is "
     "given out under a signed agreement. The weights that come with this app were trained on BUS-BRA and a part of BUSI, RcdNet's from "
     "ImageNet weights and the others' from random numbers. Lesion masks taught them too, which the paper does not use: each model's call "

@@ -40,10 +40,12 @@ METHODS: dict[str, type[BaseCAM]] = {
 }
 # One pass through the head for each channel, or one through the whole network: seconds to minutes on a CPU.
 SLOW_METHODS: dict[str, type[BaseCAM]] = {"AblationCAM": AblationCAM, "ScoreCAM": ScoreCAM}
-CLASS_BLIND = ("EigenCAM",)
+CLASS_AGNOSTIC = ("EigenCAM",)
 # Their map is a principal component, whose sign is nobody's choice: the package takes what the numerics give.
-SIGN_BY_CHANCE = ("EigenCAM", "EigenGradCAM")
-FLOOR = "RandomCAM"  # channels weighed by chance: what a method that knows nothing of the network's head would give
+ARBITRARY_SIGN = ("EigenCAM", "EigenGradCAM")
+RANDOM_BASELINE = (
+    "RandomCAM"  # channels weighed by chance: what a method that knows nothing of the network's head would give
+)
 _CHANNELS_AT_ONCE = 32
 
 
@@ -119,7 +121,7 @@ class ZeroedChannels(AblationLayer):
         return self.activations
 
 
-def maps_of(
+def class_activation_maps(
     model: nn.Module,
     x: torch.Tensor,
     features: torch.Tensor,

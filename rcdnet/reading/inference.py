@@ -17,8 +17,8 @@ from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import card_digest, load_checkpoint
 from rcdnet.models.lesion_decoder import LesionDecoder, contours, read_outline, shape_score
 from rcdnet.models.registry import CLASSES, MODELS, ModelSpec, spec_of
-from rcdnet.reading.heatmaps import maps_of
-from rcdnet.scans.preprocessing import Frame, normalise, prepare
+from rcdnet.reading.heatmaps import class_activation_maps
+from rcdnet.scans.preprocessing import Letterbox, normalise, prepare
 
 MALIGNANT = CLASSES.index("malignant")
 
@@ -74,7 +74,7 @@ class Prediction:
     threshold_rule: str
     probabilities: np.ndarray
     maps: np.ndarray = field(repr=False)
-    frame: Frame
+    frame: Letterbox
     parts: dict[str, float] = field(default_factory=dict)
     method: str = "Grad-CAM"
     lesion: np.ndarray | None = field(default=None, repr=False)
@@ -135,7 +135,7 @@ def _load_bundled(name: str, digest: str) -> Classifier:
 _TRIAL = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))  # a ramp
 
 
-def load_own(name: str, folder: Path) -> Classifier:
+def load_custom(name: str, folder: Path) -> Classifier:
     """A user's weights under their own name; `folder` holds one weight file with its card. Read again when it changes.
 
     Raises:
@@ -201,7 +201,7 @@ def classify(
                 lesion, vote = lesions[0].numpy(), float(votes[0])
                 score = shape_score(lesion, frame, card.calibration.box)
         for method in methods:
-            logits, maps = maps_of(network, x, features, method, tick=tick)
+            logits, maps = class_activation_maps(network, x, features, method, tick=tick)
             evidence = float(logits[MALIGNANT] - logits[1 - MALIGNANT]), vote, score
             p_malignant = float(card.calibration.probability(*evidence))
             predictions.append(
@@ -222,7 +222,7 @@ def classify(
     return predictions
 
 
-def network_input(pixels: np.ndarray, classifier: Classifier) -> tuple[torch.Tensor, Frame]:
+def network_input(pixels: np.ndarray, classifier: Classifier) -> tuple[torch.Tensor, Letterbox]:
     """A grey scan, uint8 (H, W), as the classifier's network takes it, float (1, 1, S, S), and the way back."""
     spec = classifier.spec
     canvas, frame = prepare(pixels, spec.input_size)

@@ -30,7 +30,7 @@ class Samples:
     white_is_zero: bool = False
 
 
-def display(samples: Samples) -> tuple[np.ndarray, tuple[str, ...]]:
+def to_display_range(samples: Samples) -> tuple[np.ndarray, tuple[str, ...]]:
     """uint8 pixels of the same shape, transparency laid over black, and what to say beside them.
 
     Whole numbers of up to 16 bits span black to white by their depth; floats from 0 to 1.
@@ -59,7 +59,7 @@ def display(samples: Samples) -> tuple[np.ndarray, tuple[str, ...]]:
     return grey, notes
 
 
-def marks(samples: Samples) -> np.ndarray:
+def to_mask(samples: Samples) -> np.ndarray:
     """uint8 pixels of a mask: values up to 255 stay what they are, larger ones are scaled by the largest.
 
     Raises:

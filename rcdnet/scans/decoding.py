@@ -15,7 +15,7 @@ from PIL import Image
 
 from rcdnet.errors import ImageError
 from rcdnet.scans import image_formats, tiff, tiff_pixels
-from rcdnet.scans.bit_depth import ALL_TRANSPARENT, Samples, display, marks
+from rcdnet.scans.bit_depth import ALL_TRANSPARENT, Samples, to_display_range, to_mask
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_SIDE_PX = 4096
@@ -46,7 +46,7 @@ _DECODER_ERRORS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class DecodedImage:
     """pixels: uint8 (H, W) as stored, unturned. deep: whether the file holds more than 8 bits a sample."""
 
     pixels: np.ndarray
@@ -55,25 +55,25 @@ class Stored:
     deep: bool
 
 
-def decoded(data: bytes, *, scaled: bool = True) -> Stored:
+def decode_image(data: bytes, *, scaled: bool = True) -> DecodedImage:
     """The pixels of a file's one picture, and what to say of them.
 
-    scaled: deep samples become what is shown (`rcdnet.scans.bit_depth.display`), for a scan; else they are marks
-        (`rcdnet.scans.bit_depth.marks`).
+    scaled: deep samples become what is shown (`rcdnet.scans.bit_depth.to_display_range`), for a scan; else they are marks
+        (`rcdnet.scans.bit_depth.to_mask`).
 
     Raises:
         ImageError: not an image, damaged, not of a kind that is read, several frames, too large or too small.
     """
-    still, orientation = walked(data)
+    still, orientation = parse_structure(data)
     notes: tuple[str, ...] = ()
     try:
         picture = tiff_pixels.decode(still) if isinstance(still, tiff.Directory) else _opened(still)
         if isinstance(picture, Samples):
             deep = picture.bits > 8
-            channels, notes = display(picture) if scaled else (marks(picture), ())
+            channels, notes = to_display_range(picture) if scaled else (to_mask(picture), ())
         else:
-            deep = isinstance(still, image_formats.Still) and still.upper_half
-            opaque = isinstance(still, image_formats.Still) and still.format == "BMP"
+            deep = isinstance(still, image_formats.ImageStream) and still.upper_half
+            opaque = isinstance(still, image_formats.ImageStream) and still.format == "BMP"
             channels = _over_black(picture, opaque_where_all_is_clear=opaque, may_be_clear=not scaled)
     except ImageError:
         raise
@@ -82,10 +82,10 @@ def decoded(data: bytes, *, scaled: bool = True) -> Stored:
     if not scaled and deep and not isinstance(picture, Samples) and not channels.any():
         raise ImageError("Of this mask's 16-bit colours the upper half is black everywhere. Save it as an 8-bit PNG.")
     pixels, colour = (channels, ()) if channels.ndim == 2 else _grey_of_rgb(channels)
-    return Stored(pixels, orientation, (*notes, *colour), deep)
+    return DecodedImage(pixels, orientation, (*notes, *colour), deep)
 
 
-def walked(data: bytes) -> tuple[image_formats.Still | tiff.Directory, int]:
+def parse_structure(data: bytes) -> tuple[image_formats.ImageStream | tiff.Directory, int]:
     """The one picture of a file whose size is within the limits, and its orientation; nothing is decoded."""
     if not data:
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
@@ -97,10 +97,10 @@ def walked(data: bytes) -> tuple[image_formats.Still | tiff.Directory, int]:
     try:
         if tiff.is_tiff(data):
             page = tiff.picture_of(data)
-            still: image_formats.Still | tiff.Directory = page
+            still: image_formats.ImageStream | tiff.Directory = page
             orientation = tiff.orientation(page)
         else:
-            still = container = image_formats.walk(data)
+            still = container = image_formats.parse_image_file(data)
             orientation = container.orientation
         width, height = still.size
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
@@ -109,7 +109,7 @@ def walked(data: bytes) -> tuple[image_formats.Still | tiff.Directory, int]:
     return still, orientation
 
 
-def _opened(still: image_formats.Still) -> Image.Image | Samples:
+def _opened(still: image_formats.ImageStream) -> Image.Image | Samples:
     """The picture of a PNG, JPEG or BMP, loaded; 16-bit grey as samples, which Pillow's own conversions clip."""
     try:
         image = Image.open(BytesIO(still.data), formats=(still.format,))
@@ -140,7 +140,7 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Upright, by EXIF's table of orientations."""
     if orientation in (5, 6, 7, 8):  # stored rows are columns
         pixels = pixels.swapaxes(0, 1)

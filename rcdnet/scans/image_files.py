@@ -21,12 +21,12 @@ _LITTER = {
 MASK = re.compile(r"(.+?)[ _-]masks?(?![a-z]).*", re.IGNORECASE)  # the name of a mask, and in it that of its image
 
 
-def is_litter(name: str) -> bool:
+def is_hidden_or_system(name: str) -> bool:
     """Whether a file or folder of this name is hidden or the system's own."""
-    return name.startswith(".") or is_left_behind(name)
+    return name.startswith(".") or is_system_file(name)
 
 
-def is_left_behind(name: str) -> bool:
+def is_system_file(name: str) -> bool:
     """Whether a file or folder of this name is the system's own; a hidden one may be meant, where a table names it.
 
     >>> [is_left_behind(name) for name in ("._scan.png", "Thumbs.db", "@eaDir", "~$table.xlsx", ".images", "scan.png")]
@@ -35,7 +35,7 @@ def is_left_behind(name: str) -> bool:
     return name.casefold().startswith(("._", ".trash", "~$", "@__", "found.0")) or name.casefold() in _LITTER
 
 
-def is_picture(path: Path) -> bool:
+def is_image_file(path: Path) -> bool:
     """By its suffix or, without one, by how it begins. A link counts by its name; a pipe or a device is never one."""
     try:
         kind = path.lstat().st_mode

@@ -49,7 +49,7 @@ _NOT_READ = (
 
 
 @dataclass(frozen=True)
-class Still:
+class ImageStream:
     """One picture, ready for its decoder.
 
     size: width and height as stored. orientation: EXIF's, 1 to 8. data: a file of `format` that holds the pixels and nothing else.
@@ -63,7 +63,7 @@ class Still:
     upper_half: bool = False
 
 
-def walk(data: bytes) -> Still:
+def parse_image_file(data: bytes) -> ImageStream:
     """What a PNG, JPEG or BMP file holds.
 
     Raises:
@@ -91,7 +91,7 @@ def _too_many(what: str, most: int) -> ImageError:
     return ImageError(f"The file holds more than {most:,} {what}. Export the scan again as an 8-bit PNG.")
 
 
-def _walk_png(data: bytes) -> Still:
+def _walk_png(data: bytes) -> ImageStream:
     needed: list[bytes] = []
     pixels: list[memoryview] = []
     exif, xmp = b"", b""
@@ -130,7 +130,7 @@ def _walk_png(data: bytes) -> Still:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     whole = b"".join([_PNG, *needed, _chunk(b"IDAT", b"".join(pixels)), _chunk(b"IEND", b"")])
     turn = orientation_of(exif.removeprefix(b"Exif\0\0"))
-    return Still(
+    return ImageStream(
         "PNG", (width, height), turn if turn > 1 else orientation_in_xmp(xmp), whole, depth == 16 and colour != 0
     )
 
@@ -163,7 +163,7 @@ def _profile(text: bytes) -> bytes:
         return b""
 
 
-def _walk_jpeg(data: bytes) -> Still:
+def _walk_jpeg(data: bytes) -> ImageStream:
     kept: list[bytes | memoryview] = [b"\xff\xd8"]
     exif, xmp, size = b"", b"", (0, 0)
     parts = scans = 0
@@ -210,7 +210,7 @@ def _walk_jpeg(data: bytes) -> Still:
         raise ValueError("no pixels")
     kept.append(b"\xff\xd9")  # behind it a phone's photo has its preview
     turn = orientation_of(exif)
-    return Still("JPEG", size, turn if turn > 1 else orientation_in_xmp(xmp), b"".join(kept))
+    return ImageStream("JPEG", size, turn if turn > 1 else orientation_in_xmp(xmp), b"".join(kept))
 
 
 def _jpeg_size(marker: int, header: bytes) -> tuple[int, int]:
@@ -224,7 +224,7 @@ def _jpeg_size(marker: int, header: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _walk_bmp(data: bytes) -> Still:
+def _walk_bmp(data: bytes) -> ImageStream:
     (header,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
     (packing,) = struct.unpack_from("<I", data, 30) if header >= 40 else (0,)
@@ -236,4 +236,4 @@ def _walk_bmp(data: bytes) -> Still:
         raise ImageError(
             f"A run-length coded BMP is read up to {MAX_RLE_BYTES // 1024**2} MB. Export the scan as an 8-bit PNG."
         )
-    return Still("BMP", (width, abs(height)), 1, data)
+    return ImageStream("BMP", (width, abs(height)), 1, data)

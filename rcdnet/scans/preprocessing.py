@@ -15,7 +15,7 @@ MEAN, STD = 0.485, 0.229  # paper section 2.2
 
 
 @dataclass(frozen=True)
-class Frame:
+class Letterbox:
     """Where an image lies on its square canvas, so that a map on the canvas finds its way back.
 
     All in pixels: the image's own height and width, the canvas side, and the content box on the canvas.
@@ -43,14 +43,16 @@ class Frame:
         return canvas[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def frame_of(height: int, width: int, size: int) -> Frame:
+def letterbox_of(height: int, width: int, size: int) -> Letterbox:
     """The centred letterbox of a (height, width) image on a square canvas of `size` pixels."""
     scale = size / max(height, width)
     inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
-    return Frame(height, width, size, (size - inner_height) // 2, (size - inner_width) // 2, inner_height, inner_width)
+    return Letterbox(
+        height, width, size, (size - inner_height) // 2, (size - inner_width) // 2, inner_height, inner_width
+    )
 
 
-def letterbox(image: np.ndarray, frame: Frame, *, nearest: bool = False) -> np.ndarray:
+def letterbox(image: np.ndarray, frame: Letterbox, *, nearest: bool = False) -> np.ndarray:
     """uint8 (H, W) to uint8 (size, size), aspect kept, black around it; `nearest` for masks."""
     shrinking = frame.height < frame.image_height
     smooth = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
@@ -61,7 +63,7 @@ def letterbox(image: np.ndarray, frame: Frame, *, nearest: bool = False) -> np.n
     return canvas
 
 
-def prepare(image: np.ndarray, size: int) -> tuple[np.ndarray, Frame]:
+def prepare(image: np.ndarray, size: int) -> tuple[np.ndarray, Letterbox]:
     """A grey image as the networks see it: letterboxed, and nothing else.
 
     The paper denoises and enhances contrast first (section 2.2). Measured here, bilateral filter and CLAHE lowered RcdNet's AUC
@@ -72,9 +74,9 @@ def prepare(image: np.ndarray, size: int) -> tuple[np.ndarray, Frame]:
         size: side of the square canvas in pixels.
 
     Returns:
-        canvas uint8 (size, size) and the `Frame` that leads back.
+        canvas uint8 (size, size) and the `Letterbox` that leads back.
     """
-    frame = frame_of(image.shape[0], image.shape[1], size)
+    frame = letterbox_of(image.shape[0], image.shape[1], size)
     return letterbox(image, frame), frame
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from rcdnet.errors import ImageError
-from rcdnet.safe_io import not_regular
-from rcdnet.scans.decoding import MAX_BYTES, Stored, decoded, turned, walked
+from rcdnet.safe_io import file_type_error
+from rcdnet.scans.decoding import MAX_BYTES, DecodedImage, apply_orientation, decode_image, parse_structure
 
 # Share of an image's pixels that its two most frequent grey levels have: at most 0.48 in the 2100 scans of BUSI and BUS-BRA at
 # hand, 1 in their masks. A screen with panels may reach it too, but has a picture on it: places that are mostly of other levels.
@@ -44,13 +44,13 @@ class Scan:
     orientation: int = 1
 
 
-def bytes_of(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """What `read_scan` and `read_mask` take of a file: all of it, or enough to see that it is too large.
 
     Raises:
         ImageError: a pipe or a device, which would be waited for, or a folder. OSError: it is not there, or may not be read.
     """
-    if path.exists() and (what := not_regular(path)):
+    if path.exists() and (what := file_type_error(path)):
         raise ImageError(f"{path.name} is {what}, where an image belongs. Put one in its place.")
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
@@ -60,13 +60,13 @@ def read_scan(data: bytes) -> Scan:
     """Decode an uploaded PNG, JPEG, BMP or TIFF of one picture to a grey `Scan`.
 
     Transparent parts become black, the background of an ultrasound screen. Samples of more than 8 bits are scaled by
-    `rcdnet.scans.bit_depth.display`. An EXIF orientation is applied, then all metadata dropped.
+    `rcdnet.scans.bit_depth.to_display_range`. An EXIF orientation is applied, then all metadata dropped.
 
     Raises:
         ImageError: not an image, damaged, of a kind that is not read, several frames, too large, too small, more than 8 bits of
             which too few are used, one flat colour, or two as a mask has.
     """
-    stored = decoded(data)
+    stored = decode_image(data)
     pixels, notes = stored.pixels, stored.warnings
     # Of deep samples those that are not black are asked: a few white words in a black picture are no scan.
     seen = pixels[pixels > 0] if stored.deep else pixels
@@ -86,7 +86,7 @@ def read_scan(data: bytes) -> Scan:
         raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
     if _is_of_two_levels(pixels):
         raise ImageError("The image is of two grey levels, as a lesion mask or a drawing is. Upload the scan itself.")
-    upright = np.ascontiguousarray(turned(pixels, stored.orientation))
+    upright = np.ascontiguousarray(apply_orientation(pixels, stored.orientation))
     return Scan(upright, hashlib.sha256(data).hexdigest(), notes, stored.orientation)
 
 
@@ -102,7 +102,7 @@ def read_mask(
         ImageError: as `read_scan`, which takes no mask; another size than the scan's; turned otherwise than the scan; shades of
             grey; dimmer than white; nothing is marked, unless `may_be_empty`; or all of its edge is, as an inverted mask's is.
     """
-    stored = decoded(data, scaled=False)
+    stored = decode_image(data, scaled=False)
     pixels = _as_the_scan_lies(stored, shape, scan_orientation)
     if 1 < pixels.max() <= 127:
         raise ImageError(
@@ -124,12 +124,12 @@ def read_mask(
 
 def orientation_of(data: bytes) -> int:
     """The EXIF orientation of a file, 1 to 8, without decoding it; `ImageError` as `read_scan`."""
-    return walked(data)[1]
+    return parse_structure(data)[1]
 
 
-def _as_the_scan_lies(mask: Stored, shape: tuple[int, int], scan_orientation: int) -> np.ndarray:
+def _as_the_scan_lies(mask: DecodedImage, shape: tuple[int, int], scan_orientation: int) -> np.ndarray:
     """The mask's pixels upright, if it is known which way they were drawn."""
-    ways = [turned(mask.pixels, way) for way in dict.fromkeys((mask.orientation, scan_orientation))]
+    ways = [apply_orientation(mask.pixels, way) for way in dict.fromkeys((mask.orientation, scan_orientation))]
     fitting = [pixels for pixels in ways if pixels.shape == shape]
     if not fitting:
         height, width = ways[0].shape

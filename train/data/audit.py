@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from rcdnet.errors import DatasetError
-from train.data.burned_in_marks import Marks, find_marks
-from train.data.data_warnings import remarks_on
+from train.data.burned_in_marks import BurnedInMarks, find_burned_in_marks
+from train.data.data_warnings import summarise_warnings
 from train.data.dataset_readers import BUSI_EXCLUDED
-from train.data.decode import each, scan_of
+from train.data.decode import iterate_parallel, load_scan
 from train.data.duplicates import Fingerprint, fingerprint, near_duplicate_groups
 from train.data.labels import NO_LESION
 from train.data.sample import Sample
@@ -48,7 +48,7 @@ class _Look:
 
     shape: tuple[int, ...]
     fingerprint: Fingerprint
-    marks: Marks
+    marks: BurnedInMarks
     warnings: tuple[str, ...]
 
 
@@ -108,15 +108,15 @@ def _changed(path: Path) -> float:
 
 
 def _look(sample: Sample) -> _Look:
-    scan = scan_of(sample)
-    return _Look(scan.pixels.shape, fingerprint(scan.pixels), find_marks(scan.pixels), scan.warnings)
+    scan = load_scan(sample)
+    return _Look(scan.pixels.shape, fingerprint(scan.pixels), find_burned_in_marks(scan.pixels), scan.warnings)
 
 
 def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:
     kept: list[Sample] = []
     looks: list[_Look] = []
     unreadable: list[str] = []
-    for sample, look in each(samples, _look):
+    for sample, look in iterate_parallel(samples, _look):
         if isinstance(look, DatasetError):
             unreadable.append(str(look))
         else:
@@ -142,5 +142,5 @@ def _audit_source(name: str, samples: Sequence[Sample]) -> Finding:
         text=tuple(sample.id for sample, look in zip(kept, looks, strict=True) if look.marks.text),
         calipers=tuple(sample.id for sample, look in zip(kept, looks, strict=True) if look.marks.calipers),
         unreadable=tuple(unreadable),
-        remarks=remarks_on(kept, [look.warnings for look in looks]),
+        remarks=summarise_warnings(kept, [look.warnings for look in looks]),
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rcdnet.errors import DatasetError
-from train.data.folder_listing import near
-from train.data.sample import Sample, Say, label_of, unheard
+from train.data.folder_listing import suggest_path
+from train.data.sample import Sample, Say, ignore_message, parse_label
 
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"
 TABLE = "BrEaST-Lesions-USG-clinical-data-*.xlsx"
@@ -19,7 +19,7 @@ def is_breast(names: set[str]) -> bool:
     return IMAGES in names and any(Path(name).match(TABLE) for name in names)
 
 
-def read_breast(folder: Path, say: Say = unheard) -> list[Sample]:
+def read_breast(folder: Path, say: Say = ignore_message) -> list[Sample]:
     """BrEaST's images, each of a patient of its own, with pathology or follow-up, the lesion's mask and the BI-RADS category.
 
     Its masks called `other` show ducts and implants, no lesion, and are not read.
@@ -32,7 +32,7 @@ def read_breast(folder: Path, say: Say = unheard) -> list[Sample]:
         missing = folder if not folder.is_dir() else folder / (IMAGES if tables else TABLE)
         raise DatasetError(
             f"{missing} does not exist. Expected BrEaST as it was downloaded: its table of clinical data beside the folder {IMAGES}. "
-            f"{near(folder) if missing == folder else ''}".rstrip()
+            f"{suggest_path(folder) if missing == folder else ''}".rstrip()
         )
     if len(tables) > 1:
         raise DatasetError(f"{folder} holds {tables[0].name} and {tables[1].name}. Take one of them out.")
@@ -47,7 +47,7 @@ def _sample(images: Path, row: Mapping[str, Any]) -> Sample:
         id=f"breast/{path.stem}",
         source="breast",
         path=path,
-        label=label_of(str(row["Classification"]), path.name),
+        label=parse_label(str(row["Classification"]), path.name),
         patient=f"breast/{row['CaseID']}",
         masks=(images / str(mask),) if mask else (),
         birads=int(category) if category in "2345" else None,

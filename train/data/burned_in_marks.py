@@ -14,7 +14,7 @@ _CALIPER_PX = (7, 23)  # side
 
 
 @dataclass(frozen=True)
-class Marks:
+class BurnedInMarks:
     """What was found in a scan."""
 
     text: bool
@@ -24,7 +24,7 @@ class Marks:
         return self.text or self.calipers
 
 
-def find_marks(image: np.ndarray) -> Marks:
+def find_burned_in_marks(image: np.ndarray) -> BurnedInMarks:
     """Text of three letters or more, and crosses of calipers, in a grey scan uint8 (H, W)."""
     hat = cv2.morphologyEx(image, cv2.MORPH_TOPHAT, np.ones((_STROKE_PX, _STROKE_PX), np.uint8))
     text = calipers = False
@@ -33,7 +33,7 @@ def find_marks(image: np.ndarray) -> Marks:
         _, parts, boxes, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
         text = text or _has_word(boxes[1:])
         calipers = calipers or _has_cross(parts, boxes)
-    return Marks(text, calipers)
+    return BurnedInMarks(text, calipers)
 
 
 def _has_word(boxes: np.ndarray) -> bool:

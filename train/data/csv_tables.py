@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from train.data.folder_listing import near, same_name, there
+from train.data.folder_listing import equivalent_name, path_exists, suggest_path
 
 TABLE = ("path", "label", "patient", "mask")
 SUFFIXES = (".csv", ".tsv")
@@ -91,7 +91,7 @@ def clean(cell: str) -> str:
     return cell.translate(_INVISIBLE).strip()
 
 
-def is_without(cell: str) -> bool:
+def is_missing_value(cell: str) -> bool:
     """Whether a cell says that there is nothing to say.
 
     >>> [is_without(cell) for cell in ("", "NaN", "n/a", " - ", "P1")]
@@ -106,25 +106,25 @@ def path_of(base: Path, cell: str) -> Path:
     Read as the cell, without spaces around it, with `\\` for `/`, and, where one file alone fits, in another Unicode form or case.
     """
     for text in dict.fromkeys((cell, clean(cell), clean(cell).replace("\\", "/"))):
-        if text and there(base / text):
+        if text and path_exists(base / text):
             return base / text
     parts, here = Path(clean(cell).replace("\\", "/")).parts, base
     for part in parts:
-        found = here / part if part in ("/", "..") else same_name(here, part)
+        found = here / part if part in ("/", "..") else equivalent_name(here, part)
         here = here / (found or part)
     return here
 
 
-def not_there(path: Path) -> str:
+def missing_file_hint(path: Path) -> str:
     """What helps somebody whose table or folder names a file that is not there."""
     if os.name != "nt" and any(re.fullmatch("[A-Za-z]:", part) for part in path.parts):
         return "That is a path of Windows: give paths relative to the table."
-    return near(path) or "Put it back, or correct its row."
+    return suggest_path(path) or "Put it back, or correct its row."
 
 
 def _text_of(path: Path) -> tuple[str, str]:
     if not path.is_file():
-        hint = near(path)
+        hint = suggest_path(path)
         raise DatasetError(
             f"{path} does not exist. Expected the data set as it was downloaded, nothing moved or renamed. {hint}".rstrip()
         )

@@ -5,36 +5,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.scans.image_files import MASK, is_left_behind, is_litter, is_picture
-from train.data.csv_tables import SUFFIXES, TABLE, clean, is_without, path_of, read_table
+from rcdnet.scans.image_files import MASK, is_hidden_or_system, is_image_file, is_system_file
+from train.data.csv_tables import SUFFIXES, TABLE, clean, is_missing_value, path_of, read_table
 from train.data.folder_listing import (
     Listing,
-    both_class_folders,
-    listed,
-    names_in,
-    notes,
-    shown,
+    list_folder,
+    list_names,
+    printable,
+    require_class_folders,
+    skipped_notes,
 )
 from train.data.labels import LABELS
-from train.data.patient_ids import patients_of
-from train.data.sample import DRAWN, TITLES, Sample, Say, is_drawn, label_of, unheard
+from train.data.patient_ids import parse_patient_ids
+from train.data.sample import PHANTOM_SOURCE, TITLES, Sample, Say, ignore_message, is_phantom_folder, parse_label
 
 _MASK_FOLDERS = {"mask", "masks"}
 
 
-def name_of(place: Path) -> str:
+def source_name(place: Path) -> str:
     """What a folder or table of one's own is called as a source: its real name, that of a table without its suffix.
 
     >>> name_of(Path("clinic.2023")), name_of(Path("clinic.2023.csv"))
     ('clinic.2023', 'clinic.2023')
     """
-    if is_drawn(place):
-        return DRAWN
+    if is_phantom_folder(place):
+        return PHANTOM_SOURCE
     real = place.resolve() if place.name in ("", "..") else place
     return real.stem if _is_table(real) else real.name
 
 
-def read_folder(place: Path, say: Say = unheard) -> list[Sample]:
+def read_folder(place: Path, say: Say = ignore_message) -> list[Sample]:
     """A folder with `benign/`, `malignant/` and maybe `normal/`, searched to any depth, or a CSV with `path,label[,patient][,mask]`.
 
     Masks lie in the folder beside their image, as NAME_mask; paths in the CSV are relative to it. The source is named after the
@@ -43,7 +43,7 @@ def read_folder(place: Path, say: Say = unheard) -> list[Sample]:
     Raises:
         DatasetError: a mask without its image, which would else be taken for one; or as `train.data.dataset_readers.read_sources`.
     """
-    name = name_of(place)
+    name = source_name(place)
     if set(name.split("+")) <= TITLES.keys():  # an external test on both has both names
         public = " and ".join(TITLES[part] for part in name.split("+"))
         raise DatasetError(f"A folder or table of your own cannot be called {name}, for {public} is. Rename {place}.")
@@ -58,19 +58,21 @@ def _is_table(place: Path) -> bool:
 
 def _of_folders(place: Path, name: str, say: Say) -> list[Sample]:
     samples = []
-    folders = both_class_folders(place)
+    folders = require_class_folders(place)
     for class_name, folder in folders.items():
-        found = listed(folder)
-        for note in notes(found, place):
+        found = list_folder(folder)
+        for note in skipped_notes(found, place):
             say(f"{name}: {note}")
         for path, masks in _images_and_masks(found.pictures, place).items():
             inside = _composed(path.relative_to(place))
             samples.append(Sample(f"{name}/{inside}", name, path, LABELS[class_name], masks=tuple(masks)))
-    beside = [entry for entry in names_in(place) if place / entry not in folders.values() and not is_litter(entry)]
-    if more := [entry for entry in beside if (place / entry).is_dir() or is_picture(place / entry)]:
+    beside = [
+        entry for entry in list_names(place) if place / entry not in folders.values() and not is_hidden_or_system(entry)
+    ]
+    if more := [entry for entry in beside if (place / entry).is_dir() or is_image_file(place / entry)]:
         *first, last = folders
         say(
-            f"{name}: passed over what lies beside the folders {', '.join(first)} and {last}: {', '.join(map(shown, more))}"
+            f"{name}: passed over what lies beside the folders {', '.join(first)} and {last}: {', '.join(map(printable, more))}"
         )
     return samples
 
@@ -79,7 +81,7 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
     if table.is_file() and table.suffix.lower() not in SUFFIXES:
         raise DatasetError(f"{table} is neither a folder nor a CSV file. Save a table as CSV in UTF-8.")
     found = read_table(table, TABLE[:2], own=True)
-    patients, said = patients_of([row.get("patient", "") for row in found.rows])
+    patients, said = parse_patient_ids([row.get("patient", "") for row in found.rows])
     samples: list[Sample] = []
     litter: list[Path] = []
     for row, line, patient in zip(found.rows, found.lines, patients, strict=True):
@@ -89,7 +91,7 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
         path = path_of(table.parent, row["path"])
         own = path.is_relative_to(table.parent) and not Path(written).is_absolute()
         inside = path.relative_to(table.parent) if own else path
-        if any(map(is_left_behind, inside.parts if own else (path.name,))):
+        if any(map(is_system_file, inside.parts if own else (path.name,))):
             litter.append(path)
             continue
         samples.append(
@@ -97,12 +99,12 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
                 id=f"{name}/{_composed(inside)}",
                 source=name,
                 path=path,
-                label=label_of(row["label"], written),
+                label=parse_label(row["label"], written),
                 patient=f"{name}/{patient}" if patient else None,
-                masks=() if is_without(mask) else (path_of(table.parent, mask),),
+                masks=() if is_missing_value(mask) else (path_of(table.parent, mask),),
             )
         )
-    for note in (*found.notes, *said, *notes(Listing((), tuple(litter), ()), table.parent)):
+    for note in (*found.notes, *said, *skipped_notes(Listing((), tuple(litter), ()), table.parent)):
         say(f"{name}: {note}")
     return samples
 

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.safe_io import MB, Unreadable, read_json, typed
+from rcdnet.safe_io import MB, Unreadable, parse_as, read_json
 from train.data.decode import Decoded
 from train.data.splits import Split
-from train.files import write_whole
+from train.files import write_atomic
 
-RECORD = "data.json"
+MANIFEST_FILE = "data.json"
 LIMIT = 128 * MB
 
 
@@ -47,13 +47,13 @@ _CALLED = {
 }
 
 
-def write_record(run: Path, split: Split, decoded: Decoded) -> None:
+def write_manifest(run: Path, split: Split, decoded: Decoded) -> None:
     """Keep what the images are that a split trains and validates with."""
     images = {i: asdict(image) for i, image in _images(decoded, (*split.train, *split.validation)).items()}
-    write_whole(run / RECORD, json.dumps({"split": split.digest, "images": images}, indent=1).encode())
+    write_atomic(run / MANIFEST_FILE, json.dumps({"split": split.digest, "images": images}, indent=1).encode())
 
 
-def check_unchanged(run: Path, split: Split, decoded: Decoded) -> None:
+def verify_manifest(run: Path, split: Split, decoded: Decoded) -> None:
     """Refuse to go on with a run, or to evaluate it, on other data than it began with.
 
     Of a run of an earlier version, which kept no record, only that no patient is on both sides.
@@ -62,8 +62,8 @@ def check_unchanged(run: Path, split: Split, decoded: Decoded) -> None:
         DatasetError: it says what changed, of how many images and of which first.
     """
     changes = _both_sides(split, decoded)
-    if (run / RECORD).exists():
-        record = _read(run / RECORD)
+    if (run / MANIFEST_FILE).exists():
+        record = _read(run / MANIFEST_FILE)
         before = record.images
         now = _images(decoded, before)
         changes += [] if record.split == split.digest else ["split.json divides the images otherwise"]
@@ -74,10 +74,10 @@ def check_unchanged(run: Path, split: Split, decoded: Decoded) -> None:
     _refuse(run, changes)
 
 
-def check_files(run: Path, decoded: Decoded) -> None:
+def verify_files(run: Path, decoded: Decoded) -> None:
     """Refuse to look for a run's images among others where its own are no longer the files that it began with; raises as above."""
-    if (run / RECORD).exists():
-        before = _read(run / RECORD).images
+    if (run / MANIFEST_FILE).exists():
+        before = _read(run / MANIFEST_FILE).images
         _refuse(run, _said("the file", [i for i, n in _images(decoded, before).items() if n.file != before[i].file]))
 
 
@@ -135,7 +135,7 @@ def _images(decoded: Decoded, ids: Iterable[str]) -> dict[str, _Image]:
 
 def _read(path: Path) -> _Record:
     try:
-        record: _Record = typed(_Record, read_json(path, LIMIT))
+        record: _Record = parse_as(_Record, read_json(path, LIMIT))
     except Unreadable as error:
         raise DatasetError(
             f"{path} does not say what the data was ({error}). Restore it, or begin a new run."

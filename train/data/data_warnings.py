@@ -12,7 +12,7 @@ from train.data.sample import Sample
 _APART = 0.5  # between the shares of two classes, from which what is warned of tells them apart
 
 
-def remarks_on(samples: Sequence[Sample], warnings: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def summarise_warnings(samples: Sequence[Sample], warnings: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """A sentence or two for each kind of warning in each source: how many images of each class, and what was said of the first.
 
     Args:

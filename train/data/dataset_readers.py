@@ -16,11 +16,11 @@ from rcdnet.errors import DatasetError
 from train.data.breast_lesions_usg import IMAGES, read_breast
 from train.data.csv_tables import read_table
 from train.data.custom_dataset import read_folder
-from train.data.folder_listing import both_class_folders, class_folders, listed, notes
+from train.data.folder_listing import class_folders, list_folder, require_class_folders, skipped_notes
 from train.data.labels import LABELS
-from train.data.patient_ids import patients_of
+from train.data.patient_ids import parse_patient_ids
 from train.data.sample import TITLES as TITLES
-from train.data.sample import Sample, Say, is_drawn, label_of, unheard
+from train.data.sample import Sample, Say, ignore_message, is_phantom_folder, parse_label
 
 # Left out of BUSI with its reason; near-duplicates and label conflicts are found by `train.data.audit` instead.
 BUSI_EXCLUDED = {"malignant (11)": "shows an axilla, and a near-copy of it circulates under another number"} | {
@@ -41,19 +41,19 @@ CITATIONS = {
 T = TypeVar("T")
 
 
-def read_busi(folder: Path, say: Say = unheard) -> list[Sample]:
+def read_busi(folder: Path, say: Say = ignore_message) -> list[Sample]:
     """BUSI's images with the lesions' masks; those of normal breasts, where they are there, hold no lesion.
 
     Raises:
         DatasetError: an image has another name than BUSI's have, so it is somebody's own.
     """
-    if is_drawn(folder):
+    if is_phantom_folder(folder):
         raise DatasetError(f"{folder} holds drawn phantoms, not BUSI. Give them as folder={folder}.")
     samples = []
-    folders = both_class_folders(folder)
+    folders = require_class_folders(folder)
     for name, place in folders.items():
-        found = listed(place)
-        for note in notes(found, folder):
+        found = list_folder(place)
+        for note in skipped_notes(found, folder):
             say(f"busi: {note}")
         masks: dict[str, list[Path]] = {}
         for path in found.pictures:
@@ -75,11 +75,11 @@ def read_busi(folder: Path, say: Say = unheard) -> list[Sample]:
 def is_busi(folder: Path) -> bool:
     """Whether a folder with class folders is BUSI: its names alone, with masks. Somebody's own images would lose those that
     are left out of BUSI, and be published under its name."""
-    if is_drawn(folder):
+    if is_phantom_folder(folder):
         return False
     try:
         places = class_folders(folder)
-        found = [(path, name) for name in places for path in listed(places[name]).pictures]
+        found = [(path, name) for name in places for path in list_folder(places[name]).pictures]
     except DatasetError:
         return False
     return any("_mask" in path.stem for path, _ in found) and all(_is_busis(p, places[name], name) for p, name in found)
@@ -89,13 +89,13 @@ def _is_busis(path: Path, place: Path, name: str) -> bool:
     return path.parent == place and bool(re.fullmatch(rf"{name} \(\d+\)(_mask(_\d+)?)?\.(?i:png)", path.name))
 
 
-def read_busbra(folder: Path, say: Say = unheard) -> list[Sample]:
+def read_busbra(folder: Path, say: Say = ignore_message) -> list[Sample]:
     """BUS-BRA's images with pathology, patient, official fold, BI-RADS category, scanner and lesion box."""
     folds = read_table(folder / "5-fold-cv.csv", ("ID", "kFold"))
     fold_of = {row["ID"]: _read(int, row, "kFold") for row in folds.rows}
     masks = {path.stem.replace("mask", "bus", 1): (path,) for path in (folder / "Masks").glob("*.png")}
     table = read_table(folder / "bus_data.csv", ("ID", "Case", "Pathology"))
-    patients, said = patients_of([row["Case"] for row in table.rows])
+    patients, said = parse_patient_ids([row["Case"] for row in table.rows])
     for sentence in (*table.notes, *folds.notes, *said):
         say(f"busbra: {sentence}")
     return [
@@ -103,7 +103,7 @@ def read_busbra(folder: Path, say: Say = unheard) -> list[Sample]:
             id=f"busbra/{row['ID']}",
             source="busbra",
             path=folder / "Images" / f"{row['ID']}.png",
-            label=label_of(row["Pathology"], row["ID"]),
+            label=parse_label(row["Pathology"], row["ID"]),
             patient=f"busbra/{patient}" if patient else None,
             fold=fold_of.get(row["ID"]),
             masks=masks.get(row["ID"], ()),
@@ -129,7 +129,7 @@ READERS: dict[str, Callable[[Path, Say], list[Sample]]] = {
 }
 
 
-def read_sources(data: Iterable[tuple[str, str]], say: Say = unheard) -> list[Sample]:
+def read_sources(data: Iterable[tuple[str, str]], say: Say = ignore_message) -> list[Sample]:
     """All samples of (reader, place) pairs, in the order given; `say` hears what was passed over or taken for something else.
 
     Raises:

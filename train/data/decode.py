@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
-from rcdnet.scans.preprocessing import Frame, letterbox, prepare
-from rcdnet.scans.reader import Scan, bytes_of, orientation_of, read_mask, read_scan
-from train.data.csv_tables import not_there
-from train.data.data_warnings import remarks_on
+from rcdnet.scans.preprocessing import Letterbox, letterbox, prepare
+from rcdnet.scans.reader import Scan, orientation_of, read_bytes, read_mask, read_scan
+from train.data.csv_tables import missing_file_hint
+from train.data.data_warnings import summarise_warnings
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.labels import NO_LESION, NORMAL
 from train.data.sample import Sample
@@ -42,7 +42,7 @@ class Decoded:
     samples: tuple[Sample, ...]
     canvases: np.ndarray = field(repr=False)
     lesions: np.ndarray = field(repr=False)
-    frames: tuple[Frame, ...] = field(repr=False)
+    frames: tuple[Letterbox, ...] = field(repr=False)
     masked: np.ndarray = field(repr=False)
     fingerprints: tuple[Fingerprint, ...] = field(repr=False)
     contents: tuple[tuple[str, str], ...] = field(repr=False)
@@ -90,7 +90,7 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
     kept: list[Sample] = []
     read_of: list[_Reading] = []
     skipped: list[str] = []
-    for sample, read in each(samples, lambda s: _read(s, size)):
+    for sample, read in iterate_parallel(samples, lambda s: _read(s, size)):
         if isinstance(read, DatasetError):
             if not skip_broken:
                 raise read
@@ -110,17 +110,17 @@ def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -
         masked=lesions[:rows].any(axis=(1, 2)) | np.array([sample.label == NO_LESION for sample in kept]),
         fingerprints=tuple(reading.fingerprint for reading in read_of),
         contents=tuple(reading.contents for reading in read_of),
-        remarks=remarks_on(kept, [reading.warnings for reading in read_of]),
+        remarks=summarise_warnings(kept, [reading.warnings for reading in read_of]),
         skipped=tuple(skipped),
     )
 
 
-def scan_of(sample: Sample) -> Scan:
+def load_scan(sample: Sample) -> Scan:
     """The sample's image, read exactly as an upload is; `DatasetError` names a file that is broken."""
     try:
-        return read_scan(bytes_of(sample.path))
+        return read_scan(read_bytes(sample.path))
     except FileNotFoundError as error:
-        raise DatasetError(f"{sample.id}: {sample.path} is not there. {not_there(sample.path)}") from error
+        raise DatasetError(f"{sample.id}: {sample.path} is not there. {missing_file_hint(sample.path)}") from error
     except OSError as error:
         raise DatasetError(
             f"{sample.id}: {sample.path.name} cannot be opened ({error.strerror}). Put it back."
@@ -130,8 +130,8 @@ def scan_of(sample: Sample) -> Scan:
 
 
 def read_pixels(sample: Sample) -> np.ndarray:
-    """The sample's grey image, uint8 (H, W); raises as `scan_of`."""
-    return scan_of(sample).pixels
+    """The sample's grey image, uint8 (H, W); raises as `load_scan`."""
+    return load_scan(sample).pixels
 
 
 def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None) -> np.ndarray:
@@ -147,7 +147,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None)
     if not sample.masks and not sample.box:
         return lesion
     try:
-        turn = turn or orientation_of(bytes_of(sample.path))
+        turn = turn or orientation_of(read_bytes(sample.path))
     except (OSError, ImageError) as error:
         raise DatasetError(f"{sample.id}: {sample.path.name} cannot be read: {error}") from error
     if not sample.masks and sample.box:
@@ -162,7 +162,7 @@ def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None)
         return across**2 + down**2 <= 1
     for path in sample.masks:
         try:
-            lesion |= read_mask(bytes_of(path), shape, may_be_empty=True, scan_orientation=turn)
+            lesion |= read_mask(read_bytes(path), shape, may_be_empty=True, scan_orientation=turn)
         except OSError as error:
             raise DatasetError(f"The mask {path.name} cannot be opened ({error.strerror}). Put it back.") from error
         except ImageError as error:
@@ -172,10 +172,12 @@ def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None)
 
 def iterate_pixels(samples: Sequence[Sample]) -> Iterator[tuple[Sample, np.ndarray | DatasetError]]:
     """Each sample with its pixels, or with the reason why there are none; several are read at a time."""
-    return each(samples, read_pixels)
+    return iterate_parallel(samples, read_pixels)
 
 
-def each(samples: Sequence[Sample], read: Callable[[Sample], T]) -> Iterator[tuple[Sample, T | DatasetError]]:
+def iterate_parallel(
+    samples: Sequence[Sample], read: Callable[[Sample], T]
+) -> Iterator[tuple[Sample, T | DatasetError]]:
     """Each sample with what `read` makes of it, or with the reason why it cannot; a few are read ahead, in threads."""
 
     def attempt(sample: Sample) -> T | DatasetError:
@@ -202,14 +204,14 @@ def _waited(sample: Sample, future: Future[T]) -> tuple[Sample, T]:
 class _Reading:
     """What is kept of an image beside its pixels."""
 
-    frame: Frame
+    frame: Letterbox
     fingerprint: Fingerprint
     contents: tuple[str, str]
     warnings: tuple[str, ...]
 
 
 def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, _Reading]:
-    scan = scan_of(sample)
+    scan = load_scan(sample)
     canvas, frame = prepare(scan.pixels, size)
     mask = read_lesion(sample, scan.pixels.shape, scan.orientation)
     if sample.label == NO_LESION and mask.any():
@@ -223,5 +225,5 @@ def _read(sample: Sample, size: int) -> tuple[np.ndarray, np.ndarray, _Reading]:
 
 def _digest(files: Sequence[Path]) -> str:
     """SHA-256 over the digests of files, in any order, that were just read; empty without any."""
-    whole = sorted(hashlib.sha256(bytes_of(path)).hexdigest() for path in files)
+    whole = sorted(hashlib.sha256(read_bytes(path)).hexdigest() for path in files)
     return hashlib.sha256("".join(whole).encode()).hexdigest() if whole else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.scans.image_files import is_litter, is_picture
+from rcdnet.scans.image_files import is_hidden_or_system, is_image_file
 from train.data.labels import LABELS
 
 _NAMED = 5  # files or folders that a sentence names
@@ -25,7 +25,7 @@ class Listing:
     others: tuple[Path, ...]
 
 
-def listed(folder: Path) -> Listing:
+def list_folder(folder: Path) -> Listing:
     """Everything below a folder, to any depth; litter is not looked into.
 
     Raises:
@@ -36,24 +36,24 @@ def listed(folder: Path) -> Listing:
     others: list[Path] = []
     for inside, folders, files in os.walk(folder, onerror=_cannot_open):
         here = Path(inside)
-        litter += [here / name for name in (*folders, *files) if is_litter(name)]
-        folders[:] = [name for name in folders if not is_litter(name)]
+        litter += [here / name for name in (*folders, *files) if is_hidden_or_system(name)]
+        folders[:] = [name for name in folders if not is_hidden_or_system(name)]
         if linked := sorted(name for name in folders if (here / name).is_symlink()):
             raise DatasetError(
                 f"{(here / linked[0]).relative_to(folder.parent).as_posix()} is a link to a folder, whose images would be passed over. "
                 "Put the folder itself there, or name its images in a table."
             )
         for name in files:
-            if not is_litter(name):
-                (pictures if is_picture(here / name) else others).append(here / name)
+            if not is_hidden_or_system(name):
+                (pictures if is_image_file(here / name) else others).append(here / name)
     return Listing(tuple(sorted(pictures)), tuple(sorted(litter)), tuple(sorted(others)))
 
 
-def notes(listing: Listing, place: Path) -> list[str]:
+def skipped_notes(listing: Listing, place: Path) -> list[str]:
     """A sentence each for the litter and for the other files that were passed over below `place`."""
 
     def said(paths: Sequence[Path]) -> str:
-        names = ", ".join(shown(path.relative_to(place).as_posix()) for path in paths[:_NAMED])
+        names = ", ".join(printable(path.relative_to(place).as_posix()) for path in paths[:_NAMED])
         return names + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
     found = []
@@ -66,7 +66,7 @@ def notes(listing: Listing, place: Path) -> list[str]:
     return found
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """A name that may hold anything, as it can stand in a line of text."""
     return name if name.isprintable() else ascii(name)[1:-1]
 
@@ -86,21 +86,21 @@ def class_folders(place: Path) -> dict[str, Path]:
     return {name: place / found[name][0] for name in LABELS if name in found}
 
 
-def both_class_folders(place: Path) -> dict[str, Path]:
+def require_class_folders(place: Path) -> dict[str, Path]:
     """As `class_folders`; those of both classes must be there.
 
     Raises:
         DatasetError: one is not; the sentence says what is there instead.
     """
     if not place.is_dir():
-        raise DatasetError(f"{_no_such(place)} {near(place)}".rstrip())
+        raise DatasetError(f"{_no_such(place)} {suggest_path(place)}".rstrip())
     found = class_folders(place)
     if missing := [name for name in CLASSES if name not in found]:
         raise DatasetError(f"{_no_such(place / missing[0])} {_hint_inside(place, missing[0])}".rstrip())
     return found
 
 
-def there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Whether a path exists; one that no file system takes does not."""
     try:
         return path.exists()
@@ -108,35 +108,35 @@ def there(path: Path) -> bool:
         return False
 
 
-def near(path: Path) -> str:
+def suggest_path(path: Path) -> str:
     """A question that names what may be meant by a path that is not there, empty where nothing is like it."""
     here = next((parent for parent in path.parents if parent.is_dir()), Path())
     rest = path.relative_to(here).parts
-    names = [name for name in names_in(here, quiet=True) if not is_litter(name) and name != rest[0]]
+    names = [name for name in list_names(here, quiet=True) if not is_hidden_or_system(name) and name != rest[0]]
     # Where paths begin at another folder than the table's, or what was downloaded lies in a folder of its own.
     for place in (here, *list(here.absolute().parents)[:2], *(here / name for name in names)):
         for first in range(len(rest)):
-            if there(found := place.joinpath(*rest[first:])):
+            if path_exists(found := place.joinpath(*rest[first:])):
                 return f"Is {found} meant?"
     alike = _alike(rest[0], names, 0.75)
     return f"Is {' or '.join(alike)} meant?" if alike else ""
 
 
-def same_name(folder: Path, name: str) -> str | None:
+def equivalent_name(folder: Path, name: str) -> str | None:
     """The entry of a folder that is written `name`, or, if it is the only one, in other Unicode form, other case or between spaces."""
-    if there(folder / name) or not folder.is_dir():
+    if path_exists(folder / name) or not folder.is_dir():
         return name
 
     def plain(text: str) -> str:
         return unicodedata.normalize("NFC", text).strip()
 
     for key in (plain, lambda text: plain(text).casefold()):
-        if len(alike := [entry for entry in names_in(folder) if key(entry) == key(name)]) == 1:
+        if len(alike := [entry for entry in list_names(folder) if key(entry) == key(name)]) == 1:
             return alike[0]
     return None
 
 
-def names_in(folder: Path, *, quiet: bool = False) -> list[str]:
+def list_names(folder: Path, *, quiet: bool = False) -> list[str]:
     """The names of all that lies in a folder, in order; `DatasetError` where it cannot be opened, unless `quiet`."""
     try:
         return sorted(entry.name for entry in os.scandir(folder))
@@ -157,7 +157,7 @@ def _hint_inside(place: Path, missing: str) -> str:
         return f"The folders {' and '.join(CLASSES)} are in {' and in '.join(map(str, outer))}: give that place."
     if place.name.strip().casefold() in CLASSES:
         return f"Give {place.parent}, which holds the folder {place.name}."
-    names = [name for name in _folders(place) if not is_litter(name)]
+    names = [name for name in _folders(place) if not is_hidden_or_system(name)]
     if alike := _alike(missing, names, 0.6):
         return f"Is {alike[0]} meant? Rename it."
     if names:
@@ -174,13 +174,15 @@ def _alike(name: str, names: Sequence[str], least: float) -> list[str]:
 def _places_below(place: Path) -> list[Path]:
     found, level = [], [place]
     for _ in range(_DEEP):
-        level = [folder / name for folder in level for name in _folders(folder, quiet=True) if not is_litter(name)]
+        level = [
+            folder / name for folder in level for name in _folders(folder, quiet=True) if not is_hidden_or_system(name)
+        ]
         found += [folder for folder in level if class_folders(folder).keys() >= set(CLASSES)]
     return found[:_NAMED]
 
 
 def _folders(place: Path, *, quiet: bool = False) -> list[str]:
-    return [name for name in names_in(place, quiet=quiet) if (place / name).is_dir()]
+    return [name for name in list_names(place, quiet=quiet) if (place / name).is_dir()]
 
 
 def _cannot_open(error: OSError) -> None:

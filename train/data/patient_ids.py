@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rcdnet.errors import DatasetError
-from train.data.csv_tables import clean, is_without
-from train.data.folder_listing import shown
+from train.data.csv_tables import clean, is_missing_value
+from train.data.folder_listing import printable
 
 _PARTS = re.compile(r"\d+|[^\W\d_]+")
 _WHOLE = re.compile(r"(\d+)[.,]0+")  # a number that went through a spreadsheet or pandas
@@ -16,7 +16,7 @@ _MOST_OF = 0.2  # share of a table's images, and
 _MANY = 20  # number of images, from which one patient is worth a word
 
 
-def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
+def parse_patient_ids(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
     """The patient of each cell, None where it says none, and sentences about what was taken for what.
 
     Written as 1, 001 and 1.0, or as p2 and P2, it is one patient, called as it is written first: two who are taken for one stay on
@@ -31,7 +31,7 @@ def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
     unknown: Counter[str] = Counter()
     for cell in cells:
         written = clean(cell)
-        if is_without(written):
+        if is_missing_value(written):
             found.append(None)
             unknown.update([written] if written else [])
             continue
@@ -44,10 +44,10 @@ def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
         found.append(first.setdefault(key, written))
         spellings.setdefault(key, {})[written] = None
     said = [
-        f"the patient of {count} image{'s' * (count > 1)} is given as {shown(cell)}, which is taken for not known"
+        f"the patient of {count} image{'s' * (count > 1)} is given as {printable(cell)}, which is taken for not known"
         for cell, count in unknown.items()
     ]
-    if alike := [" and ".join(map(shown, names)) for names in spellings.values() if len(names) > 1]:
+    if alike := [" and ".join(map(printable, names)) for names in spellings.values() if len(names) > 1]:
         more = f", and so are {len(alike) - 3} more groups" if len(alike) > 3 else ""
         said.append(
             f"patients {'; '.join(alike[:3])} are taken for one each{more}, for only their spelling differs; if they are two, give them "
@@ -56,7 +56,7 @@ def patients_of(cells: Sequence[str]) -> tuple[list[str | None], list[str]]:
     for name, count in Counter(filter(None, found)).most_common(1):
         if count >= max(_MANY, _MOST_OF * len(cells)):
             said.append(
-                f"{count} of {len(cells)} images are of one patient, {shown(name)}; if that means not known, leave it empty"
+                f"{count} of {len(cells)} images are of one patient, {printable(name)}; if that means not known, leave it empty"
             )
     return found, said
 

@@ -17,7 +17,7 @@ HEIGHT_PX, WIDTH_PX = 440, 520
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LesionParameters:
     """A lesion to draw. Lengths as shares of the picture's height, echo levels relative to gland (1.0).
 
     label: 0 benign-looking, 1 malignant-looking. half_width, half_height: of the ellipse. lobes: waves on its margin.
@@ -35,10 +35,12 @@ class Recipe:
     blur: float
 
 
-RECIPES = {
-    "phantom-cyst": Recipe(0, 0.17, 0.12, lobes=0.0, spikes=0.0, echo=0.012, behind=1.7, blur=0.004),
-    "phantom-oval-mass": Recipe(0, 0.21, 0.12, lobes=0.04, spikes=0.0, echo=0.2, behind=1.25, blur=0.006),
-    "phantom-irregular-mass": Recipe(1, 0.12, 0.16, lobes=0.16, spikes=0.22, echo=0.12, behind=0.3, blur=0.014),
+SAMPLE_PHANTOMS = {
+    "phantom-cyst": LesionParameters(0, 0.17, 0.12, lobes=0.0, spikes=0.0, echo=0.012, behind=1.7, blur=0.004),
+    "phantom-oval-mass": LesionParameters(0, 0.21, 0.12, lobes=0.04, spikes=0.0, echo=0.2, behind=1.25, blur=0.006),
+    "phantom-irregular-mass": LesionParameters(
+        1, 0.12, 0.16, lobes=0.16, spikes=0.22, echo=0.12, behind=0.3, blur=0.014
+    ),
 }
 
 
@@ -51,7 +53,7 @@ class Phantom:
     label: int
 
 
-def draw(recipe: Recipe, seed: int) -> Phantom:
+def render_phantom(recipe: LesionParameters, seed: int) -> Phantom:
     """The same phantom for the same recipe and seed, on every machine."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:HEIGHT_PX, :WIDTH_PX].astype(np.float32)
@@ -73,14 +75,14 @@ def draw(recipe: Recipe, seed: int) -> Phantom:
     return Phantom(image, mask, recipe.label)
 
 
-def random_recipe(label: int, rng: np.random.Generator) -> Recipe:
+def random_lesion(label: int, rng: np.random.Generator) -> LesionParameters:
     """A lesion of the label, drawn from what is typical: benign oval, wide and smooth, malignant tall, lobed and spiculated."""
     if label == 0:
-        return Recipe(
+        return LesionParameters(
             0, rng.uniform(0.12, 0.22), rng.uniform(0.07, 0.12), lobes=rng.uniform(0, 0.05), spikes=0.0,
             echo=rng.uniform(0.01, 0.3), behind=rng.uniform(1.0, 1.7), blur=rng.uniform(0.003, 0.008),
         )  # fmt: skip
-    return Recipe(
+    return LesionParameters(
         1, rng.uniform(0.08, 0.14), rng.uniform(0.1, 0.18), lobes=rng.uniform(0.08, 0.18), spikes=rng.uniform(0.1, 0.3),
         echo=rng.uniform(0.05, 0.2), behind=rng.uniform(0.25, 0.8), blur=rng.uniform(0.008, 0.018),
     )  # fmt: skip
@@ -93,7 +95,7 @@ def write_dataset(folder: Path, count: int, *, seed: int = 0) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(1, count + 1):
             rng = np.random.default_rng([seed, label, number])
-            phantom = draw(random_recipe(label, rng), seed=int(rng.integers(2**31)))
+            phantom = render_phantom(random_lesion(label, rng), seed=int(rng.integers(2**31)))
             Image.fromarray(phantom.image).save(folder / name / f"{name} ({number}).png")
             Image.fromarray(phantom.mask.astype(np.uint8) * 255).save(folder / name / f"{name} ({number})_mask.png")
             rows.append(f"{name}/{name} ({number}).png,{name},{name}/{name} ({number})_mask.png")
@@ -103,8 +105,8 @@ def write_dataset(folder: Path, count: int, *, seed: int = 0) -> None:
 def write_samples(folder: Path) -> None:
     """Draw the three sample scans of the app as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for seed, (name, recipe) in enumerate(RECIPES.items()):
-        Image.fromarray(draw(recipe, seed).image).save(folder / f"{name}.png", optimize=True)
+    for seed, (name, recipe) in enumerate(SAMPLE_PHANTOMS.items()):
+        Image.fromarray(render_phantom(recipe, seed).image).save(folder / f"{name}.png", optimize=True)
 
 
 def _tissue(rng: np.random.Generator, depth: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -121,7 +123,7 @@ def _tissue(rng: np.random.Generator, depth: np.ndarray, across: np.ndarray) -> 
     return _blurred(level, 0.004)
 
 
-def _margin(rng: np.random.Generator, recipe: Recipe, angle: np.ndarray) -> np.ndarray:
+def _margin(rng: np.random.Generator, recipe: LesionParameters, angle: np.ndarray) -> np.ndarray:
     """Radius of the margin at each angle, in units of the ellipse."""
     radius = np.ones_like(angle)
     for waves in (2, 3, 5):

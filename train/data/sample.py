@@ -9,7 +9,7 @@ from rcdnet.models.registry import CLASSES
 from train.data.csv_tables import clean
 from train.data.labels import LABELS, NORMAL
 
-DRAWN = "phantoms"  # the source of drawn scans, and the name of their table
+PHANTOM_SOURCE = "phantoms"  # the source of drawn scans, and the name of their table
 TITLES = {"busbra": "BUS-BRA", "busi": "BUSI", "breast": "BrEaST"}
 # Takes a sentence about what a reader passed over, or took for something else than is written.
 Say = Callable[[str], object]
@@ -39,16 +39,16 @@ class Sample:
     box: tuple[int, int, int, int] | None = None
 
 
-def is_drawn(folder: Path) -> bool:
+def is_phantom_folder(folder: Path) -> bool:
     """Whether a folder holds phantoms as `train.data.phantoms` writes them, with their table."""
-    return (folder / f"{DRAWN}.csv").is_file()
+    return (folder / f"{PHANTOM_SOURCE}.csv").is_file()
 
 
-def unheard(sentence: str) -> None:
+def ignore_message(sentence: str) -> None:
     """Takes a sentence where nobody asks for one."""
 
 
-def label_of(text: str, name: str) -> int:
+def parse_label(text: str, name: str) -> int:
     """The label that a table gives to an image of this name; `DatasetError` unless it is one of `LABELS`, for 1 may mean either."""
     word = clean(text).casefold()
     if word not in LABELS:

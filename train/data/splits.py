@@ -11,15 +11,15 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.safe_io import MB, Unreadable, read_json, typed
+from rcdnet.safe_io import MB, Unreadable, parse_as, read_json
 from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
 from train.data.labels import NO_LESION
 from train.data.sample import Sample
-from train.files import write_whole
+from train.files import write_atomic
 
 LIMIT = 64 * MB
-FEW = 10  # patients or groups of near-copies of a class, below which a part of them says too little
+MIN_GROUPS = 10  # patients or groups of near-copies of a class, below which a part of them says too little
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Split:
     rule: str
 
     def write(self, path: Path) -> None:
-        write_whole(path, json.dumps(asdict(self), indent=1).encode())
+        write_atomic(path, json.dumps(asdict(self), indent=1).encode())
 
     @staticmethod
     def read(path: Path) -> "Split":
         """The split in `path`; `DatasetError` if it holds none, for a run must not get another one silently."""
         try:
-            split: Split = typed(Split, read_json(path, LIMIT))
+            split: Split = parse_as(Split, read_json(path, LIMIT))
             return split
         except Unreadable as error:
             raise DatasetError(f"{path} holds no split ({error}). Restore it, or begin a new run.") from error
@@ -62,7 +62,7 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     """
     labels = np.array([sample.label for sample in samples])
     sources = np.array([sample.source for sample in samples])
-    groups, conflict = grouped(samples, fingerprints)
+    groups, conflict = group_samples(samples, fingerprints)
     usable = ~conflict
     validation = np.zeros(len(samples), bool)
     official = np.array([sample.fold is not None for sample in samples])
@@ -82,7 +82,7 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     elif config.split == "k-fold":
         validation = _parts(usable, sources, labels, groups, config.folds, config.seed) == config.fold - 1
     elif config.split == "7:3":
-        few = _smallest(usable, labels, groups) < FEW
+        few = _smallest(usable, labels, groups) < MIN_GROUPS
         parts = _parts(usable, sources, labels, groups, 3 if few else 10, config.seed)
         validation = parts == 0 if few else (parts >= 0) & (parts < 3)
     # A near-copy of a validation image goes to validation too, whatever its own fold says.
@@ -100,7 +100,7 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
         validation=tuple(map(str, ids[validation & usable])),
         conflicts=tuple(map(str, ids[conflict])),
         groups={sample.id: int(group) for sample, group in zip(samples, groups, strict=True)},
-        rule=rule_of(config),
+        rule=describe_split(config),
     )
 
 
@@ -115,7 +115,7 @@ def checked_split(split: Split, samples: Sequence[Sample], fingerprints: Sequenc
     if len(side) < len(split.train) + len(split.validation):
         raise DatasetError("The split names images twice, or on both sides. Correct it, or let a new one be made.")
     seen: dict[int, tuple[str, str]] = {}
-    groups = grouped(samples, fingerprints)[0].tolist()
+    groups = group_samples(samples, fingerprints)[0].tolist()
     for sample, group in zip(samples, groups, strict=True):
         if sample.id not in side:
             continue
@@ -204,19 +204,21 @@ def _allowed(
     rest = usable & ~official
     if official.any() and (not rest.any() or _smallest(rest, labels, groups) >= config.folds):
         return "official"
-    return "7:3" if config.fold == 1 and _smallest(usable, labels, groups) < FEW else "k-fold"
+    return "7:3" if config.fold == 1 and _smallest(usable, labels, groups) < MIN_GROUPS else "k-fold"
 
 
-def settled(config: TrainConfig, split: Split) -> TrainConfig:
+def resolve_auto_split(config: TrainConfig, split: Split) -> TrainConfig:
     """The settings with the name of the split that was made by them, where they left it to the data."""
     if config.split == "auto":
         for name in ("official", "k-fold", "7:3"):
-            if rule_of(config, name) == split.rule:
+            if describe_split(config, name) == split.rule:
                 return replace(config, split=name)
     return config
 
 
-def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | None) -> tuple[np.ndarray, np.ndarray]:
+def group_samples(
+    samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Group number int (N,) of each sample, and bool (N,): whether a near-copy of it has the other label.
 
     A group is one of near-copies, merged with others where they hold images of one patient.
@@ -233,7 +235,7 @@ def grouped(samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | Non
     return groups, conflict
 
 
-def rule_of(config: TrainConfig, split: str = "") -> str:
+def describe_split(config: TrainConfig, split: str = "") -> str:
     """The rule by which `make_split` divides, in words; of another split than the settings name, if asked."""
     sides = {
         "7:3": "three tenths validate, or a third where a class has few patients or groups",

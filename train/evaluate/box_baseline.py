@@ -8,12 +8,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rcdnet.models.lesion_decoder import box_numbers
+from rcdnet.models.lesion_decoder import box_features
 from train.data.dataset_readers import Sample
 from train.data.decode import read_lesion, read_pixels
 
 
-def box_geometry(samples: Sequence[Sample]) -> np.ndarray:
+def box_geometry_features(samples: Sequence[Sample]) -> np.ndarray:
     """Eight numbers of each lesion's box, float (N, 8); nan where a sample has neither box nor mask.
 
     Logarithms of width, height, height over width and area, centre across, centre, top and bottom in depth; all as shares of
@@ -22,12 +22,12 @@ def box_geometry(samples: Sequence[Sample]) -> np.ndarray:
     return np.array([_numbers(sample) for sample in samples], float).reshape(-1, 8)
 
 
-def box_weights(training: Sequence[Sample]) -> tuple[float, ...]:
-    """A weight for each number of `box_geometry` and a constant, by logistic regression; their sum is the log likelihood ratio.
+def fit_box_coefficients(training: Sequence[Sample]) -> tuple[float, ...]:
+    """A weight for each number of `box_geometry_features` and a constant, by logistic regression; their sum is the log likelihood ratio.
 
     Empty where the samples have no boxes of both classes.
     """
-    known, labels = box_geometry(training), np.array([sample.label for sample in training], int)
+    known, labels = box_geometry_features(training), np.array([sample.label for sample in training], int)
     usable = np.isfinite(known).all(axis=1)
     known, labels = known[usable], labels[usable]
     if len(np.unique(labels)) < 2:
@@ -39,8 +39,8 @@ def box_weights(training: Sequence[Sample]) -> tuple[float, ...]:
 
 
 def box_scores(weights: Sequence[float], held_out: Sequence[Sample]) -> np.ndarray:
-    """Probability of malignancy by `box_weights`, as if half of all were malignant, float (N,); nan where there is no box."""
-    asked = box_geometry(held_out)
+    """Probability of malignancy by `fit_box_coefficients`, as if half of all were malignant, float (N,); nan where there is no box."""
+    asked = box_geometry_features(held_out)
     if not weights:
         return np.full(len(asked), np.nan)
     return expit(asked @ np.array(weights[:-1]) + weights[-1])
@@ -54,7 +54,7 @@ def lesion_share(sample: Sample) -> float:
 
 def _numbers(sample: Sample) -> list[float]:
     box = _box(sample)
-    return [float("nan")] * 8 if box is None else box_numbers(*box)
+    return [float("nan")] * 8 if box is None else box_features(*box)
 
 
 def _box(sample: Sample) -> tuple[float, float, float, float, float] | None:

@@ -10,29 +10,29 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.card import Figures, OperatingPoint
 from train.config import TrainConfig
 from train.data.dataset_readers import TITLES
-from train.data.splits import Split, rule_of
-from train.evaluate.compare import own_predictions
-from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
+from train.data.splits import Split, describe_split
+from train.evaluate.compare import verified_predictions
+from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation
 from train.evaluate.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
 from train.evaluate.published_records import public_tests
-from train.fit.state import halved, read_best
+from train.fit.state import read_best, to_half_precision
 
 
-def evaluation_of(run: Path, place: Path | None = None) -> Evaluation:
+def verified_evaluation(run: Path, place: Path | None = None) -> Evaluation:
     """The evaluation in `place` or the run itself; `DatasetError` where it is not of the run's weights."""
     evaluation = read_evaluation((place or run) / "evaluation.json")
-    if evaluation.weights_sha256 != (hashlib.sha256(halved(read_best(run))).hexdigest(),):
+    if evaluation.weights_sha256 != (hashlib.sha256(to_half_precision(read_best(run))).hexdigest(),):
         again = f"python -m train evaluate {run}" + (" --data SOURCE=DIR" if place else "")
         raise DatasetError(f"The evaluation in {place or run} is of other weights. Make it anew: {again}")
-    own_predictions(place or run, evaluation)
+    verified_predictions(place or run, evaluation)
     return evaluation
 
 
-def which(s: SetFigures, runs: Sequence[Path]) -> str:
+def which(s: SetMetrics, runs: Sequence[Path]) -> str:
     """Which images of a data set validated in these runs."""
     title = TITLES.get(s.name, s.name)
     configs = [TrainConfig.read(run / "config.json") for run in runs]
-    if any(Split.read(run / "split.json").rule != rule_of(c) for run, c in zip(runs, configs, strict=True)):
+    if any(Split.read(run / "split.json").rule != describe_split(c) for run, c in zip(runs, configs, strict=True)):
         return f"{title}, the part that a split file held out"
     folds, parts = sorted({config.fold for config in configs}), configs[0].folds
     numbers = ", ".join(map(str, folds))
@@ -48,7 +48,7 @@ def which(s: SetFigures, runs: Sequence[Path]) -> str:
 
 def of_fold(run: Path) -> tuple[Figures, ...]:
     """Figures of each data set that validated in a run; `DatasetError` where they are of other weights."""
-    return figures(evaluation_of(run), run.name, lambda s: which(s, [run]))
+    return figures(verified_evaluation(run), run.name, lambda s: which(s, [run]))
 
 
 def of_external_tests(run: Path, seed: int) -> tuple[Figures, ...]:
@@ -64,14 +64,14 @@ def of_external_tests(run: Path, seed: int) -> tuple[Figures, ...]:
     found: tuple[Figures, ...] = ()
     for place in places:
         found += figures(
-            evaluation_of(run, place),
+            verified_evaluation(run, place),
             f"{run.name}/external/{place.name}",
             lambda s: f"trained on {trained}, tested on {TITLES.get(s.name, s.name)}{apart}",
         )
     return found
 
 
-def figures(evaluation: Evaluation, results: str, data: Callable[[SetFigures], str]) -> tuple[Figures, ...]:
+def figures(evaluation: Evaluation, results: str, data: Callable[[SetMetrics], str]) -> tuple[Figures, ...]:
     """Of each set of an evaluation, what the card says; `data` says which images they are."""
     return tuple(
         Figures(
@@ -95,7 +95,7 @@ def figures(evaluation: Evaluation, results: str, data: Callable[[SetFigures], s
 
 def operating_points(place: Path, evaluation: Evaluation) -> tuple[OperatingPoint, ...]:
     """What thresholds for other shares of cancers found are worth, on the images that the threshold was chosen on."""
-    rows = [row for row in own_predictions(place, evaluation) if row.source in evaluation.chosen_on]
+    rows = [row for row in verified_predictions(place, evaluation) if row.source in evaluation.chosen_on]
     labels, scores = np.array([row.label for row in rows]), np.array([row.probability for row in rows])
     points = []
     for sensitivity in SENSITIVITIES:

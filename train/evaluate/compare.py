@@ -10,10 +10,10 @@ import numpy as np
 from rcdnet.errors import DatasetError
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from train.evaluate.delong import Comparison, compare_auc
-from train.evaluate.evaluation import Estimate, Evaluation, SetFigures, read_evaluation
+from train.evaluate.evaluation import Estimate, Evaluation, SetMetrics, read_evaluation
 from train.evaluate.intervals import MINIMUM_GROUPS
 from train.evaluate.metrics import group_means
-from train.evaluate.predictions import Row, read_digested
+from train.evaluate.predictions import PredictionRow, read_with_sha256
 
 RESULTS_FOLDER = WEIGHTS_FOLDER.parent / "results"
 # The columns of the paper's tables 1 and 2, whose precision, recall and F1 are means of both classes; then ours.
@@ -53,10 +53,10 @@ def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
             images = f"{s.name}: {s.images} ({s.malignant} malignant)"
             cells = [name, evaluation.model, images, s.role.partition(":")[0]]
             figures = s.figures | {"auc_by_group": s.auc_by_group}
-            lines.append("| " + " | ".join([*cells, *(cell(figures[column]) for column in COLUMNS)]) + " |")
+            lines.append("| " + " | ".join([*cells, *(format_estimate(figures[column]) for column in COLUMNS)]) + " |")
             for reader, r in s.references.items():
                 blank = ["" for _ in COLUMNS]
-                blank[list(COLUMNS).index("auc")] = cell(r.auc)
+                blank[list(COLUMNS).index("auc")] = format_estimate(r.auc)
                 # Runs that validated on the same images share the reference.
                 references.setdefault((reader, s.name, r), ["reference", reader, f"{s.name}: {r.images}", "", *blank])
     missing = [f"{name}: {said}" for name, evaluation in evaluations for s in evaluation.sets if (said := unsure(s))]
@@ -69,9 +69,9 @@ def delong_lines(folders: Sequence[Path], evaluations: Sequence[tuple[str, Evalu
     Raises:
         DatasetError: predictions that are not those of the evaluation beside them.
     """
-    parts: dict[tuple, tuple[str, str, list[Row]]] = {}
+    parts: dict[tuple, tuple[str, str, list[PredictionRow]]] = {}
     for folder, (name, evaluation) in zip(folders, evaluations, strict=True):
-        rows = own_predictions(folder, evaluation)
+        rows = verified_predictions(folder, evaluation)
         for source in sorted({row.source for row in rows}):  # a single fold stands beside its own pool: once is enough
             part = [row for row in rows if row.source == source]
             parts.setdefault((evaluation.weights_sha256, source, frozenset(r.id for r in part)), (name, source, part))
@@ -101,10 +101,10 @@ def _name(folder: Path) -> str:
     return f"{folder.parent.parent.name} on {folder.name}" if folder.parent.name == "external" else folder.name
 
 
-def own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
+def verified_predictions(folder: Path, evaluation: Evaluation) -> list[PredictionRow]:
     """The predictions in `folder`; `DatasetError` if its evaluation was made from others."""
     path = folder / "predictions.csv"
-    rows, digest = read_digested(path, evaluation.predictions_sha256)
+    rows, digest = read_with_sha256(path, evaluation.predictions_sha256)
     counts = {s.name: [row.label for row in rows if row.source == s.name] for s in evaluation.sets}
     same = all((s.images, s.malignant) == (len(counts[s.name]), sum(counts[s.name])) for s in evaluation.sets)
     if digest != evaluation.predictions_sha256 or not same:
@@ -114,7 +114,7 @@ def own_predictions(folder: Path, evaluation: Evaluation) -> list[Row]:
     return rows
 
 
-def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | None:
+def compare_rows(first: Sequence[PredictionRow], second: Sequence[PredictionRow]) -> Comparison | None:
     """DeLong's test of two models on the same images, by group means; None if they differ, or a class has under two groups."""
     other = {row.id: row for row in second}
     if {i: row.label for i, row in other.items()} != {row.id: row.label for row in first}:
@@ -127,7 +127,7 @@ def compare_rows(first: Sequence[Row], second: Sequence[Row]) -> Comparison | No
     return compare_auc(means[0][0], means[0][1], means[1][1])
 
 
-def unsure(s: SetFigures) -> str:
+def unsure(s: SetMetrics) -> str:
     """Which of the figures of `COLUMNS` have no interval, and why; empty where all that may have one do."""
     figures = s.figures | {"auc_by_group": s.auc_by_group}
     names = [
@@ -139,7 +139,7 @@ def unsure(s: SetFigures) -> str:
     return f"no interval of {', '.join(names)} on {s.name}: {few}." if names else ""
 
 
-def cell(estimate: Estimate) -> str:
+def format_estimate(estimate: Estimate) -> str:
     """With its interval, where it has one; empty where the figure is undefined."""
     if math.isnan(estimate.value):
         return ""

@@ -11,11 +11,11 @@ from sklearn.metrics import roc_auc_score
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.evaluate.calibrate import OperatingPoint, operating_point
-from train.evaluate.compare import own_predictions
-from train.evaluate.evaluate_model import chosen_here
-from train.evaluate.evaluation import Evaluation, figures_by_source, read_evaluation, write_evaluation
+from train.evaluate.compare import verified_predictions
+from train.evaluate.evaluate_model import selection_note
+from train.evaluate.evaluation import Evaluation, metrics_by_source, read_evaluation, write_evaluation
 from train.evaluate.metrics import calibration_error, confusion, group_means, rates
-from train.evaluate.predictions import Row, write_predictions
+from train.evaluate.predictions import PredictionRow, write_predictions
 from train.fit.events import Started, read_events
 
 APART = ("data", "fold", "seed")  # what may differ between runs of one recipe
@@ -41,7 +41,7 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
             raise DatasetError(f"{run} differs from {runs[0]} in {differing}. Runs of one recipe are expected.")
     # Group numbers mean something only inside a run.
     parts = [
-        [replace(row, group=row.group * len(runs) + k) for row in own_predictions(run, evaluation)]
+        [replace(row, group=row.group * len(runs) + k) for row in verified_predictions(run, evaluation)]
         for k, (run, evaluation) in enumerate(zip(runs, evaluations, strict=True))
     ]
     rows = [row for part in parts for row in part]
@@ -55,7 +55,7 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         rows = [row for part in parts for row in part]
     point = _point(rows, box, alike=len(runs) > 1)
     rows = [replace(row, probability=float(point.calibration.probability(*_evidence(row)))) for row in rows]
-    sets = figures_by_source(
+    sets = metrics_by_source(
         rows, point.threshold, lambda source: _role(configs[0], source in point.chosen_on, len(runs))
     )
     if len(runs) > 1:
@@ -103,19 +103,19 @@ def recipe_of(config: TrainConfig) -> dict[str, object]:
 def _role(config: TrainConfig, chosen: bool, runs: int) -> str:
     whose = f"{runs} runs, each on images that it was not trained on; " if runs > 1 else ""
     alike = ", each data set counting alike in the calibration" if runs > 1 and len(config.data) > 1 else ""
-    return f"validation: {whose}{chosen_here(config, threshold=chosen)}{alike}"
+    return f"validation: {whose}{selection_note(config, threshold=chosen)}{alike}"
 
 
-def _evidence(row: Row) -> tuple[float, float, float]:
+def _evidence(row: PredictionRow) -> tuple[float, float, float]:
     return row.logit, row.vote, row.score
 
 
-def _point(rows: Sequence[Row], box: tuple[float, ...] = (), *, alike: bool = True) -> OperatingPoint:
+def _point(rows: Sequence[PredictionRow], box: tuple[float, ...] = (), *, alike: bool = True) -> OperatingPoint:
     labels, evidence = np.array([row.label for row in rows]), np.array([_evidence(row) for row in rows])
     return operating_point(labels, evidence, np.array([row.source for row in rows]), box, alike=alike)
 
 
-def cross_fitted(parts: Sequence[Sequence[Row]]) -> list[tuple[Row, bool]]:
+def cross_fitted(parts: Sequence[Sequence[PredictionRow]]) -> list[tuple[PredictionRow, bool]]:
     """The rows of several runs with the probability that the other runs' calibration gives them, and whether it is a call for
     malignant at the other runs' threshold."""
     judged = []
@@ -127,7 +127,7 @@ def cross_fitted(parts: Sequence[Sequence[Row]]) -> list[tuple[Row, bool]]:
     return judged
 
 
-def _held_out(judged: Sequence[tuple[Row, bool]], source: str) -> dict[str, float]:
+def _held_out(judged: Sequence[tuple[PredictionRow, bool]], source: str) -> dict[str, float]:
     """Figures of a source with the calibration and threshold that the other runs would have chosen for each run."""
     rows, called = zip(*(pair for pair in judged if pair[0].source == source), strict=True)
     labels, scores = np.array([row.label for row in rows]), np.array([row.probability for row in rows])

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from train.evaluate.metrics import CALIBRATION_BINS, Confusion, confusion, rates
-from train.evaluate.predictions import Row
+from train.evaluate.predictions import PredictionRow
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,24 @@ class Point:
     npv: float
 
 
-def arrays(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+def arrays(rows: Sequence[PredictionRow]) -> tuple[np.ndarray, np.ndarray]:
     """Labels int (N,) and probabilities float (N,)."""
     return np.array([row.label for row in rows], int), np.array([row.probability for row in rows], float)
 
 
-def roc(rows: Sequence[Row]) -> Curve:
+def roc(rows: Sequence[PredictionRow]) -> Curve:
     """Share of benign lesions called malignant, and of malignant ones found, from the strictest threshold on."""
     false_alarms, found, thresholds = roc_curve(*arrays(rows))
     return Curve(false_alarms, found, np.where(np.isfinite(thresholds), thresholds, np.nan))
 
 
-def precision_recall(rows: Sequence[Row]) -> Curve:
+def precision_recall(rows: Sequence[PredictionRow]) -> Curve:
     """Recall, and precision, from the most lenient threshold on."""
     precision, recall, thresholds = precision_recall_curve(*arrays(rows))
     return Curve(recall, precision, np.append(thresholds, np.nan))
 
 
-def calibration(rows: Sequence[Row]) -> Bins:
+def calibration(rows: Sequence[PredictionRow]) -> Bins:
     """The bins of the expected calibration error: 15 of equal width."""
     labels, scores = arrays(rows)
     # As `train.evaluate.metrics.calibration_error` has them: a lower edge belongs to its bin.
@@ -71,7 +71,7 @@ def calibration(rows: Sequence[Row]) -> Bins:
     )
 
 
-def point(rows: Sequence[Row], threshold: float, prevalence: float) -> Point:
+def point(rows: Sequence[PredictionRow], threshold: float, prevalence: float) -> Point:
     """Confusion and rates of these rows at a threshold, and what a call would mean at a prevalence in 0..1 (Bayes)."""
     counts = confusion(*arrays(rows), threshold)
     at = rates(counts)

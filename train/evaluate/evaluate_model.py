@@ -15,27 +15,27 @@ from rcdnet.models.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
 from rcdnet.models.lesion_decoder import LesionDecoder, read_outline, shape_score
 from rcdnet.models.registry import MODELS, spec_of
 from train.config import INITS, TrainConfig
-from train.data.custom_dataset import name_of
-from train.data.data_manifest import check_files, check_unchanged
+from train.data.custom_dataset import source_name
+from train.data.data_manifest import verify_files, verify_manifest
 from train.data.dataset_readers import read_sources
 from train.data.decode import Decoded, decode
 from train.data.duplicates import near_duplicate_pairs
 from train.data.labels import NO_LESION
-from train.data.sample import Sample, Say, unheard
-from train.data.splits import Split, grouped
-from train.evaluate.box_baseline import box_weights
+from train.data.sample import Sample, Say, ignore_message
+from train.data.splits import Split, group_samples
+from train.evaluate.box_baseline import fit_box_coefficients
 from train.evaluate.calibrate import OperatingPoint, operating_point
 from train.evaluate.evaluation import (
     Evaluation,
-    figures_by_source,
+    metrics_by_source,
     read_evaluation,
     write_evaluation,
 )
-from train.evaluate.external_test_paths import check_same_images, home_of_test
-from train.evaluate.predictions import Scores, predictions, write_predictions
+from train.evaluate.external_test_paths import check_same_images, external_test_folder
+from train.evaluate.predictions import NetworkOutputs, predictions, write_predictions
 from train.fit.auxiliary_supervision import class_evidence
 from train.fit.loop import as_input
-from train.fit.state import check_settings, halved, read_best, read_progress
+from train.fit.state import check_settings, read_best, read_progress, to_half_precision
 from train.folders import BUNDLED, RUNS_FOLDER
 
 BATCH = 64
@@ -49,7 +49,7 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
     (network, decoder), digest = _network(config.model, read_best(out))
     held_out = decoded.rows_of(split.validation)
     held_out = held_out[decoded.labels[held_out] != NO_LESION]  # its figures are of calls
-    box = box_weights([decoded.samples[row] for row in decoded.rows_of(split.train)])
+    box = fit_box_coefficients([decoded.samples[row] for row in decoded.rows_of(split.train)])
     scores = _scores(network, decoder, decoded, held_out, box)
     samples = [decoded.samples[row] for row in held_out]
     groups = [split.groups[sample.id] for sample in samples]
@@ -58,31 +58,31 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
     rows = predictions(samples, groups, scores, point.calibration)
 
     def role(source: str) -> str:
-        return f"validation: {chosen_here(config, threshold=source in point.chosen_on)}"
+        return f"validation: {selection_note(config, threshold=source in point.chosen_on)}"
 
-    sets = figures_by_source(rows, point.threshold, role)
+    sets = metrics_by_source(rows, point.threshold, role)
     progress = read_progress(out)
     left_out = _one_class(rows, sets)
     return _written(out, config.model, digest, progress.best_epoch, point, left_out, decoded.remarks, rows, sets)
 
 
-def chosen_here(config: TrainConfig, *, threshold: bool) -> str:
+def selection_note(config: TrainConfig, *, threshold: bool) -> str:
     """What a run's validation images were used for beside measuring, as the end of a sentence."""
     chosen = "calibration was" if config.keep == "last" else "epoch and calibration were"
     point = "and the threshold too" if threshold else "the threshold was only applied"
     return f"{chosen} chosen here, {point}{_of_the_start(config)}"
 
 
-def knows_more(config: TrainConfig) -> bool:
+def has_unknown_pretraining(config: TrainConfig) -> bool:
     """Whether a run started from weights that trained on images which the run itself does not list."""
     return config.init not in ("random", "imagenet")
 
 
 def _of_the_start(config: TrainConfig) -> str:
-    return "; the weights it started from may have seen these images" if knows_more(config) else ""
+    return "; the weights it started from may have seen these images" if has_unknown_pretraining(config) else ""
 
 
-def evaluate_again(out: Path, say: Say = unheard) -> Evaluation:
+def reevaluate_run(out: Path, say: Say = ignore_message) -> Evaluation:
     """Score a run anew; `say` hears what of its data was passed over.
 
     Raises:
@@ -97,12 +97,12 @@ def evaluate_again(out: Path, say: Say = unheard) -> Evaluation:
             f"Every image of {out} trained, so none is left to evaluate on. Give other data with --data."
         )
     decoded = decode_for(config, read_sources(config.data, say))
-    check_unchanged(out, split, decoded)
+    verify_manifest(out, split, decoded)
     return evaluate_run(out, config, decoded, split)
 
 
-def evaluate_elsewhere(
-    weights: Path | str, data: Sequence[tuple[str, str]], out: Path | None = None, say: Say = unheard
+def evaluate_external(
+    weights: Path | str, data: Sequence[tuple[str, str]], out: Path | None = None, say: Say = ignore_message
 ) -> Evaluation:
     """An external test: weights on data that nothing was chosen on, with the threshold and calibration they came with.
 
@@ -143,7 +143,7 @@ def evaluate_elsewhere(
         point = OperatingPoint(before.calibration, before.threshold, before.threshold_rule, before.chosen_on)
     decoded = decode(read_sources(data, say), spec_of(model).input_size)
     reasons = _known(decoded, data, own, run) if own else {}
-    groups, conflicts = grouped(decoded.samples, decoded.fingerprints)
+    groups, conflicts = group_samples(decoded.samples, decoded.fingerprints)
     for row in np.flatnonzero(conflicts):
         reasons.setdefault(decoded.samples[row].id, "a near-copy of it has the other label")
     lesions = decoded.labels != NO_LESION  # its figures are of calls
@@ -153,16 +153,16 @@ def evaluate_elsewhere(
     samples = [sample for sample, kept in zip(decoded.samples, keep, strict=True) if kept]
     scores = _scores(network, decoder, decoded, np.flatnonzero(keep), point.calibration.box)
     rows = predictions(samples, groups[keep].tolist(), scores, point.calibration)
-    sets = figures_by_source(rows, point.threshold, lambda source: role)
+    sets = metrics_by_source(rows, point.threshold, lambda source: role)
     left_out = (*(f"{i}: {reason}" for i, reason in sorted(reasons.items())), *_one_class(rows, sets))
     home = run if own else RUNS_FOLDER / f"{BUNDLED}{model}"
-    place = out or home_of_test(home, dict.fromkeys(row.source for row in rows))
+    place = out or external_test_folder(home, dict.fromkeys(row.source for row in rows))
     check_same_images(place, digest, rows)
     place.mkdir(parents=True, exist_ok=True)
     return _written(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets)
 
 
-def check_start(config: TrainConfig, split: Split) -> None:
+def check_start_leakage(config: TrainConfig, split: Split) -> None:
     """Refuse to start from the weights of a run that trained on images which validate here.
 
     Raises:
@@ -209,11 +209,11 @@ def _known(decoded: Decoded, data: Sequence[tuple[str, str]], config: TrainConfi
     split = Split.read(run / "split.json")
     used = {*split.train, *split.validation, *split.conflicts}
     its_own = decode_for(config, [s for s in read_sources(config.data) if s.id in used])
-    check_files(run, its_own)
+    verify_files(run, its_own)
     reasons: dict[str, str] = {}
     # Patient ids mean the same person only inside one data set: BUS-BRA, or the very folder or table that the run read.
     places = {Path(place).resolve() for _, place in config.data}
-    same = {"busbra"} | {name_of(Path(place)) for _, place in data if Path(place).resolve() in places}
+    same = {"busbra"} | {source_name(Path(place)) for _, place in data if Path(place).resolve() in places}
     patients = {sample.patient for sample in its_own.samples if sample.patient}
     for sample in decoded.samples:
         if sample.patient in patients and sample.source in same:
@@ -230,14 +230,14 @@ def decode_for(config: TrainConfig, samples: Sequence[Sample]) -> Decoded:
 
 def _network(name: str, content: bytes) -> tuple[tuple[nn.Module, LesionDecoder | None], str]:
     """Network and decoder with the weights as the app would hold them, and the digest of that file."""
-    weights = halved(content)
+    weights = to_half_precision(content)
     return build(name, weights), hashlib.sha256(weights).hexdigest()
 
 
 @torch.no_grad()
 def _scores(
     network: nn.Module, decoder: LesionDecoder | None, decoded: Decoded, rows: np.ndarray, box: Sequence[float]
-) -> Scores:
+) -> NetworkOutputs:
     evidence: list[tuple[float, float, float]] = []
     pointing: list[bool | None] = []
     dice: list[float] = []
@@ -251,18 +251,18 @@ def _scores(
             score = 0.0 if outline is None else shape_score(outline, decoded.frames[row], box)
             evidence.append((float(logits[k, 1] - logits[k, 0]), float(votes[k]), score))
             lesion = decoded.lesions[row] if decoded.samples[row].masks and decoded.masked[row] else None
-            pointing.append(None if lesion is None else points_at(heats[k], lesion))
-            dice.append(math.nan if lesion is None or outline is None else overlap(outline, lesion))
+            pointing.append(None if lesion is None else pointing_game_hit(heats[k], lesion))
+            dice.append(math.nan if lesion is None or outline is None else dice_score(outline, lesion))
     known = np.array(evidence).reshape(-1, 3)
     if not np.isfinite(known).all():
         raise CheckpointError(
             f"The weights give no number for {(~np.isfinite(known).all(axis=1)).sum()} of {len(rows)} images, so nothing can be said "
             "of them. They are damaged: take the file of another epoch, or train again."
         )
-    return Scores(known, tuple(pointing), np.array(dice))
+    return NetworkOutputs(known, tuple(pointing), np.array(dice))
 
 
-def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:
+def pointing_game_hit(evidence: np.ndarray, lesion: np.ndarray) -> bool:
     """The pointing game (Zhang et al. 2018, doi:10.1007/s11263-017-1059-x): whether a map's highest point lies in the lesion.
 
     The centre of the highest place of the coarse map, which interpolation would not move. A map that is positive nowhere points
@@ -277,7 +277,7 @@ def points_at(evidence: np.ndarray, lesion: np.ndarray) -> bool:
     return bool(evidence[row, column] > 0 and lesion[y, x])
 
 
-def overlap(outline: np.ndarray, lesion: np.ndarray) -> float:
+def dice_score(outline: np.ndarray, lesion: np.ndarray) -> float:
     """Dice of where `outline`, probability float (h, w), is above a half, and the lesion, (S, S), not 0 inside."""
     fine = cv2.resize(outline.astype(np.float32), lesion.shape[::-1], interpolation=cv2.INTER_LINEAR)
     found, true = fine > 0.5, lesion > 0

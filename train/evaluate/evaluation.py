@@ -14,7 +14,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import nan_as_null
 from rcdnet.models.registry import MODELS
-from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_json, typed
+from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_json
 from train.evaluate.intervals import interval_of_auc, intervals
 from train.evaluate.metrics import (
     Confusion,
@@ -28,8 +28,8 @@ from train.evaluate.metrics import (
     rates,
     share_interval,
 )
-from train.evaluate.predictions import Row
-from train.files import write_whole
+from train.evaluate.predictions import PredictionRow
+from train.files import write_atomic
 
 LIMIT = 16 * MB  # of evaluation.json
 Figure = Annotated[float, Within(-LARGEST, LARGEST, null=math.nan)]
@@ -71,7 +71,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class SetFigures:
+class SetMetrics:
     """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
 
     figures: `train.evaluate.metrics.figures_of`; `ece`, the calibration error; `pointing`, the share of lesions that the true
@@ -112,11 +112,13 @@ class Evaluation:
     chosen_on: tuple[str, ...]
     predictions_sha256: str
     left_out: tuple[str, ...]
-    sets: tuple[SetFigures, ...]
+    sets: tuple[SetMetrics, ...]
     remarks: tuple[str, ...] = ()
 
 
-def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str], str]) -> tuple[SetFigures, ...]:
+def metrics_by_source(
+    rows: Sequence[PredictionRow], threshold: float, role: Callable[[str], str]
+) -> tuple[SetMetrics, ...]:
     """Figures of each source in its order; `role` says of a source what else it was used for.
 
     Raises:
@@ -130,7 +132,7 @@ def figures_by_source(rows: Sequence[Row], threshold: float, role: Callable[[str
     return tuple(set_figures(name, role(name), members, threshold) for name, members in usable)
 
 
-def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> SetFigures:
+def set_figures(name: str, role: str, rows: Sequence[PredictionRow], threshold: float) -> SetMetrics:
     """Figures of one set, which must have both classes."""
     labels, groups = np.array([r.label for r in rows]), np.array([r.group for r in rows])
     scores = np.array([r.probability for r in rows])
@@ -153,7 +155,7 @@ def set_figures(name: str, role: str, rows: Sequence[Row], threshold: float) -> 
         ~np.isnan(where["pointing"]),
     )
     by_group = group_means(labels, scores, groups)
-    return SetFigures(
+    return SetMetrics(
         name=name,
         role=role,
         images=len(rows),
@@ -178,9 +180,9 @@ def _means(values: np.ndarray, samples: np.ndarray) -> np.ndarray:
     return means
 
 
-def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:
+def _subgroups(rows: Sequence[PredictionRow], threshold: float) -> tuple[Subgroup, ...]:
     """By BI-RADS category, scanner, burned-in marks as far as `train.data.burned_in_marks` finds them, and third of lesion size."""
-    named: dict[str, list[Row]] = {}
+    named: dict[str, list[PredictionRow]] = {}
     shares = [r.lesion_share for r in rows if not math.isnan(r.lesion_share)]
     small, large = np.quantile(shares, [1 / 3, 2 / 3]) if shares else (math.nan, math.nan)
     for row in rows:
@@ -197,7 +199,7 @@ def _subgroups(rows: Sequence[Row], threshold: float) -> tuple[Subgroup, ...]:
     return tuple(_subgroup(name, named[name], threshold) for name in sorted(named))
 
 
-def _subgroup(name: str, rows: Sequence[Row], threshold: float) -> Subgroup:
+def _subgroup(name: str, rows: Sequence[PredictionRow], threshold: float) -> Subgroup:
     labels, scores = np.array([r.label for r in rows]), np.array([r.probability for r in rows])
     at = rates(confusion(labels, scores, threshold))
     enough = min(labels.sum(), len(labels) - labels.sum()) >= BOTH_AT_LEAST
@@ -210,11 +212,11 @@ def _subgroup(name: str, rows: Sequence[Row], threshold: float) -> Subgroup:
     return Subgroup(name, len(rows), sick, sensitivity, specificity, auc)
 
 
-def _references(rows: Sequence[Row]) -> dict[str, Reference]:
+def _references(rows: Sequence[PredictionRow]) -> dict[str, Reference]:
     """AUC of the lesion's box alone, of the radiologist's BI-RADS category, and of the network without its outline, where there
     are enough of them."""
     outlined = any(r.vote or r.score for r in rows)
-    readers: dict[str, list[tuple[Row, float]]] = {
+    readers: dict[str, list[tuple[PredictionRow, float]]] = {
         "box geometry": [(r, r.box_score) for r in rows if not math.isnan(r.box_score)],
         "BI-RADS category": [(r, float(r.birads)) for r in rows if r.birads is not None],
         "the network without its outline": [(r, r.logit) for r in rows if outlined],
@@ -235,7 +237,7 @@ def _auc(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Estimate
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """As JSON, nan as null."""
-    write_whole(
+    write_atomic(
         path,
         (json.dumps(nan_as_null(asdict(evaluation)), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     )
@@ -244,7 +246,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
 def read_evaluation(path: Path) -> Evaluation:
     """The evaluation in `path`; `DatasetError` says how to make one."""
     try:
-        evaluation: Evaluation = typed(Evaluation, read_json(path, LIMIT))
+        evaluation: Evaluation = parse_as(Evaluation, read_json(path, LIMIT))
         if evaluation.model not in MODELS:
             raise Unreadable(f"there is no model {quoted(evaluation.model)}")
         for s in evaluation.sets:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError
 from train.evaluate.evaluation import read_evaluation
-from train.evaluate.predictions import Row, read_predictions
+from train.evaluate.predictions import PredictionRow, read_predictions
 
 LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255
 
 
-def home_of_test(home: Path, sources: Iterable[str]) -> Path:
+def external_test_folder(home: Path, sources: Iterable[str]) -> Path:
     """Where a test on these sources lies: a folder of its own below `external`, and nowhere else."""
     name = "+".join(sources)
     if Path(name).name != name or name in ("", ".", "..") or len(name.encode()) > LONGEST_NAME:
@@ -19,7 +19,7 @@ def home_of_test(home: Path, sources: Iterable[str]) -> Path:
     return home / "external" / name
 
 
-def check_same_images(place: Path, digest: str, rows: Sequence[Row]) -> None:
+def check_same_images(place: Path, digest: str, rows: Sequence[PredictionRow]) -> None:
     """Two folders of one name would take each other's place. The same weights say the same of the same image."""
     if not (place / "evaluation.json").exists() or read_evaluation(place / "evaluation.json").weights_sha256 != (
         digest,

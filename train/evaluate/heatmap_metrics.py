@@ -16,12 +16,12 @@ import numpy as np
 from rcdnet.errors import DatasetError
 from rcdnet.models.card import nan_as_null, null_as_nan
 from rcdnet.models.registry import MODELS
-from rcdnet.safe_io import KB, Unreadable, read_json, typed
+from rcdnet.safe_io import KB, Unreadable, parse_as, read_json
 from train.data.dataset_readers import TITLES
 from train.evaluate import metrics
 from train.evaluate.evaluation import Estimate
 from train.evaluate.intervals import MINIMUM_GROUPS, resampled_interval
-from train.files import append_line, whole_lines, write_whole
+from train.files import append_line, read_complete_lines, write_atomic
 
 FIGURES = {
     # where the map lies
@@ -49,7 +49,7 @@ class MapRow:
 
     weights: a run's name, or a bundled model's. seen: whether these images may have trained the weights. probability: of
     malignancy. The figures from `pointing` to `best_dice` are those of `rcdnet.explain.localisation.Localisation`; the last four those of
-    `rcdnet.explain.faithfulness.Examined`, nan for an image that was not drawn for that.
+    `rcdnet.explain.faithfulness.FaithfulnessResult`, nan for an image that was not drawn for that.
     """
 
     weights: str
@@ -103,7 +103,7 @@ class Settings:
 MAPS_FILE, FIGURES_FILE, SETTINGS_FILE = "maps.csv", "figures.json", "study.json"
 PUBLISHED = "heatmaps"  # below the results that come with the app
 SETTINGS_LIMIT = 256 * KB
-AGAIN = "Make them with: python -m train heatmaps --models RUN"
+REMAKE_HINT = "Make them with: python -m train heatmaps --models RUN"
 HEADER = ",".join(f.name for f in fields(MapRow)) + "\n"
 
 
@@ -122,12 +122,12 @@ def read_rows(path: Path) -> list[MapRow]:
     A line that a kill cut off is passed over.
     """
     try:
-        lines = [line + "\n" for line in whole_lines(path)]
+        lines = [line + "\n" for line in read_complete_lines(path)]
         if lines and lines[0] != HEADER:
             raise ValueError("its columns are others")
         return [_row(record) for record in csv.DictReader(lines)]
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DatasetError(f"{path} holds no figures of heatmaps ({error}). {AGAIN}") from error
+        raise DatasetError(f"{path} holds no figures of heatmaps ({error}). {REMAKE_HINT}") from error
 
 
 def figures(rows: Iterable[MapRow]) -> list[MapFigures]:
@@ -153,7 +153,7 @@ def write_figures(path: Path) -> list[MapFigures]:
     found = figures(read_rows(path))
     content = {"maps_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "figures": [asdict(f) for f in found]}
     text = json.dumps(nan_as_null(content), indent=1, allow_nan=False) + "\n"
-    write_whole(path.with_name(FIGURES_FILE), text.encode())
+    write_atomic(path.with_name(FIGURES_FILE), text.encode())
     return found
 
 
@@ -168,7 +168,7 @@ def read_figures(folder: Path) -> list[MapFigures]:
             for f in content["figures"]
         ]
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DatasetError(f"The figures of heatmaps in {folder} cannot be read: {error}. {AGAIN}") from error
+        raise DatasetError(f"The figures of heatmaps in {folder} cannot be read: {error}. {REMAKE_HINT}") from error
 
 
 def measured_weights(folder: Path) -> dict[str, str]:
@@ -179,11 +179,11 @@ def measured_weights(folder: Path) -> dict[str, str]:
 def read_settings(folder: Path) -> Settings:
     """What a study measures; `DatasetError` if it does not say."""
     try:
-        settings: Settings = typed(Settings, read_json(folder / SETTINGS_FILE, SETTINGS_LIMIT))
+        settings: Settings = parse_as(Settings, read_json(folder / SETTINGS_FILE, SETTINGS_LIMIT))
         return settings
     except Unreadable as error:
         raise DatasetError(
-            f"{folder} does not say which weights it measured ({error}). {AGAIN}, or give another folder as --out."
+            f"{folder} does not say which weights it measured ({error}). {REMAKE_HINT}, or give another folder as --out."
         ) from error
 
 

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from rcdnet.errors import DatasetError
-from rcdnet.explain.faithfulness import chance_map, examine
+from rcdnet.explain.faithfulness import evaluate_faithfulness, random_cam_prediction
 from rcdnet.explain.localisation import localise
 from rcdnet.models.checkpoint import build
 from rcdnet.models.registry import CLASSES, spec_of
@@ -25,15 +25,15 @@ from train.data.dataset_readers import Sample, read_sources
 from train.data.decode import iterate_pixels, read_lesion, read_pixels
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.labels import NO_LESION
-from train.data.splits import Split, grouped
-from train.evaluate.evaluate_model import knows_more
+from train.data.splits import Split, group_samples
+from train.evaluate.evaluate_model import has_unknown_pretraining
 from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
 from train.evaluate.ship import ship
-from train.files import write_whole
+from train.files import write_atomic
 
 
 @dataclass(frozen=True)
-class Judged:
+class StudyInput:
     """Weights, and the images with a known lesion that their maps are measured on.
 
     name: of the run or the bundled model. groups: patient or near-duplicate group of each sample. seen: whether the images may
@@ -47,7 +47,7 @@ class Judged:
     seen: bool
 
 
-def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
+def study_input(weights: str, data: Sequence[tuple[str, str]] = ()) -> StudyInput:
     """What to measure.
 
     Args:
@@ -65,29 +65,35 @@ def judged(weights: str, data: Sequence[tuple[str, str]] = ()) -> Judged:
         split = Split.read(run / "split.json")
         held_out = set(split.validation)
         kept = [s for s in samples if s.id in held_out and _has_lesion(s)]
-        found = Judged(run.name, _of_run(run), tuple(kept), tuple(split.groups[s.id] for s in kept), knows_more(config))
+        found = StudyInput(
+            run.name,
+            _of_run(run),
+            tuple(kept),
+            tuple(split.groups[s.id] for s in kept),
+            has_unknown_pretraining(config),
+        )
     else:
         classifier = load_classifier(weights)
         if not data:
             raise DatasetError(f"{weights} came with the app and names no images. Give some with --data SOURCE=DIR.")
         samples = read_sources(data)
-        groups, conflicts = grouped(samples, [_fingerprint(*read) for read in iterate_pixels(samples)])
+        groups, conflicts = group_samples(samples, [_fingerprint(*read) for read in iterate_pixels(samples)])
         rows = [
             (s, int(group))
             for s, group, conflict in zip(samples, groups, conflicts, strict=True)
             if not conflict and _has_lesion(s)
         ]
-        found = Judged(weights, classifier, tuple(s for s, _ in rows), tuple(g for _, g in rows), seen=True)
+        found = StudyInput(weights, classifier, tuple(s for s, _ in rows), tuple(g for _, g in rows), seen=True)
     if not found.samples:
         raise DatasetError(f"None of the images for {weights} has a lesion mask or a box, so no map can be measured.")
     return found
 
 
-def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined: int) -> list[MapRow]:
+def measure_heatmaps(weights: Sequence[StudyInput], out: Path, methods: Sequence[str], examined: int) -> list[MapRow]:
     """Measure the map of each method, and of two floors, for the true class of every image; goes on with what `out` holds, which
     may be maps of more weights than these.
 
-    The floors: `rcdnet.reading.heatmaps.FLOOR`, channels weighed by chance, and `CENTRE`, a spot in the middle of the scan.
+    The floors: `rcdnet.reading.heatmaps.RANDOM_BASELINE`, channels weighed by chance, and `CENTRE`, a spot in the middle of the scan.
 
     Args:
         methods: names in `rcdnet.reading.heatmaps`. examined: how many images of each weights and source, drawn once, also get the figures
@@ -126,7 +132,7 @@ def study(weights: Sequence[Judged], out: Path, methods: Sequence[str], examined
     return rows
 
 
-def _measured(w: Judged, sample: Sample, group: int, methods: Sequence[str], examined: bool) -> list[MapRow]:
+def _measured(w: StudyInput, sample: Sample, group: int, methods: Sequence[str], examined: bool) -> list[MapRow]:
     pixels, true_class = read_pixels(sample), CLASSES[sample.label]
     lesion = read_lesion(sample, pixels.shape)
     if not lesion.any():
@@ -134,10 +140,10 @@ def _measured(w: Judged, sample: Sample, group: int, methods: Sequence[str], exa
     made = classify(pixels, [w.classifier], methods)
     maps = [
         *made,
-        chance_map(pixels, w.classifier, made[0], seed=crc32(sample.id.encode())),
+        random_cam_prediction(pixels, w.classifier, made[0], seed=crc32(sample.id.encode())),
         centre_map(made[0]),
     ]
-    trust = {e.method: e for e in examine(pixels, w.classifier, maps, true_class)} if examined else {}
+    trust = {e.method: e for e in evaluate_faithfulness(pixels, w.classifier, maps, true_class)} if examined else {}
     rows = []
     for p in maps:
         row = MapRow(
@@ -188,7 +194,7 @@ def _of_run(run: Path) -> Classifier:
     return Classifier(spec_of(card.model), card, network, decoder, own=run.name)
 
 
-def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str]) -> None:
+def _settle(path: Path, weights: Sequence[StudyInput], methods: Sequence[str]) -> None:
     """Write what is measured, beside the weights of before; `DatasetError` if the two do not go together."""
     digests = {w.name: w.classifier.card.sha256 for w in weights}
     if path.exists():
@@ -197,7 +203,7 @@ def _settle(path: Path, weights: Sequence[Judged], methods: Sequence[str]) -> No
         if before.methods != tuple(methods) or not digests.items() <= together.items():
             raise DatasetError(f"{path.parent} holds maps of other weights or methods. Give another folder as --out.")
         digests = together
-    write_whole(path, (json.dumps({"weights": digests, "methods": list(methods)}, indent=1) + "\n").encode())
+    write_atomic(path, (json.dumps({"weights": digests, "methods": list(methods)}, indent=1) + "\n").encode())
 
 
 def _whole_images(path: Path, rows: list[MapRow], maps: int, drawn: Set[tuple[str, str]]) -> list[MapRow]:

@@ -13,16 +13,16 @@ import numpy as np
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
-from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, quoted, read_regular, typed
-from train.data.burned_in_marks import find_marks
+from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_regular
+from train.data.burned_in_marks import find_burned_in_marks
 from train.data.dataset_readers import Sample
 from train.data.decode import iterate_pixels
 from train.evaluate.box_baseline import box_scores, lesion_share
-from train.files import write_whole
+from train.files import write_atomic
 
 
 @dataclass(frozen=True)
-class Row:
+class PredictionRow:
     """One image.
 
     group: patient or near-duplicate group. logit, vote, score: the evidence of `rcdnet.models.calibration`, for malignancy.
@@ -51,12 +51,12 @@ class Row:
 
 
 LIMIT = 32 * MB  # of the file; a hundred thousand images
-_COLUMNS = {f.name for f in fields(Row)}
+_COLUMNS = {f.name for f in fields(PredictionRow)}
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What a network gives for N images. evidence: float (N, 3), logit, vote and score. pointing, dice (N,): as in `Row`."""
+class NetworkOutputs:
+    """What a network gives for N images. evidence: float (N, 3), logit, vote and score. pointing, dice (N,): as in `PredictionRow`."""
 
     evidence: np.ndarray
     pointing: tuple[bool | None, ...]
@@ -66,15 +66,18 @@ class Scores:
 def predictions(
     samples: Sequence[Sample],
     groups: Sequence[int],
-    scores: Scores,
+    scores: NetworkOutputs,
     calibration: Calibration,
-) -> list[Row]:
+) -> list[PredictionRow]:
     """Rows for samples, in order."""
-    found = {s.id: None if not isinstance(p, np.ndarray) else bool(find_marks(p)) for s, p in iterate_pixels(samples)}
+    found = {
+        s.id: None if not isinstance(p, np.ndarray) else bool(find_burned_in_marks(p))
+        for s, p in iterate_pixels(samples)
+    }
     boxes = box_scores(calibration.box, samples)
     probabilities = calibration.probability(*scores.evidence.T)
     return [
-        Row(
+        PredictionRow(
             id=s.id,
             source=s.source,
             patient=s.patient,
@@ -98,26 +101,26 @@ def predictions(
     ]
 
 
-def write_predictions(path: Path, rows: Sequence[Row]) -> str:
+def write_predictions(path: Path, rows: Sequence[PredictionRow]) -> str:
     """Write rows with a header; the SHA-256 of the file. Floats are whole, so that the rows read again give the same figures."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
+    writer = csv.DictWriter(text, [f.name for f in fields(PredictionRow)], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(
             {k: "" if v is None or v != v else int(v) if isinstance(v, bool) else v for k, v in asdict(row).items()}
         )
     content = text.getvalue().encode()
-    write_whole(path, content)
+    write_atomic(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
-def read_predictions(path: Path) -> list[Row]:
+def read_predictions(path: Path) -> list[PredictionRow]:
     """The rows of a predictions file; `DatasetError` if there is none or it is damaged."""
-    return read_digested(path)[0]
+    return read_with_sha256(path)[0]
 
 
-def read_digested(path: Path, digest: str | None = None) -> tuple[list[Row], str]:
+def read_with_sha256(path: Path, digest: str | None = None) -> tuple[list[PredictionRow], str]:
     """As `read_predictions`, with the SHA-256 of the file; no rows, which may be many, where another `digest` was expected."""
     try:
         content = read_regular(path, LIMIT)
@@ -132,13 +135,13 @@ def read_digested(path: Path, digest: str | None = None) -> tuple[list[Row], str
         ) from error
 
 
-def _row(record: dict[str, str]) -> Row:
+def _row(record: dict[str, str]) -> PredictionRow:
     """The row of a record; `Unreadable` if it is none."""
     name = quoted(record.get("id"))
     if None in record or None in record.values() or not record.keys() >= _COLUMNS:
         raise Unreadable(f"the row of {name} is not whole")
     try:
-        row: Row = typed(Row, {column: _value(column, record[column]) for column in _COLUMNS})
+        row: PredictionRow = parse_as(PredictionRow, {column: _value(column, record[column]) for column in _COLUMNS})
     except ValueError as error:
         raise Unreadable(f"the row of {name}: {error}") from error
     return row

@@ -16,12 +16,19 @@ from rcdnet.models.registry import CLASSES, spec_of
 from rcdnet.scans import preprocessing
 from train.config import TrainConfig
 from train.data.dataset_readers import CITATIONS, LICENCES, TITLES
-from train.data.splits import Split, rule_of
-from train.evaluate.card_metrics import evaluation_of, figures, of_external_tests, of_fold, operating_points, which
+from train.data.splits import Split, describe_split
+from train.evaluate.card_metrics import (
+    figures,
+    of_external_tests,
+    of_fold,
+    operating_points,
+    verified_evaluation,
+    which,
+)
 from train.evaluate.compare import RESULTS_FOLDER
 from train.evaluate.cross_validation import config_of, pool, recipe_of, untaught_in
 from train.evaluate.published_records import publish
-from train.fit.state import halved, read_best, read_progress
+from train.fit.state import read_best, read_progress, to_half_precision
 
 KNOWN_FAILURES = (
     "Normal breasts and implants were not in the training data; a call on them means nothing.",
@@ -66,12 +73,12 @@ def ship(
     for judge in cross_site:
         unknown = {"birads_weight"} & {*untaught_in(run), *untaught_in(judge)}  # to one of two data sets, as to BUSI
         _check_recipe(config, judge, ("split", "folds", "sources", *unknown))
-    weights = halved(read_best(run))
+    weights = to_half_precision(read_best(run))
     own, others = _by_seed(folds, config.seed)
     with tempfile.TemporaryDirectory() as place:
         pooled = Path(place) / f"{run.name}-folds"
         evidence = pooled if own else run
-        evaluation = pool(own, pooled) if own else evaluation_of(run)
+        evaluation = pool(own, pooled) if own else verified_evaluation(run)
         seeds: tuple[Figures, ...] = ()
         for seed, runs in others.items():
             _check_same_folds(own, runs, seed)
@@ -123,7 +130,7 @@ def ship(
 def command_of(config: TrainConfig, split: Split) -> str:
     """The command that makes such a run, with the folders, which differ from machine to machine, left open."""
     sources = [f"--data {name}=DIR" for name, _ in config.data]
-    changed = ["--split-file FILE"] if split.rule != rule_of(config) else []
+    changed = ["--split-file FILE"] if split.rule != describe_split(config) else []
     for setting in fields(TrainConfig):
         name, value = setting.name, getattr(config, setting.name)
         option = name.replace("_", "-")
@@ -159,7 +166,7 @@ def _check_same_folds(own: Sequence[Path], runs: Sequence[Path], seed: int) -> N
             "on the split.json of its counterpart, and give all of them."
         )
     for run in runs:
-        evaluation_of(run)
+        verified_evaluation(run)
 
 
 def _check_finished(run: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from train.config import TrainConfig
-from train.fit.lesion_crops import choose_windows
+from train.fit.lesion_crops import choose_lesion_crops
 
 PATCH = (0.1, 0.35)  # smallest and largest side of what is painted over, as a share of the image's
 COARSEST = 0.45  # resolution of a softened batch, as a share of the full one
@@ -23,7 +23,7 @@ ARM = 0.02  # half the length of a measuring mark, as a share of the side
 
 
 @dataclass(frozen=True)
-class Moves:
+class AugmentParams:
     """What is done to each of N images; all float, on the device of the images.
 
     theta: (N, 2, 3) of `affine_grid`. gamma, gain, noise: (N, 1, 1, 1).
@@ -51,8 +51,8 @@ class Moves:
     places: torch.Tensor
     wanted: torch.Tensor
 
-    def of(self, rows: torch.Tensor) -> "Moves":
-        """The moves of some images of the batch."""
+    def of(self, rows: torch.Tensor) -> "AugmentParams":
+        """Those of some images of the batch."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen: dict[str, Any] = {name: v[rows] for name, v in values.items() if isinstance(v, torch.Tensor)}
         return replace(self, **chosen)
@@ -67,9 +67,9 @@ class Views(NamedTuple):
     left: torch.Tensor
 
 
-def draw_moves(
+def sample_params(
     config: TrainConfig, count: int, size: int, generator: torch.Generator, coin: np.random.Generator
-) -> Moves:
+) -> AugmentParams:
     """Random moves for a batch of `count` images at `size` pixels, within the limits of `config`.
 
     What concerns each image comes from `generator`, on its device; what concerns the whole batch from `coin`.
@@ -126,11 +126,11 @@ def draw_moves(
         dim=1,
     )
     sizes, places = uniform(0.0, 1.0), uniform(0.0, 1.0, PLACES, 2)
-    return Moves(theta, gamma, gain, noise, field, softness, patch, framed, text, marks, sizes, places, wanted)
+    return AugmentParams(theta, gamma, gain, noise, field, softness, patch, framed, text, marks, sizes, places, wanted)
 
 
 def augment(
-    canvases: torch.Tensor, lesions: torch.Tensor | None, content: torch.Tensor | None, size: int, moves: Moves
+    canvases: torch.Tensor, lesions: torch.Tensor | None, content: torch.Tensor | None, size: int, moves: AugmentParams
 ) -> Views:
     """Moved, scaled, mirrored and re-exposed copies at `size` pixels.
 
@@ -144,7 +144,7 @@ def augment(
         content = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=canvases.device).expand(len(canvases), 4)
     theta, framed = moves.theta, moves.framed
     if lesions is not None:
-        theta, taken = choose_windows(theta, lesions, content, moves.sizes, moves.places, moves.wanted, WINDOW)
+        theta, taken = choose_lesion_crops(theta, lesions, content, moves.sizes, moves.places, moves.wanted, WINDOW)
         framed = torch.where(taken[:, None], -1.0, framed)
     grid = F.affine_grid(theta, [len(canvases), 1, size, size], align_corners=False)
     grey = resized(canvases.unsqueeze(1).float() / 255, size)

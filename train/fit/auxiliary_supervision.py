@@ -18,7 +18,7 @@ OUTSIDE = 0.01  # share of a place below which it holds no lesion
 PEAK = 0.3  # weight of where the evidence is highest, beside what it says inside and outside the lesion
 
 
-def teachable(config: TrainConfig, decoded: Decoded, rows: np.ndarray) -> tuple[TrainConfig, tuple[str, ...]]:
+def drop_untaught(config: TrainConfig, decoded: Decoded, rows: np.ndarray) -> tuple[TrainConfig, tuple[str, ...]]:
     """The settings without the supervision that the training `rows`, int (N,), cannot give, and the names of those settings.
 
     A decoder that nobody taught, or taught one class alone, would draw an outline all the same, and have a say in the call.
@@ -44,7 +44,7 @@ class Outputs(NamedTuple):
     evidence: torch.Tensor | None = None
 
 
-class Supervised(nn.Module):
+class MultiTaskModel(nn.Module):
     """A model with what supervises it beside the label.
 
     The lesion decoder sits on the trunk's maps, the BI-RADS layer beside the classifier; the evidence is the classifier's own.

@@ -20,8 +20,8 @@ from rcdnet.models.registry import CLASSES, spec_of
 from rcdnet.scans.preprocessing import normalise
 from train.config import TrainConfig
 from train.data.labels import NO_LESION
-from train.fit.augment import Views, augment, draw_moves
-from train.fit.auxiliary_supervision import Outputs, Supervised, birads_loss, evidence_loss, lesion_loss
+from train.fit.augment import Views, augment, sample_params
+from train.fit.auxiliary_supervision import MultiTaskModel, Outputs, birads_loss, evidence_loss, lesion_loss
 
 KNOWN = 0.9999  # share, in floats
 SEEN = 0.25  # share of a lesion that a view must hold to teach its class
@@ -101,7 +101,7 @@ class Engine:
         """`decoder`: one that the model's weights came with; where masks supervise and there is none, it begins anew."""
         self.config, self.steps, self.accelerator = config, steps, accelerator
         size = spec_of(config.model).input_size
-        supervised = Supervised(
+        supervised = MultiTaskModel(
             model,
             size,
             decoder=(decoder or decoder_for(model, size)) if config.mask_weight else None,
@@ -142,7 +142,7 @@ class Engine:
             self.net = torch.compile(self.net)
 
     @property
-    def kept(self) -> Supervised:
+    def kept(self) -> MultiTaskModel:
         """The network whose weights are kept: the averaged one, or the one that trains."""
         return self.average.module if self.average else self.raw
 
@@ -156,7 +156,7 @@ class Engine:
         coin: np.random.Generator,
     ) -> torch.Tensor:
         """`step` on some rows of `images`, the global batch, of which this process takes its share."""
-        moves = draw_moves(self.config, len(rows), size, generator, coin)
+        moves = sample_params(self.config, len(rows), size, generator, coin)
         if self.accelerator.num_processes > 1:
             rows, moves = rows[self.mine], moves.of(self.mine)
         batch = images.of(rows)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from rcdnet.errors import DatasetError
-from rcdnet.safe_io import MB, Count, Share, Unreadable, Within, parse_json, typed
-from train.files import whole_lines
+from rcdnet.safe_io import MB, Count, Share, Unreadable, Within, parse_as, parse_json
+from train.files import read_complete_lines
 
 LIMIT = 32 * MB  # of the file; a run of 5000 epochs writes less
 Time = Annotated[float, Within(0.0, 1e11)]  # seconds since 1970
@@ -122,7 +122,7 @@ def read_events(path: Path) -> list[Event]:
         DatasetError: it is no file, too large, or a line is no event of this version.
     """
     try:
-        lines = whole_lines(path, LIMIT)
+        lines = read_complete_lines(path, LIMIT)
     except (Unreadable, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is damaged: {error}. Begin a new run.") from error
     return [event_of(line) for line in lines if line.strip()]
@@ -140,7 +140,7 @@ def event_of(line: str) -> Event:
         name = data.get("event") if isinstance(data, dict) else None
         if not isinstance(name, str) or name not in _KINDS:
             raise Unreadable("it names no event")
-        event: Event = typed(_KINDS[name], data)
+        event: Event = parse_as(_KINDS[name], data)
         if isinstance(event, Epoch) and event.roc and len(event.roc[0]) != len(event.roc[1]):
             raise Unreadable("roc: its two lists differ in length")
     except Unreadable as error:

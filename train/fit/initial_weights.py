@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rcdnet.errors import CheckpointError, ConfigError
-from rcdnet.models.checkpoint import WEIGHTS_FOLDER, holding, load_checkpoint
-from rcdnet.models.lesion_decoder import LesionDecoder, parted
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, load_checkpoint, model_from_tensors
+from rcdnet.models.lesion_decoder import LesionDecoder, split_state_dict
 from rcdnet.models.network import TRUNK
 from rcdnet.models.registry import create_model, spec_of
 
@@ -64,9 +64,9 @@ def _from_file(name: str, path: Path, drop_path: float) -> Start:
             f"{path.name} cannot be read as safetensors ({error}). Expected weights of a run or of timm."
         ) from error
     model = create_model(name)
-    if parted(tensors)[0].keys() == model.state_dict().keys():
+    if split_state_dict(tensors)[0].keys() == model.state_dict().keys():
         try:
-            network, decoder = holding(name, tensors, drop_path=drop_path)
+            network, decoder = model_from_tensors(name, tensors, drop_path=drop_path)
             return Start(network.train(), decoder)
         except RuntimeError as error:
             raise CheckpointError(f"{path.name} does not fit {spec_of(name).title}: {error}") from error

@@ -12,7 +12,7 @@ WHOLE = 0.98  # share of a lesion that counts as all of it
 MARGIN = 1  # cells around a part without a lesion that are free of it too
 
 
-def choose_windows(
+def choose_lesion_crops(
     theta: torch.Tensor,
     lesions: torch.Tensor,
     content: torch.Tensor,

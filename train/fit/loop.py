@@ -19,7 +19,7 @@ from train.config import TrainConfig
 from train.data.decode import Decoded
 from train.data.labels import NO_LESION
 from train.data.splits import Split
-from train.fit.auxiliary_supervision import teachable
+from train.fit.auxiliary_supervision import drop_untaught
 from train.fit.engine import Engine, Images, device_name
 from train.fit.events import Epoch, Finished, Started, Step, line_of
 from train.fit.initial_weights import Start, starting_model
@@ -52,11 +52,11 @@ def fit(
             f"{len(rows)} training images are fewer than one batch of {config.batch_size}. Add images, or make batches smaller."
         )
     settings = config.to_json()
-    config, untaught = teachable(config, decoded, rows)
+    config, untaught = drop_untaught(config, decoded, rows)
     torch.manual_seed(config.seed)
     before = read_progress(out)
     begun = before.epoch > 0
-    if before.threads and not threads.chosen():
+    if before.threads and not threads.threads_are_set():
         torch.set_num_threads(before.threads)
     start = (
         Start(create_model(config.model, drop_path=config.drop_path))

@@ -23,17 +23,17 @@ from rcdnet.safe_io import (
     Count,
     Share,
     Unreadable,
-    not_regular,
+    file_type_error,
+    parse_as,
     parse_json,
     quoted,
     read_json,
     read_regular,
-    typed,
 )
 from rcdnet.scans import preprocessing
 from train.config import TrainConfig
-from train.files import write_whole
-from train.fit.auxiliary_supervision import Supervised
+from train.files import write_atomic
+from train.fit.auxiliary_supervision import MultiTaskModel
 
 ABOUT_LIMIT = 64 * KB  # of best.json
 WEIGHTS_LIMIT = 1024 * MB  # of best.safetensors; the largest model takes a third
@@ -66,7 +66,12 @@ class Best:
 
 
 def save_state(
-    out: Path, name: str, progress: Progress, net: Supervised, kept: Supervised, optimiser: torch.optim.Optimizer
+    out: Path,
+    name: str,
+    progress: Progress,
+    net: MultiTaskModel,
+    kept: MultiTaskModel,
+    optimiser: torch.optim.Optimizer,
 ) -> None:
     """Write `last.*`, and `best.*` where this epoch is the best; `kept` holds the weights that are kept."""
     tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
@@ -74,7 +79,7 @@ def save_state(
         tensors |= {f"kept.{k}": v for k, v in kept.state_dict().items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
-    write_whole(out / "last.safetensors", save(_plain(tensors), metadata={"progress": json.dumps(asdict(progress))}))
+    write_atomic(out / "last.safetensors", save(_plain(tensors), metadata={"progress": json.dumps(asdict(progress))}))
     _write_about_last(out, name, progress)
     if progress.best_epoch == progress.epoch:
         _save_best(out, name, progress, kept)
@@ -92,7 +97,7 @@ def read_progress(out: Path) -> Progress:
     try:
         _check_tensors(path)
         with safe_open(path, framework="pt") as file:
-            progress: Progress = typed(Progress, parse_json((file.metadata() or {})["progress"]))
+            progress: Progress = parse_as(Progress, parse_json((file.metadata() or {})["progress"]))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Begin a new run.") from error
     _check_preprocessing(path, progress.preprocessing)
@@ -122,13 +127,19 @@ def check_settings(out: Path, config: TrainConfig) -> None:
         )
 
 
-def halved(content: bytes) -> bytes:
+def to_half_precision(content: bytes) -> bytes:
     """A safetensors file with its floats in half precision."""
     return save({k: v.half() if v.is_floating_point() else v for k, v in load(content).items()})
 
 
 def restore_state(
-    out: Path, name: str, net: Supervised, kept: Supervised, optimiser: torch.optim.Optimizer, *, mend: bool = True
+    out: Path,
+    name: str,
+    net: MultiTaskModel,
+    kept: MultiTaskModel,
+    optimiser: torch.optim.Optimizer,
+    *,
+    mend: bool = True,
 ) -> Progress:
     """Put net, kept weights and optimiser where the run in `out` left them.
 
@@ -188,7 +199,7 @@ def read_best(out: Path) -> bytes:
 
 def _read_about_best(out: Path) -> Best:
     try:
-        about: Best = typed(Best, read_json(out / "best.json", ABOUT_LIMIT))
+        about: Best = parse_as(Best, read_json(out / "best.json", ABOUT_LIMIT))
     except Unreadable as error:
         raise CheckpointError(f"{out / 'best.json'} is damaged ({error}). Begin a new run.") from error
     return about
@@ -196,7 +207,7 @@ def _read_about_best(out: Path) -> Best:
 
 def _check_tensors(path: Path) -> None:
     """See that a file holds tensors from end to end, which its head alone tells; `Unreadable`, `SafetensorError` if not."""
-    if what := not_regular(path):
+    if what := file_type_error(path):
         raise Unreadable(f"it is {what}; a file is expected")
     with safe_open(path, framework="pt"):
         pass
@@ -220,10 +231,10 @@ def _write_about_last(out: Path, name: str, progress: Progress) -> None:
         "best_epoch": progress.best_epoch,
         "preprocessing": progress.preprocessing,
     }
-    write_whole(out / "last.json", json.dumps(about, indent=1).encode())
+    write_atomic(out / "last.json", json.dumps(about, indent=1).encode())
 
 
-def _save_best(out: Path, name: str, progress: Progress, kept: Supervised) -> None:
+def _save_best(out: Path, name: str, progress: Progress, kept: MultiTaskModel) -> None:
     tensors = kept.model.state_dict()
     if kept.decoder is not None:
         tensors |= {PREFIX + key: value for key, value in kept.decoder.state_dict().items()}
@@ -236,8 +247,8 @@ def _save_best(out: Path, name: str, progress: Progress, kept: Supervised) -> No
         "validation_auc": progress.best_auc,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    write_whole(out / "best.safetensors", content)
-    write_whole(out / "best.json", json.dumps(about, indent=1).encode())
+    write_atomic(out / "best.safetensors", content)
+    write_atomic(out / "best.json", json.dumps(about, indent=1).encode())
 
 
 def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

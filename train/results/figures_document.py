@@ -7,14 +7,14 @@ import numpy as np
 
 from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.registry import MODELS
-from rcdnet.present.statements import DATA, NOT_THE_PAPERS
+from rcdnet.present.statements import DATA, PAPER_DIFFERENCES
 from rcdnet.reading.heatmaps import METHODS
 from train.data.dataset_readers import TITLES
-from train.evaluate.compare import RESULTS_FOLDER, cell, compare_rows, own_predictions
+from train.evaluate.compare import RESULTS_FOLDER, compare_rows, format_estimate, verified_predictions
 from train.evaluate.cross_validation import cross_fitted
 from train.evaluate.evaluation import Estimate, read_evaluation
-from train.evaluate.predictions import Row
-from train.results.heatmap_blocks import beside_the_lesion
+from train.evaluate.predictions import PredictionRow
+from train.results.heatmap_blocks import localisation_warnings
 from train.results.heatmap_summary import heatmap_paragraphs
 from train.results.load_results import Bundle
 from train.results.markdown import markdown_list, markdown_table
@@ -36,7 +36,7 @@ def figures_document(bundle: Bundle, results_folder: Path = RESULTS_FOLDER) -> s
             markdown_list([in_a_sentence([r for r in bundle.validation if r.model == m]) for m in bundle.cards]),
             measured_how(bundle.cards),
         ],
-        "The data": [*DATA, NOT_THE_PAPERS],
+        "The data": [*DATA, PAPER_DIFFERENCES],
         "On images that were left out": _left_out(bundle),
         "At another hospital": _cross_site(bundle),
         "Beside the lesion's box and BI-RADS": _readers(bundle),
@@ -44,7 +44,7 @@ def figures_document(bundle: Bundle, results_folder: Path = RESULTS_FOLDER) -> s
         "From other seeds": _seeds(bundle),
         "RcdNet and the baselines, all from random weights": _like_with_like(bundle, results_folder),
         "Heatmaps": heatmap_paragraphs(
-            bundle.heatmaps, beside_the_lesion(bundle.heatmaps, list(bundle.cards), list(METHODS))
+            bundle.heatmaps, localisation_warnings(bundle.heatmaps, list(bundle.cards), list(METHODS))
         ),
         "How the weights were made": _training(bundle),
     }
@@ -104,7 +104,7 @@ def _cross_site(bundle: Bundle) -> list[str]:
     ]
     rows: Table = [
         {
-            "RcdNet": r.images, "number (malignant)": f"{f.images} ({f.malignant})", AUC: cell(f.figures["auc"]),
+            "RcdNet": r.images, "number (malignant)": f"{f.images} ({f.malignant})", AUC: format_estimate(f.figures["auc"]),
             "AUC by patient or group": _value(f.auc_by_group), "sensitivity": _value(f.figures["sensitivity"]),
             "specificity": _value(f.figures["specificity"]), f"AUC of {READERS[BOX]}": _value(f.references[BOX].auc),
             "RcdNet against the box": said(against(r.rows, BOX)),
@@ -174,7 +174,7 @@ def _seeds(bundle: Bundle) -> list[str]:
     every = [r for r in (*bundle.validation, *bundle.seeds) if r.model in {again.model for again in bundle.seeds}]
     rows: Table = [
         {
-            "model": r.name, "images": r.images, AUC: cell(r.figures.figures["auc"]),
+            "model": r.name, "images": r.images, AUC: format_estimate(r.figures.figures["auc"]),
             "AUC by patient or group": _value(r.figures.auc_by_group),
         }
         for r in sorted(every, key=lambda r: (r.model, r.figures.name))
@@ -227,8 +227,8 @@ def _training(bundle: Bundle) -> list[str]:
     ]
 
 
-def _recorded(run: Path) -> list[Row]:
-    return own_predictions(run, read_evaluation(run / "evaluation.json"))
+def _recorded(run: Path) -> list[PredictionRow]:
+    return verified_predictions(run, read_evaluation(run / "evaluation.json"))
 
 
 def _value(estimate: Estimate) -> str:

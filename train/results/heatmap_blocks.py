@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from rcdnet.models.registry import MODELS
 from rcdnet.present.charts import matrix_chart
-from rcdnet.present.prediction_report import listed
-from rcdnet.reading.heatmaps import FLOOR
+from rcdnet.present.prediction_report import join_names
+from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.dataset_readers import TITLES
-from train.evaluate.compare import cell
+from train.evaluate.compare import format_estimate
 from train.evaluate.heatmap_metrics import CENTRE, FIGURES, MapFigures
 from train.results.load_results import Bundle, Result
-from train.results.report_block import Exhibit
+from train.results.report_block import ReportBlock
 from train.results.tables import Table, known
 
 WHERE = (
@@ -36,16 +36,16 @@ MEANING = {
 }
 
 
-def heatmaps(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def heatmaps(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """Localisation and faithfulness of every model and method on validation images, each set by itself."""
     exhibits = []
     for source in dict.fromkeys(f.source for f in bundle.heatmaps):
         found = [f for f in bundle.heatmaps if f.source == source]
-        exhibits += map_exhibits(found, TITLES.get(source, source))
+        exhibits += metric_blocks(found, TITLES.get(source, source))
     return exhibits
 
 
-def beside_the_lesion(found: Sequence[MapFigures], models: Sequence[str], methods: Sequence[str]) -> list[str]:
+def localisation_warnings(found: Sequence[MapFigures], models: Sequence[str], methods: Sequence[str]) -> list[str]:
     """Sentences on those of these methods and models whose maps, on any set, point at lesions surely less often than a random point
     would, or not surely more often than the two floors do.
     """
@@ -56,38 +56,40 @@ def beside_the_lesion(found: Sequence[MapFigures], models: Sequence[str], method
         below, level = [], []
         for model in models:
             own = {source: e for (source, m, of), e in point.items() if (m, of) == (model, method)}
-            floors = {s: [point[s, model, f].value for f in (FLOOR, CENTRE) if (s, model, f) in point] for s in own}
+            floors = {
+                s: [point[s, model, f].value for f in (RANDOM_BASELINE, CENTRE) if (s, model, f) in point] for s in own
+            }
             if any(e.high < chance[s, model] for s, e in own.items()):
                 below.append(MODELS[model].title)
             elif any(e.low <= max(floors[s], default=0) for s, e in own.items()):
                 level.append(MODELS[model].title)
         if below:
             worse.append(
-                f"Beware: on validation images {method} of {listed(below)} pointed at the lesion less often than chance would."
+                f"Beware: on validation images {method} of {join_names(below)} pointed at the lesion less often than chance would."
             )
         if level:
             no_better.append(
-                f"On validation images {method} of {listed(level)} did not surely find the lesion more often than the middle of the "
+                f"On validation images {method} of {join_names(level)} did not surely find the lesion more often than the middle of the "
                 "scan, or a map by chance, does."
             )
     return worse + no_better
 
 
-def map_exhibits(found: Sequence[MapFigures], title: str) -> list[list[Exhibit]]:
+def metric_blocks(found: Sequence[MapFigures], title: str) -> list[list[ReportBlock]]:
     """A figure of each kind, then everything as a table."""
     shown = [exhibit for key in MEANING if (exhibit := _drawn(found, key, title))]
     rows = [
         {
             "model": MODELS[f.model].title, "method": f.method, "maps": str(f.images), "of these examined": str(f.examined),
-            **{name: cell(f.figures[key]) for key, name in FIGURES.items()},
+            **{name: format_estimate(f.figures[key]) for key, name in FIGURES.items()},
         }
         for f in found
     ]  # fmt: skip
-    table = Exhibit(f"All figures of the heatmaps. {title}", f"{WHERE}\n\n{TRUST}", rows)
+    table = ReportBlock(f"All figures of the heatmaps. {title}", f"{WHERE}\n\n{TRUST}", rows)
     return [*(shown[k : k + 2] for k in range(0, len(shown), 2)), [table]]
 
 
-def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
+def _drawn(found: Sequence[MapFigures], key: str, title: str) -> ReportBlock | None:
     """One figure of each model and method with its interval; None where nothing was examined."""
     drawn = [f for f in found if not math.isnan(f.figures[key].value)]
     if not drawn:
@@ -107,4 +109,4 @@ def _drawn(found: Sequence[MapFigures], key: str, title: str) -> Exhibit | None:
     methods, models = (list(dict.fromkeys(pair[k] for pair in pairs)) for k in (0, 1))
     reach = min(values.values()), max(values.values())
     chart = matrix_chart(methods, models, values, words, reach, "")
-    return Exhibit(f"{name[:1].upper()}{name[1:]}. {title}", MEANING[key], figure=chart, data=rows)
+    return ReportBlock(f"{name[:1].upper()}{name[1:]}. {title}", MEANING[key], figure=chart, data=rows)

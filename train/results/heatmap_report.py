@@ -6,14 +6,14 @@ from pathlib import Path
 
 from rcdnet.models.lesion_decoder import contours
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.present.overlay import fit_within, outlined, overlay, png_url
-from rcdnet.present.prediction_report import shown
+from rcdnet.present.overlay import draw_contours, fit_within, overlay, png_url
+from rcdnet.present.prediction_report import printable
 from rcdnet.reading.inference import classify
 from train.data.dataset_readers import TITLES, Sample
 from train.data.decode import read_lesion, read_pixels
 from train.evaluate.heatmap_metrics import MapFigures, MapRow
-from train.evaluate.heatmap_study import Judged
-from train.results.heatmap_blocks import map_exhibits
+from train.evaluate.heatmap_study import StudyInput
+from train.results.heatmap_blocks import metric_blocks
 from train.results.html_document import write_document
 
 GALLERY = 6  # pictures at each end
@@ -28,13 +28,13 @@ class Picture:
     caption: str
 
 
-def write_study(weights: Sequence[Judged], rows: Sequence[MapRow], found: Sequence[MapFigures], out: Path) -> Path:
+def write_study(weights: Sequence[StudyInput], rows: Sequence[MapRow], found: Sequence[MapFigures], out: Path) -> Path:
     """`heatmaps.html` in `out`: figures of every model and method, and galleries of the first method's maps."""
     return write_document(
         "study.html.j2",
         out / "heatmaps.html",
         sets={
-            TITLES.get(source, source): map_exhibits(
+            TITLES.get(source, source): metric_blocks(
                 [f for f in found if f.source == source], TITLES.get(source, source)
             )
             for source in dict.fromkeys(f.source for f in found)
@@ -45,7 +45,7 @@ def write_study(weights: Sequence[Judged], rows: Sequence[MapRow], found: Sequen
     )
 
 
-def galleries(weights: Judged, rows: Sequence[MapRow]) -> tuple[list[Picture], list[Picture]]:
+def galleries(weights: StudyInput, rows: Sequence[MapRow]) -> tuple[list[Picture], list[Picture]]:
     """The maps of the first method that overlap the lesion best and worst, by IoU at half of their maximum."""
     samples = {sample.id: sample for sample in weights.samples}
     own = [row for row in rows if row.weights == weights.name and row.method == rows[0].method]
@@ -56,13 +56,14 @@ def galleries(weights: Judged, rows: Sequence[MapRow]) -> tuple[list[Picture], l
     )  # type: ignore[return-value]
 
 
-def _picture(weights: Judged, sample: Sample, row: MapRow) -> Picture:
+def _picture(weights: StudyInput, sample: Sample, row: MapRow) -> Picture:
     pixels = read_pixels(sample)
     (prediction,) = classify(pixels, [weights.classifier], [row.method])
     lesion = read_lesion(sample, pixels.shape)
     drawn = overlay(pixels, prediction.heat(CLASSES[row.label]), colour_map="Inferno")
-    picture = fit_within(outlined(drawn, contours(lesion.astype("float32"))), _SIDE)
+    picture = fit_within(draw_contours(drawn, contours(lesion.astype("float32"))), _SIDE)
     return Picture(
         png_url(picture),
-        f"{shown(row.id)}, {CLASSES[row.label]}, said {row.probability:.2f} malignant; IoU {row.iou:.2f}, energy inside {row.energy:.2f}",
+        f"{printable(row.id)}, {CLASSES[row.label]}, said {row.probability:.2f} malignant; IoU {row.iou:.2f}, "
+        f"energy inside {row.energy:.2f}",
     )

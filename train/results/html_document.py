@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from rcdnet.present import statements
-from train.files import write_whole
+from train.files import write_atomic
 
 
 def write_document(template: str, path: Path, **values: object) -> Path:
@@ -29,5 +29,5 @@ def write_document(template: str, path: Path, **values: object) -> Path:
     environment.globals |= {"drawn": drawn, "statements": statements, "today": date.today().isoformat()}
     page = environment.get_template(template).render(plotly=get_plotlyjs(), **values)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, page.encode())
+    write_atomic(path, page.encode())
     return path

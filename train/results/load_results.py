@@ -14,13 +14,13 @@ from rcdnet.models.registry import MODELS
 from rcdnet.safe_io import shortened
 from train.config import TrainConfig
 from train.data.dataset_readers import TITLES
-from train.evaluate.compare import RESULTS_FOLDER, own_predictions
-from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
-from train.evaluate.heatmap_metrics import AGAIN, PUBLISHED, MapFigures, measured_weights, read_figures
-from train.evaluate.predictions import Row
-from train.files import stamp_of
+from train.evaluate.compare import RESULTS_FOLDER, verified_predictions
+from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation
+from train.evaluate.heatmap_metrics import PUBLISHED, REMAKE_HINT, MapFigures, measured_weights, read_figures
+from train.evaluate.predictions import PredictionRow
+from train.files import file_stamp
 from train.fit.events import Epoch, read_events
-from train.fit.state import halved, read_best
+from train.fit.state import read_best, to_half_precision
 from train.folders import BUNDLED, RUNS_FOLDER
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
@@ -40,8 +40,8 @@ class Result:
     name: str
     model: str
     images: str
-    figures: SetFigures
-    rows: tuple[Row, ...]
+    figures: SetMetrics
+    rows: tuple[PredictionRow, ...]
     rule: str
     external: bool = False
     chosen: bool = False
@@ -69,7 +69,7 @@ class Bundle:
     heatmaps: tuple[MapFigures, ...] = ()
 
 
-def bundled(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULTS_FOLDER) -> Bundle:
+def load_bundled_results(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULTS_FOLDER) -> Bundle:
     """The shipped models' results; read again only when a file has changed."""
     return _bundled(
         weights_folder,
@@ -78,7 +78,7 @@ def bundled(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULT
     )
 
 
-def own_results(runs_folder: Path = RUNS_FOLDER) -> tuple[dict[str, tuple[Result, ...]], dict[str, str]]:
+def load_user_results(runs_folder: Path = RUNS_FOLDER) -> tuple[dict[str, tuple[Result, ...]], dict[str, str]]:
     """The user's own: evaluated runs, and external tests of runs and of bundled models, by name; and why another is not shown."""
     cards = WEIGHTS_FOLDER.glob("*.json")  # of the bundled models that external tests may be of
     return _own_results(runs_folder, _stamp([*cards, *(p for kind in OWN_RECORDS for p in runs_folder.glob(kind))]))
@@ -86,7 +86,7 @@ def own_results(runs_folder: Path = RUNS_FOLDER) -> tuple[dict[str, tuple[Result
 
 def chosen_results(names: Sequence[str], runs_folder: Path = RUNS_FOLDER) -> list[Result]:
     """The user's own results of these names; `DatasetError` says of one that is not there which are."""
-    results, missing = own_results(runs_folder)
+    results, missing = load_user_results(runs_folder)
     for name in names:
         if name not in results:
             there = ", ".join(results) or "none"
@@ -133,7 +133,7 @@ def ids_of(result: Result) -> frozenset[tuple[str, int]]:
 
 def _stamp(files: Iterable[Path]) -> tuple:
     """Changes when one of the files does, or what lies in place of one."""
-    return tuple(sorted((str(path), *stamp_of(path)) for path in files))
+    return tuple(sorted((str(path), *file_stamp(path)) for path in files))
 
 
 @lru_cache(maxsize=2)
@@ -185,7 +185,7 @@ def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[Map
             continue
         if run not in {f.results for f in (*card.validation, *card.folds)} or evaluation.weights_sha256 != (digest,):
             raise DatasetError(
-                f"The figures of heatmaps are of other weights of {run} than those evaluated. {AGAIN} --publish"
+                f"The figures of heatmaps are of other weights of {run} than those evaluated. {REMAKE_HINT} --publish"
             )
     return tuple(f for f in read_figures(folder) if f.model in cards)
 
@@ -204,7 +204,7 @@ def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Pat
         if not copied:
             raise DatasetError(f"The predictions behind its card are not there. {again}")
         evaluation = read_evaluation(folder / place / "evaluation.json")
-        rows = own_predictions(folder / place, evaluation)
+        rows = verified_predictions(folder / place, evaluation)
         if {f.predictions_sha256 for f in claimed} != {evaluation.predictions_sha256} or len(claimed) != len(
             evaluation.sets
         ):
@@ -220,7 +220,7 @@ def _traced(title: str, card: ModelCard, figures: Sequence[Figures], folder: Pat
     return results
 
 
-def _agree(f: Figures, s: SetFigures) -> bool:
+def _agree(f: Figures, s: SetMetrics) -> bool:
     """Whether a card says of a set what its evaluation does."""
     own = (f.images, f.malignant, f.auc, f.auc_by_group, f.sensitivity, f.specificity, f.ece)
     found = [s.figures[key].value for key in ("sensitivity", "specificity", "ece")]
@@ -231,8 +231,8 @@ def _result(
     name: str,
     model: str,
     images: str,
-    s: SetFigures,
-    rows: Sequence[Row],
+    s: SetMetrics,
+    rows: Sequence[PredictionRow],
     evaluation: Evaluation,
     *,
     external: bool = False,
@@ -258,7 +258,7 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
             shown = f"{name} (yours)" if name in TAKEN else name
             try:
                 evaluation = _evaluation_of_now(run, place)
-                rows = own_predictions(place, evaluation)
+                rows = verified_predictions(place, evaluation)
                 results[name] = tuple(
                     _result(
                         shown,
@@ -276,11 +276,11 @@ def _own_results(runs_folder: Path, stamp: tuple) -> tuple[dict[str, tuple[Resul
     return results, missing
 
 
-def _validation(s: SetFigures) -> str:
+def _validation(s: SetMetrics) -> str:
     return f"{TITLES.get(s.name, s.name)}, its own validation images"
 
 
-def _elsewhere(s: SetFigures, place: Path, evaluation: Evaluation) -> str:
+def _elsewhere(s: SetMetrics, place: Path, evaluation: Evaluation) -> str:
     """By the folder's name: whose images lie in one that is laid out as BUSI is, nobody but the user knows."""
     return f"{place.name if len(evaluation.sets) == 1 else s.name}, external test"
 
@@ -291,7 +291,7 @@ def _evaluation_of_now(run: Path, place: Path) -> Evaluation:
     if run.name.startswith(BUNDLED):
         weights, now = run.name.removeprefix(BUNDLED), read_card(run.name.removeprefix(BUNDLED)).sha256
     else:
-        weights, now = f"runs/{run.name}", hashlib.sha256(halved(read_best(run))).hexdigest()
+        weights, now = f"runs/{run.name}", hashlib.sha256(to_half_precision(read_best(run))).hexdigest()
         TrainConfig.read(run / "config.json")
     if evaluation.weights_sha256 != (now,):
         data = "" if place == run else " --data SOURCE=DIR"

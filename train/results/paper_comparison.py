@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from rcdnet.models.registry import MODELS
-from rcdnet.present.prediction_report import listed
+from rcdnet.present.prediction_report import join_names
 from train.results import paper_results
 from train.results.load_results import Bundle, Result, grouped
-from train.results.report_block import Exhibit
+from train.results.report_block import ReportBlock
 from train.results.tables import Table, paper_table, told
 
 
@@ -19,10 +19,10 @@ def _starts(bundle: Bundle) -> str:
         models.setdefault(start, []).append(MODELS[card.model].title)
     if len(models) < 2:
         return next(iter(models), "what their cards say")
-    return ", ".join(f"{start} ({listed(titles)})" for start, titles in models.items())
+    return ", ".join(f"{start} ({join_names(titles)})" for start, titles in models.items())
 
 
-def beside_the_paper(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def paper_comparison(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """The paper's tables, and ours with the same columns, each under its own heading."""
     names = {"precision": "precision", "recall": "recall", "f1": "F1", "accuracy": "accuracy"}
 
@@ -39,21 +39,23 @@ def beside_the_paper(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit
         "duplicates were screened, not how; ours are divided by patient and near-copy, of which BUSI has many. Figures of the "
         "two cannot be set against each other."
     )
-    internal = Exhibit(
+    internal = ReportBlock(
         "Reported by the paper: internal validation, its table 1",
         f"Three tenths of BUSI. {started}",
         reported(paper_results.INTERNAL),
     )
-    external = Exhibit(
+    external = ReportBlock(
         "Reported by the paper: external test, its table 2", f"{paper_results.NOT_REPRODUCIBLE} None of our data is that set.",
         reported(paper_results.EXTERNAL, paper_results.EXTERNAL_AUC.items()),
     )  # fmt: skip
     ours = [
-        [Exhibit(f"Measured here, on validation. {title}", told(bundle, results), paper_table(results))]
+        [ReportBlock(f"Measured here, on validation. {title}", told(bundle, results), paper_table(results))]
         for title, results in grouped(bundle, ())
     ]
     text = "Trained on one data set, tested on the other."
     sites = (
-        [[Exhibit("Measured here, across sites", text, paper_table(bundle.cross_site))]] if bundle.cross_site else []
+        [[ReportBlock("Measured here, across sites", text, paper_table(bundle.cross_site))]]
+        if bundle.cross_site
+        else []
     )
     return [[internal, external], *ours, *sites]

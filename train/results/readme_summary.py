@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rcdnet.models.registry import MODELS
-from rcdnet.present.prediction_report import listed
+from rcdnet.present.prediction_report import join_names
 from train.data.dataset_readers import TITLES
 from train.results.load_results import Bundle, Result
 from train.results.markdown import markdown_table
@@ -16,7 +16,7 @@ def summary(bundle: Bundle) -> str:
     rows: Table = []
     for model in bundle.cards:
         results = [r for r in bundle.validation if r.model == model]
-        images = listed([str(r.figures.images) for r in results])
+        images = join_names([str(r.figures.images) for r in results])
         rows.append(_summary_row(f"{MODELS[model].title}, on {images} images left out of training", results))
     for model in dict.fromkeys(r.model for r in bundle.cross_site):
         results = [r for r in bundle.cross_site if r.model == model]

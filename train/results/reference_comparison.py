@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from train.evaluate.compare import compare_rows
 from train.evaluate.delong import Comparison
-from train.evaluate.predictions import Row
+from train.evaluate.predictions import PredictionRow
 
 BOX, BIRADS = "box geometry", "BI-RADS category"  # as evaluations name them
 READERS = {BOX: "the lesion's box alone", BIRADS: "the radiologist's BI-RADS category alone"}
@@ -13,7 +13,7 @@ SIGNIFICANT = 0.05
 NO_DIFFERENCE = "no difference shown"
 
 
-def against(rows: Sequence[Row], reader: str) -> Comparison | None:
+def against(rows: Sequence[PredictionRow], reader: str) -> Comparison | None:
     """A model against `BOX` or `BIRADS`; None where an image lacks a category, or too few are of one class."""
     scores = [row.box_score if reader == BOX else row.birads for row in rows]
     others = [

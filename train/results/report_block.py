@@ -7,7 +7,7 @@ from io import StringIO
 
 import plotly.graph_objects as go
 
-from rcdnet.present.prediction_report import harmless
+from rcdnet.present.prediction_report import escape_formula
 from train.evaluate.evaluation import Estimate
 from train.results import charts
 from train.results.tables import Table, known
@@ -16,7 +16,7 @@ AUC = "AUC [95 % interval]"
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class ReportBlock:
     """title: a phrase. text: paragraphs without markup, a blank line between. table: rows by column, for a reader.
 
     data: what the figure draws, as numbers, where the table does not hold them.
@@ -36,13 +36,13 @@ class Exhibit:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         writer = csv.writer(text, lineterminator="\n")
         for row in [dict(zip(columns, columns, strict=True)), *rows]:
-            writer.writerow(harmless(v) if isinstance(v, str) else v for v in (row.get(k, "") for k in columns))
+            writer.writerow(escape_formula(v) if isinstance(v, str) else v for v in (row.get(k, "") for k in columns))
         return text.getvalue()
 
 
-def interval_exhibit(title: str, text: str, table: Table, points: Sequence[tuple[str, str, Estimate]]) -> Exhibit:
+def interval_block(title: str, text: str, table: Table, points: Sequence[tuple[str, str, Estimate]]) -> ReportBlock:
     """A table beside a figure of areas under the curve; points as `charts.interval_chart` takes them, none for no figure."""
     data: Table = [
         {"": row, "of": who, "AUC": e.value, "from": known(e.low), "to": known(e.high)} for row, who, e in points
     ]
-    return Exhibit(title, text, table, charts.interval_chart(points, AUC) if points else None, data)
+    return ReportBlock(title, text, table, charts.interval_chart(points, AUC) if points else None, data)

@@ -10,15 +10,15 @@ from itertools import combinations
 import plotly.graph_objects as go
 
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.present.prediction_report import shown
-from train.evaluate.compare import cell, compare_rows
+from rcdnet.present.prediction_report import printable
+from train.evaluate.compare import compare_rows, format_estimate
 from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
-from train.evaluate.predictions import Row
+from train.evaluate.predictions import PredictionRow
 from train.results import charts
 from train.results.heatmap_blocks import heatmaps
 from train.results.load_results import Bundle, Result, grouped
-from train.results.paper_comparison import beside_the_paper
-from train.results.report_block import AUC, Exhibit, interval_exhibit
+from train.results.paper_comparison import paper_comparison
+from train.results.report_block import AUC, ReportBlock, interval_block
 from train.results.tables import (
     Table,
     figures_table,
@@ -34,11 +34,13 @@ WORST = 12  # cases of each model
 PREVALENCES = (0.05, 0.1, 0.2, 0.4)
 
 
-def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """A sentence a model; figures side by side, on the same images where several models have them; then other seeds of a recipe."""
     sentences = [in_a_sentence([r for r in bundle.validation if r.model == m]) for m in bundle.cards]
     exhibits = (
-        [[Exhibit("In a sentence each", "\n\n".join([*sentences, *training_told(bundle.cards)]))]] if sentences else []
+        [[ReportBlock("In a sentence each", "\n\n".join([*sentences, *training_told(bundle.cards)]))]]
+        if sentences
+        else []
     )
     for title, results in grouped(bundle, own):
         points = [(r.name, r.name, r.figures.figures["auc"]) for r in results]
@@ -51,11 +53,11 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             for reader, reference in results[0].figures.references.items()
             if reference.images == results[0].figures.images
         ]
-        exhibits.append([interval_exhibit(title, told(bundle, results), figures_table(results), points)])
+        exhibits.append([interval_block(title, told(bundle, results), figures_table(results), points)])
     return exhibits + _other_seeds(bundle)
 
 
-def _other_seeds(bundle: Bundle) -> list[list[Exhibit]]:
+def _other_seeds(bundle: Bundle) -> list[list[ReportBlock]]:
     """How far a model's figures hang on the seed of its training, where others were tried."""
     exhibits = []
     for model in dict.fromkeys(r.model for r in bundle.seeds):
@@ -68,11 +70,11 @@ def _other_seeds(bundle: Bundle) -> list[list[Exhibit]]:
         )
         points = [(r.images, r.name, r.figures.figures["auc"]) for r in results]
         title = f"{results[0].name} from {len(results) // len({r.figures.name for r in results})} seeds"
-        exhibits.append([interval_exhibit(title, text, figures_table(results), points)])
+        exhibits.append([interval_block(title, text, figures_table(results), points)])
     return exhibits
 
 
-def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """ROC, precision and recall, calibration of each group of results."""
     exhibits = []
     for title, results in grouped(bundle, own):
@@ -80,19 +82,19 @@ def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         rocs = {r.name: roc(r.rows) for r in results}
         precisions = {r.name: precision_recall(r.rows) for r in results}
         bins = {r.name: calibration(r.rows) for r in results}
-        errors = "; ".join(f"{r.name} {cell(r.figures.figures['ece'])}" for r in results)
+        errors = "; ".join(f"{r.name} {format_estimate(r.figures.figures['ece'])}" for r in results)
         exhibits.append([
-            Exhibit(
+            ReportBlock(
                 f"ROC curve. {title}", f"The sign on each curve is the model's threshold. {trained_otherwise(bundle, results)}",
                 figure=charts.roc_chart(rocs, at), data=_points(rocs, "false alarms", "found"),
             ),
-            Exhibit(
+            ReportBlock(
                 f"Precision and recall. {title}",
                 "Precision depends on how many of these images are malignant; a clinic's share differs.",
                 figure=charts.precision_recall_chart(precisions, at, _malignant_share(results[0])),
                 data=_points(precisions, "recall", "precision"),
             ),
-            Exhibit(
+            ReportBlock(
                 f"Calibration. {title}", f"Expected calibration error: {errors}. Click a name below to draw it.",
                 figure=charts.calibration_chart(bins),
                 data=[
@@ -104,7 +106,7 @@ def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
     return exhibits
 
 
-def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """DeLong's test of every two models on the same images."""
     exhibits = []
     for title, results in grouped(bundle, own):
@@ -124,11 +126,11 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             f"DeLong's test by patient or near-duplicate group. {len(compared)} pairs are tested and no p-value is corrected for "
             f"that: expect one in twenty below 0.05 by chance. {told(bundle, results)}"
         )
-        exhibits.append([Exhibit(title, text, table, charts.delong_chart([r.name for r in results], compared))])
+        exhibits.append([ReportBlock(title, text, table, charts.delong_chart([r.name for r in results], compared))])
     return exhibits
 
 
-def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """Trained on one data set, tested on the other."""
     if not bundle.cross_site:
         return []
@@ -140,17 +142,18 @@ def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
         "the app uses. Neither set is the paper's external one."
     )
     points = [(f"{r.name}, {r.images}", r.name, r.figures.figures["auc"]) for r in bundle.cross_site]
-    return [[interval_exhibit("Across sites", text, figures_table(bundle.cross_site), points)]]
+    return [[interval_block("Across sites", text, figures_table(bundle.cross_site), points)]]
 
 
-def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """By BI-RADS category, scanner, marks found and lesion size."""
     exhibits = []
     for r in [*bundle.validation, *own]:
         table: Table = [
             {
                 "images": g.name, "number (malignant)": f"{g.images} ({g.malignant})",
-                AUC: cell(g.auc) if g.auc else "", "sensitivity": cell(g.sensitivity), "specificity": cell(g.specificity),
+                AUC: format_estimate(g.auc) if g.auc else "", "sensitivity": format_estimate(g.sensitivity),
+                "specificity": format_estimate(g.specificity),
             }
             for g in r.figures.subgroups
         ]  # fmt: skip
@@ -163,11 +166,11 @@ def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             "Burned-in marks are found by a rule that misses many: many of BUS-BRA's images without any found carry calipers all the "
             "same, so these two rows do not tell what marks do to a call."
         )
-        exhibits.append([interval_exhibit(f"{r.name}. {r.images}", text, table, points)])
+        exhibits.append([interval_block(f"{r.name}. {r.images}", text, table, points)])
     return exhibits
 
 
-def training(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def training(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """Loss, accuracy and AUC of the recorded runs."""
     exhibits = []
     text = (
@@ -186,12 +189,12 @@ def training(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             }
             for name, epochs in runs.items() for e in epochs
         ]  # fmt: skip
-        exhibits.append([Exhibit(MODELS[model].title, text, figure=charts.learning_chart(runs), data=data)])
+        exhibits.append([ReportBlock(MODELS[model].title, text, figure=charts.learning_chart(runs), data=data)])
         text = ""
     return exhibits
 
 
-def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """The images furthest on the wrong side, by id, with what every model said."""
     exhibits = []
     for title, results in grouped(bundle, own):
@@ -202,7 +205,7 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             continue
         table: Table = [
             {
-                "image": shown(row.id), "truth": CLASSES[row.label], "BI-RADS": "" if row.birads is None else str(row.birads),
+                "image": printable(row.id), "truth": CLASSES[row.label], "BI-RADS": "" if row.birads is None else str(row.birads),
                 "burned-in marks": {True: "found", False: "none found", None: ""}[row.marks],
                 **{name: round(rows[row.id].probability, 3) for name, rows in said.items() if row.id in rows},
                 "models that err": str(sum(_errs(r, said[r.name][row.id]) for r in results if row.id in said[r.name])),
@@ -214,11 +217,11 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             "each model's probability of malignancy. "
             "No image of a data set comes with the app; look them up by id in the data."
         )
-        exhibits.append([Exhibit(title, text, table)])
+        exhibits.append([ReportBlock(title, text, table)])
     return exhibits
 
 
-SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[Exhibit]]]] = {
+SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[ReportBlock]]]] = {
     "Overview": overview,
     "Curves": curves,
     "Differences": differences,
@@ -227,7 +230,7 @@ SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[Exhibit]]]] =
     "Heatmaps": heatmaps,
     "Training": training,
     "Worst cases": worst_cases,
-    "Beside the paper": beside_the_paper,
+    "Beside the paper": paper_comparison,
 }
 
 
@@ -242,15 +245,15 @@ def operating_point(result: Result, threshold: float, prevalence: float) -> tupl
     )
 
 
-def scored(result: Result) -> Exhibit:
+def scored(result: Result) -> ReportBlock:
     """What the figures of `operating_point` are drawn from."""
     rows: Table = [
         {"image": r.id, "truth": CLASSES[r.label], "probability of malignancy": r.probability} for r in result.rows
     ]
-    return Exhibit(f"Probabilities of {result.name}. {result.images}", "", data=rows)
+    return ReportBlock(f"Probabilities of {result.name}. {result.images}", "", data=rows)
 
 
-def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
+def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """What the chosen thresholds are worth: confusion, and the meaning of a call where more or fewer lesions are malignant.
 
     For a reader who cannot move a slider; the page has `operating_point` instead.
@@ -266,7 +269,7 @@ def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[Exhibit]]:
             for at in points
         ]  # fmt: skip
         text = f"At {r.figures.threshold:.3f}, {r.rule}. {roles([r])}"
-        exhibits.append(Exhibit(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
+        exhibits.append(ReportBlock(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
     return [exhibits[k : k + 2] for k in range(0, len(exhibits), 2)]
 
 
@@ -286,9 +289,9 @@ def _malignant_share(result: Result) -> float:
     return result.figures.malignant / result.figures.images
 
 
-def _wrongness(row: Row) -> float:
+def _wrongness(row: PredictionRow) -> float:
     return abs(row.label - row.probability)
 
 
-def _errs(result: Result, row: Row) -> bool:
+def _errs(result: Result, row: PredictionRow) -> bool:
     return (row.probability >= result.figures.threshold) != bool(row.label)

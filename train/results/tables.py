@@ -7,8 +7,8 @@ from typing import Any
 
 from rcdnet.models.card import ModelCard
 from rcdnet.models.registry import MODELS
-from rcdnet.present.prediction_report import listed
-from train.evaluate.compare import COLUMNS, cell, unsure
+from rcdnet.present.prediction_report import join_names
+from train.evaluate.compare import COLUMNS, format_estimate, unsure
 from train.evaluate.evaluation import Estimate
 from train.results.load_results import Bundle, Result
 
@@ -46,12 +46,13 @@ def figures_table(results: Sequence[Result]) -> Table:
         {"": "threshold"} | {c: f"{r.figures.threshold:.3f}" for c, r in zip(columns, results, strict=True)},
     ]
     for key, title in COLUMNS.items():
-        cells = {c: cell(_figures(r)[key]) for c, r in zip(columns, results, strict=True)}
+        cells = {c: format_estimate(_figures(r)[key]) for c, r in zip(columns, results, strict=True)}
         table += [{"": title} | cells] if any(cells.values()) else []
     for reader in dict.fromkeys(name for r in results for name in r.figures.references):
         own = {c: r.figures.references.get(reader) for c, r in zip(columns, results, strict=True)}
         table.append(
-            {"": f"AUC of {reader}"} | {c: f"{cell(ref.auc)} on {ref.images}" if ref else "" for c, ref in own.items()}
+            {"": f"AUC of {reader}"}
+            | {c: f"{format_estimate(ref.auc)} on {ref.images}" if ref else "" for c, ref in own.items()}
         )
     return [{k: str(v) for k, v in row.items()} for row in table]
 
@@ -60,7 +61,8 @@ def paper_table(results: Sequence[Result]) -> Table:
     """A row a result, with the columns of the paper's tables and intervals."""
     titles = {key: title for key, title in COLUMNS.items() if key in PAPER}
     return [
-        {"model": r.name, "images": r.images} | {title: cell(_figures(r)[key]) for key, title in titles.items()}
+        {"model": r.name, "images": r.images}
+        | {title: format_estimate(_figures(r)[key]) for key, title in titles.items()}
         for r in results
     ]
 
@@ -98,7 +100,7 @@ def measured_how(cards: Mapping[str, ModelCard]) -> str:
     others = [MODELS[card.model].title for card in cards.values() if not card.measured_itself]
     if not others:
         return ""
-    whose = "The weights" if len(others) == len(cards) else f"The weights of {listed(others)}"
+    whose = "The weights" if len(others) == len(cards) else f"The weights of {join_names(others)}"
     return (
         f"{whose} that the app uses learnt from all of these images, so nothing here could measure them. "
         "Their figures are those of runs of the same recipe that left the images out."
@@ -139,7 +141,7 @@ def _cards(bundle: Bundle, results: Sequence[Result]) -> dict[str, ModelCard]:
 
 
 def _were(models: Sequence[str]) -> str:
-    return f"{listed(models)} {'was' if len(models) == 1 else 'were'}"
+    return f"{join_names(models)} {'was' if len(models) == 1 else 'were'}"
 
 
 def _differing(cards: Mapping[str, ModelCard]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from typing import Any
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def refusal(signed_in: Mapping[str, Any] | None, settings: Mapping[str, Any], address: str | None) -> str:
+def denial_reason(signed_in: Mapping[str, Any] | None, settings: Mapping[str, Any], address: str | None) -> str:
     """Why the person at the page may not train, as a sentence; empty if they may.
 
     Args:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.path_arguments import expanded
-from rcdnet.scans.image_files import is_litter
+from rcdnet.path_arguments import expand_user_path
+from rcdnet.scans.image_files import is_hidden_or_system
 from train.data.breast_lesions_usg import is_breast
 from train.data.csv_tables import SUFFIXES, is_table
 from train.data.dataset_readers import is_busi, read_sources
 from train.data.folder_listing import class_folders
 from train.data.phantoms import write_dataset
-from train.data.sample import TITLES, Sample, Say, is_drawn, unheard
+from train.data.sample import TITLES, Sample, Say, ignore_message, is_phantom_folder
 from train.folders import HOME
 
 VARIABLE = "RCDNET_DATA"
@@ -28,7 +28,7 @@ PHANTOMS_EACH = 40
 
 
 @dataclass(frozen=True)
-class Place:
+class DatasetLocation:
     """A data set found below the root. source: who reads it. path: relative to the root, with /."""
 
     source: str
@@ -41,34 +41,34 @@ class Place:
 
 def data_root() -> Path:
     """The configured folder, `~` as the home folder, resolved; it may not be there."""
-    return _resolved(expanded(os.environ.get(VARIABLE) or str(HOME / "data")))
+    return _resolved(expand_user_path(os.environ.get(VARIABLE) or str(HOME / "data")))
 
 
-def places(root: Path) -> list[Place]:
+def find_datasets(root: Path) -> list[DatasetLocation]:
     """Data sets below the root by their layout; links are not followed, and what cannot be read is passed over."""
-    found: list[Place] = []
+    found: list[DatasetLocation] = []
 
     def look(folder: Path, depth: int) -> None:
         try:
             names = {
                 entry.name: entry
                 for entry in os.scandir(folder)
-                if not entry.is_symlink() and not is_litter(entry.name)
+                if not entry.is_symlink() and not is_hidden_or_system(entry.name)
             }
             classes = {name: place.name for name, place in class_folders(folder).items()}
         except (OSError, DatasetError):
             return
         relative = folder.relative_to(root).as_posix()
         if {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names.keys():
-            found.append(Place("busbra", relative))
+            found.append(DatasetLocation("busbra", relative))
             return
         if is_breast(set(names)):
-            found.append(Place("breast", relative))
+            found.append(DatasetLocation("breast", relative))
             return
         if classes.keys() >= set(CLASSES) and set(classes.values()) <= names.keys():
             public = is_busi(folder)
-            if not is_drawn(folder):  # phantoms are offered by their table alone
-                found.append(Place("busi" if public else "folder", relative))
+            if not is_phantom_folder(folder):  # phantoms are offered by their table alone
+                found.append(DatasetLocation("busi" if public else "folder", relative))
             if public:
                 return
         else:
@@ -77,7 +77,7 @@ def places(root: Path) -> list[Place]:
                     look(Path(entry.path), depth + 1)
         # A table may know the patients of the very images that lie in class folders beside it.
         tables = [name for name in names if name.lower().endswith(SUFFIXES) and is_table(folder / name)]
-        found.extend(Place("folder", (folder / name).relative_to(root).as_posix()) for name in tables)
+        found.extend(DatasetLocation("folder", (folder / name).relative_to(root).as_posix()) for name in tables)
 
     if root.is_dir():
         look(root, 0)
@@ -85,7 +85,7 @@ def places(root: Path) -> list[Place]:
     return sorted((p for p in found if p.path.isprintable()), key=lambda place: place.path)
 
 
-def data_of(chosen: Iterable[Place], root: Path) -> tuple[tuple[str, str], ...]:
+def resolve_datasets(chosen: Iterable[DatasetLocation], root: Path) -> tuple[tuple[str, str], ...]:
     """Pairs of source and absolute place for a run.
 
     Raises:
@@ -94,7 +94,7 @@ def data_of(chosen: Iterable[Place], root: Path) -> tuple[tuple[str, str], ...]:
     return tuple((place.source, str(_inside(root, place.path))) for place in chosen)
 
 
-def samples_of(data: Sequence[tuple[str, str]], *roots: Path, say: Say = unheard) -> list[Sample]:
+def load_samples(data: Sequence[tuple[str, str]], *roots: Path, say: Say = ignore_message) -> list[Sample]:
     """All samples of a run's data, once it is sure that every file lies below one of the roots; without any, wherever it lies.
     `say` hears what was passed over.
 

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RunFailed
-from train.runs.data_locations import data_of, places, samples_of
+from train.runs.data_locations import find_datasets, load_samples, resolve_datasets
 from train.runs.folder import State, device_of, state_of
-from train.runs.subprocesses import answer_of
+from train.runs.subprocesses import run_module
 
 PATIENCE_S = 3600
 
@@ -16,24 +16,24 @@ def testable(run: Path) -> bool:
     return state_of(run) is State.FINISHED and (run / "evaluation.json").exists()
 
 
-def test_elsewhere(run: Path, title: str, root: Path) -> str:
+def run_external_test(run: Path, title: str, root: Path) -> str:
     """Test a run on a data set below `root`, in a process of its own; returns the name that the Results page has it under.
 
     Args:
-        title: as `train.runs.data_locations.Place.title`.
+        title: as `train.runs.data_locations.DatasetLocation.title`.
 
     Raises:
         ConfigError: a file leaves the root. DatasetError: the data is gone or damaged, or every image of it is known to the run.
     """
-    place = next((place for place in places(root) if place.title == title), None)
+    place = next((place for place in find_datasets(root) if place.title == title), None)
     if place is None:
         raise DatasetError(f"{title} is not there any more. Look at the folder for data, {root}.")
-    ((source, path),) = data = data_of([place], root)
-    samples_of(data, root)
+    ((source, path),) = data = resolve_datasets([place], root)
+    load_samples(data, root)
     name = re.sub(r"\W+", "-", place.path).strip("-") or source
     arguments = ["train", "evaluate", str(run), "--data", f"{source}={path}", "--out", str(run / "external" / name)]
     try:
-        answer_of(arguments, device_of(run), PATIENCE_S)
+        run_module(arguments, device_of(run), PATIENCE_S)
     except TimeoutError:
         raise DatasetError(f"The test took more than {PATIENCE_S // 60} minutes. Use less data or a GPU.") from None
     except RunFailed as reason:

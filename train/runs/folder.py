@@ -14,11 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RcdnetError
-from rcdnet.safe_io import KB, Unreadable, not_regular, quoted, read_json, typed
-from train.files import stamp_of
+from rcdnet.safe_io import KB, Unreadable, file_type_error, parse_as, quoted, read_json
+from train.files import file_stamp
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, read_events
 from train.folders import RUNS_FOLDER
-from train.locks import held
+from train.locks import is_locked
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 DEVICE = re.compile(r"cpu|cuda:[0-9]{1,4}")
@@ -68,7 +68,7 @@ class Job:
 def check_files(run: Path) -> None:
     """`DatasetError` if something else than a file lies where one of a run's belongs."""
     for name in FILES:
-        if what := not_regular(run / name):
+        if what := file_type_error(run / name):
             raise DatasetError(f"{run.name}/{name} is {what}, where a file belongs. Remove it, or begin a new run.")
 
 
@@ -80,7 +80,7 @@ def state_of(run: Path, events: Sequence[Event] | None = None) -> State:
     """
     check_files(run)
     last = next(reversed(events_in(run) if events is None else events), None)
-    if held(run / "lock"):
+    if is_locked(run / "lock"):
         if (run / "stop").exists():
             return State.STOPPING
         return State.RUNNING if isinstance(last, Started | Epoch) else State.STARTING
@@ -95,7 +95,7 @@ def state_of(run: Path, events: Sequence[Event] | None = None) -> State:
 
 def events_in(run: Path) -> tuple[Event, ...]:
     """As `train.fit.events.read_events`, read again only when the file has changed."""
-    found = _events(run / "events.jsonl", stamp_of(run / "events.jsonl"))
+    found = _events(run / "events.jsonl", file_stamp(run / "events.jsonl"))
     if isinstance(found, DatasetError):
         raise found
     return found
@@ -140,7 +140,7 @@ def _at_work(run: Path, device: str) -> bool:
     try:
         return state_of(run) in (State.STARTING, State.RUNNING, State.STOPPING) and device_of(run) == device
     except RcdnetError:
-        return held(run / "lock")
+        return is_locked(run / "lock")
 
 
 def waiting(runs: Path) -> dict[Path, str]:
@@ -179,7 +179,7 @@ def _job(run: Path) -> Job | None:
     if not os.path.lexists(run / "job.json"):
         return None
     try:
-        job: Job = typed(Job, read_json(run / "job.json", JOB_LIMIT))
+        job: Job = parse_as(Job, read_json(run / "job.json", JOB_LIMIT))
         if not DEVICE.fullmatch(job.device):
             raise Unreadable(f"device: {quoted(job.device)} is none")
     except Unreadable as error:

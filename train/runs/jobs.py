@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rcdnet.errors import ConfigError, RcdnetError
-from train.files import append_line, write_whole
+from train.files import append_line, write_atomic
 from train.fit.events import Epoch, Stopped, line_of, read_events
 from train.folders import BUNDLED, HOME, RUNS_FOLDER
-from train.locks import held
+from train.locks import is_locked
 from train.runs.folder import NAME, State, check_files, device_of, state_of, waiting
 from train.runs.subprocesses import environment_for
 
@@ -46,8 +46,8 @@ def submit(name: str, config: "TrainConfig", device: str, runs: Path = RUNS_FOLD
         run = new_folder(name, runs)
         run.mkdir(parents=True)
     try:
-        write_whole(run / "config.json", config.to_json().encode())
-        write_whole(
+        write_atomic(run / "config.json", config.to_json().encode())
+        write_atomic(
             run / "job.json", json.dumps({"device": device, "roots": [str(root), str(runs)] if root else []}).encode()
         )
         _enqueue(run)
@@ -84,7 +84,7 @@ def stop(run: Path) -> None:
     check_files(run)
     try:
         (run / "queued").unlink()
-        waited = not held(run / "lock")
+        waited = not is_locked(run / "lock")
     except FileNotFoundError:
         waited = False
     if not waited:
@@ -101,14 +101,14 @@ def delete(run: Path) -> None:
     try:
         state = state_of(run)
     except RcdnetError:  # a run that cannot be read can still be removed
-        state = State.RUNNING if held(run / "lock") else State.FAILED
+        state = State.RUNNING if is_locked(run / "lock") else State.FAILED
     if state.alive:
         raise ConfigError(f"{run.name} is {state}. Stop it first.")
     if run.is_symlink():
         raise ConfigError(f"{run.name} is a link to another folder. Remove the link by hand.")
     gone = run.with_name(f".deleted-{run.name}-{time.time_ns()}")
     run.rename(gone)  # at once for whoever lists the runs
-    shutil.rmtree(gone, ignore_errors=True)  # `wake` removes what is left
+    shutil.rmtree(gone, ignore_errors=True)  # `ensure_workers` removes what is left
 
 
 def folder_of(name: str, runs: Path = RUNS_FOLDER) -> Path:
@@ -133,13 +133,13 @@ def _check_there(run: Path) -> None:
         raise ConfigError(f"{run.name} is not there any more. Somebody else has deleted it.")
 
 
-def wake(runs: Path = RUNS_FOLDER) -> None:
+def ensure_workers(runs: Path = RUNS_FOLDER) -> None:
     """See that somebody works on every device that runs wait for, as after a restart of the machine; and that no remains of
     deleted runs are left."""
     for gone in runs.glob(".deleted-*"):
         shutil.rmtree(gone, ignore_errors=True)
     for device in set(waiting(runs).values()):
-        if not held(worker_lock(device, runs)):
+        if not is_locked(worker_lock(device, runs)):
             _employ(device, runs)
 
 

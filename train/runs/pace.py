@@ -16,7 +16,7 @@ from train.config import TrainConfig
 from train.fit.engine import Engine, Images, accelerator_for
 from train.folders import RUNS_FOLDER
 from train.runs.folder import at_work_on
-from train.runs.subprocesses import answer_of
+from train.runs.subprocesses import run_module
 from train.runs.watch import in_words
 
 STEPS = 3  # of each size, the first of which warms up
@@ -30,7 +30,7 @@ def seconds_of(config: TrainConfig, images: int, device: str) -> float:
         RunFailed: the steps failed, as they would in the run; or took minutes.
     """
     try:
-        said = answer_of(["train.runs.pace", str(images), device], device, PATIENCE_S, config.to_json())
+        said = run_module(["train.runs.pace", str(images), device], device, PATIENCE_S, config.to_json())
     except TimeoutError:
         raise RunFailed(
             f"{STEPS} steps took more than {PATIENCE_S} seconds. Choose smaller batches or a GPU."

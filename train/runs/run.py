@@ -24,20 +24,20 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from rcdnet.command_line import FULL
+from rcdnet.command_line import DISK_FULL_ERRNOS
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from train.config import INITS, TrainConfig
-from train.data.data_manifest import check_unchanged, write_record
+from train.data.data_manifest import verify_manifest, write_manifest
 from train.data.decode import Decoded
-from train.data.splits import Split, checked_split, make_split, settled
+from train.data.splits import Split, checked_split, make_split, resolve_auto_split
 from train.evaluate.compare import table
-from train.evaluate.evaluate_model import check_start, decode_for, evaluate_run
-from train.files import append_line, write_whole
+from train.evaluate.evaluate_model import check_start_leakage, decode_for, evaluate_run
+from train.files import append_line, write_atomic
 from train.fit.engine import accelerator_for
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
 from train.fit.loop import fit
 from train.fit.state import check_settings, read_progress
-from train.runs.data_locations import samples_of
+from train.runs.data_locations import load_samples
 from train.runs.folder import check_files, roots_of
 
 PATIENCE_S = 2  # for whoever only looks whether the lock is held
@@ -121,10 +121,10 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
 
     def record(event: Event) -> None:
         append_line(out / "events.jsonl", line_of(event))
-        note(sentence(event))
+        note(describe_event(event))
 
     try:
-        write_whole(out / "config.json", config.to_json().encode())
+        write_atomic(out / "config.json", config.to_json().encode())
         _mend_events(out)
         return _train(config, out, split, accelerator, record, note)
     except KeyboardInterrupt:
@@ -146,7 +146,7 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
 def _train(config, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
     """The run itself, on every process; only the main one gets a `record` that writes."""
     roots = roots_of(out)
-    decoded = decode_for(config, samples_of(config.data, *roots, say=note))
+    decoded = decode_for(config, load_samples(config.data, *roots, say=note))
     for remark in decoded.remarks:
         note(remark)
     for reason in decoded.skipped:
@@ -163,21 +163,21 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
         )
     if accelerator.is_main_process and not (out / "split.json").exists():
         split = _split(config, split_file, decoded)
-        write_record(out, split, decoded)
+        write_manifest(out, split, decoded)
         split.write(out / "split.json")
         note(f"Split: {split.rule}")
         for left_out in split.conflicts:
             note(f"Left out, for a near-copy of it has the other label: {left_out}")
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
-    check_unchanged(out, split, decoded)
+    verify_manifest(out, split, decoded)
     if unused := {s.id for s in decoded.samples}.difference(split.train, split.validation, split.conflicts):
         note(f"Passed over, for no part of the split has them: {len(unused)} of the images, {min(unused)} first")
-    if (named := settled(config, split)) != config:
+    if (named := resolve_auto_split(config, split)) != config:
         config = named
         if accelerator.is_main_process:
-            write_whole(out / "config.json", config.to_json().encode())
-    check_start(config, split)
+            write_atomic(out / "config.json", config.to_json().encode())
+    check_start_leakage(config, split)
     running = fit(config, decoded, split, out, accelerator)
     epoch = 0
     last: Event = Stopped(time.time(), epoch)
@@ -186,7 +186,7 @@ def _train(config, out: Path, split_file: Path | None, accelerator, record, note
         if isinstance(event, Step):
             if accelerator.is_main_process and time.monotonic() - said > STEP_EVERY_S:
                 said = time.monotonic()
-                write_whole(out / "step.json", json.dumps([event.epoch, event.step, event.steps]).encode())
+                write_atomic(out / "step.json", json.dumps([event.epoch, event.step, event.steps]).encode())
             if _asked_to_stop(out, event, accelerator):
                 running.close()
                 accelerator.wait_for_everyone()
@@ -241,7 +241,7 @@ def _mend_events(out: Path) -> None:
     if progress.epoch and not any(isinstance(e, Epoch) and e.epoch == progress.epoch for e in events):
         events.append(event_of(progress.event))
     if path.exists():
-        write_whole(path, "".join(map(line_of, events)).encode())
+        write_atomic(path, "".join(map(line_of, events)).encode())
 
 
 def failure_of(error: BaseException) -> tuple[str, str]:
@@ -255,7 +255,7 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     }
     if isinstance(error, RcdnetError):
         return kinds.get(type(error), "internal"), str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return "disk_full", "The disk is full. Free some space and resume: the last whole epoch is kept."
     # A GPU that is full already says so in words alone.
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
@@ -264,7 +264,7 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     return "internal", f"{type(error).__name__}: {error}. This is a defect; log.txt holds the traceback."
 
 
-def sentence(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """An event as a line for the log."""
     match event:
         case Started():

@@ -9,21 +9,21 @@ import plotly.graph_objects as go
 
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.present.overlay import png_url, staged
-from rcdnet.present.prediction_report import shown
-from rcdnet.scans.reader import bytes_of, read_scan
+from rcdnet.present.overlay import letterboxed, png_url
+from rcdnet.present.prediction_report import printable
+from rcdnet.scans.reader import read_bytes, read_scan
 from train.config import TrainConfig
-from train.data.custom_dataset import name_of
+from train.data.custom_dataset import source_name
 from train.evaluate.curves import roc
 from train.evaluate.predictions import read_predictions
 from train.fit.events import Epoch
 from train.folders import RUNS_FOLDER
 from train.results import charts
-from train.results.load_results import Bundle, Result, ids_of, own_results
-from train.results.sections import Exhibit
+from train.results.load_results import Bundle, Result, ids_of, load_user_results
+from train.results.report_block import ReportBlock
 from train.results.tables import Table, figures_table, roles
 from train.runs import jobs
-from train.runs.data_locations import samples_of
+from train.runs.data_locations import load_samples
 from train.runs.folder import State, roots_of
 from train.runs.shared_weights import FOLDER, share, withdraw
 from train.runs.watch import View
@@ -52,7 +52,7 @@ def runs_table(views: Sequence[View]) -> Table:
             "model": view.config.model,
             "epoch": f"{view.epoch} of {view.config.epochs}",
             "best AUC": f"{view.best.validation_auc:.3f}" if view.best else "",
-            "data": ", ".join(sorted({name_of(Path(place)) for _, place in view.config.data})),
+            "data": ", ".join(sorted({source_name(Path(place)) for _, place in view.config.data})),
             "device": view.device,
             "start": Path(view.config.init).name,
         }
@@ -91,8 +91,8 @@ def live_charts(view: View, others: Sequence[View], epoch: int, bundle: Bundle) 
 
 def roc_curves(view: View, epoch: int, others: Sequence[View], bundle: Bundle) -> dict[str, Rates]:
     """By name: of an epoch and of the best one, of other runs' best, and of the bundled models, each on its own validation."""
-    shown = {e.epoch: e.roc for e in view.epochs if e.roc}
-    curves: dict[str, Rates] = {f"{view.name}, epoch {epoch}": _rates(shown[epoch])} if epoch in shown else {}
+    rocs = {e.epoch: e.roc for e in view.epochs if e.roc}
+    curves: dict[str, Rates] = {f"{view.name}, epoch {epoch}": _rates(rocs[epoch])} if epoch in rocs else {}
     for other in (view, *others):
         if other.best and other.best.roc and (other != view or other.best.epoch != epoch):
             curves[f"{other.name}, best epoch {other.best.epoch}"] = _rates(other.best.roc)
@@ -102,30 +102,32 @@ def roc_curves(view: View, epoch: int, others: Sequence[View], bundle: Bundle) -
     return curves
 
 
-def exhibits(names: Sequence[str], views: Sequence[View], runs: Path) -> list[Exhibit]:
+def result_blocks(names: Sequence[str], views: Sequence[View], runs: Path) -> list[ReportBlock]:
     """Best and last epoch of each named run; then the evaluation of the first, set by set, with the others' beside it."""
-    shown = [
-        Exhibit(f"{view.name}, on validation while it trained", "The best epoch, and the last. Accuracy at 0.5.", table)
+    blocks = [
+        ReportBlock(
+            f"{view.name}, on validation while it trained", "The best epoch, and the last. Accuracy at 0.5.", table
+        )
         for view in views
         if view.name in names and (table := figures_by_epoch(view))
     ]
-    own, missing = own_results(runs)
-    shown += [Exhibit(f"{name}, evaluated", missing[name]) for name in names if name in missing]
+    own, missing = load_user_results(runs)
+    blocks += [ReportBlock(f"{name}, evaluated", missing[name]) for name in names if name in missing]
     on_same: dict[frozenset[tuple[str, int]], list[Result]] = {}
     for result in (r for name in names for r in own.get(name, ())):
         on_same.setdefault(ids_of(result), []).append(result)
     firsts = own.get(names[0], ())
     apart = "On other images, so these figures do not compare with those above. "
-    return shown + [
+    return blocks + [
         _evaluated(results, apart if firsts and results[0] not in firsts else "") for results in on_same.values()
     ]
 
 
-def _evaluated(results: Sequence[Result], caveat: str = "") -> Exhibit:
+def _evaluated(results: Sequence[Result], caveat: str = "") -> ReportBlock:
     """Results on the same images, with the confusion matrix of each."""
     first = results[0]
     chart = charts.confusion_charts({r.name: r.figures.confusion for r in results})
-    return Exhibit(f"{first.name}. {first.images}", caveat + roles(results), figures_table(results), chart)
+    return ReportBlock(f"{first.name}. {first.images}", caveat + roles(results), figures_table(results), chart)
 
 
 def figures_by_epoch(view: View) -> Table:
@@ -142,21 +144,21 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
     try:
         rows = sorted(read_predictions(run / "predictions.csv"), key=lambda row: -abs(row.label - row.probability))
         data, roots = TrainConfig.read(run / "config.json").data, roots_of(run)
-        samples = samples_of(data, *roots)
+        samples = load_samples(data, *roots)
         paths = {sample.id: sample.path for sample in samples}
     except RcdnetError:
         return []
     found = []
     for row in rows[:count]:
         try:
-            pixels = read_scan(bytes_of(paths[row.id])).pixels
+            pixels = read_scan(read_bytes(paths[row.id])).pixels
         except (KeyError, OSError, ImageError):
             continue
         found.append(
             WorstImage(
                 row.id,
-                f"{shown(row.id)}: {CLASSES[row.label]}, said {row.probability:.2f}",
-                png_url(staged(pixels, *SIDES)),
+                f"{printable(row.id)}: {CLASSES[row.label]}, said {row.probability:.2f}",
+                png_url(letterboxed(pixels, *SIDES)),
             )
         )
     return found
@@ -167,10 +169,10 @@ def _rates(points: tuple[tuple[float, ...], ...]) -> Rates:
 
 
 def _row(epoch: Epoch) -> dict[str, str]:
-    shown = {
+    figures = {
         "AUC": epoch.validation_auc,
         "accuracy": epoch.validation_accuracy,
         "loss": epoch.validation_loss,
         **{f"AUC {source}": auc for source, auc in epoch.auc_by_source.items()},
     }
-    return {name: "" if value is None else f"{value:.3f}" for name, value in shown.items()}
+    return {name: "" if value is None else f"{value:.3f}" for name, value in figures.items()}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rcdnet.errors import RunFailed
-from rcdnet.threads import beside_the_app
+from rcdnet.threads import background_environment
 from train.folders import HOME
 
 
@@ -19,7 +19,7 @@ def environment_for(device: str) -> dict[str, str]:
     return kept | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device.removeprefix("cuda:")}
 
 
-def answer_of(arguments: Sequence[str], device: str, patience_s: float, given: str = "") -> str:
+def run_module(arguments: Sequence[str], device: str, patience_s: float, given: str = "") -> str:
     """What `python -m ARGUMENTS` prints, run to its end in a process of its own that sees one device.
 
     Raises:
@@ -28,7 +28,7 @@ def answer_of(arguments: Sequence[str], device: str, patience_s: float, given: s
     try:
         done = subprocess.run(  # noqa: S603, no shell; callers give modules, numbers, and places that they have checked
             [sys.executable, "-m", *arguments],
-            cwd=HOME, env=beside_the_app(environment_for(device)), input=given, capture_output=True, text=True,
+            cwd=HOME, env=background_environment(environment_for(device)), input=given, capture_output=True, text=True,
             timeout=patience_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -10,9 +10,9 @@ from rcdnet.errors import ConfigError, DatasetError, RcdnetError
 from train.config import INITS, TrainConfig, kind_of
 from train.data.audit import summaries
 from train.data.dataset_readers import Sample
-from train.data.splits import make_split, settled
+from train.data.splits import make_split, resolve_auto_split
 from train.presets import PRESETS
-from train.runs.data_locations import PHANTOMS, data_of, phantoms, places, samples_of
+from train.runs.data_locations import PHANTOMS, find_datasets, load_samples, phantoms, resolve_datasets
 from train.runs.folder import readable_runs_in
 from train.runs.jobs import new_folder
 
@@ -96,7 +96,7 @@ def differing(values: Mapping[str, Any], recipe: str) -> list[str]:
 def cloned_values(config: TrainConfig, runs: Path, root: Path) -> dict[str, Any]:
     """A run as the form shows it: its settings, recipe, model and data, as far as those can still be chosen."""
     values = shown_values(config, runs)
-    there = {pair: place.title for place in places(root) for pair in data_of([place], root)}
+    there = {pair: place.title for place in find_datasets(root) for pair in resolve_datasets([place], root)}
     if any(Path(place).stem == PHANTOMS for _, place in config.data):
         there |= dict.fromkeys(phantoms(runs), PHANTOMS)
     data = [there[pair] for pair in config.data if pair in there]
@@ -161,12 +161,12 @@ def draft(
     samples: list[Sample] = []
     passed_over: list[str] = []
     try:
-        below = {place.title: place for place in places(root)}
-        parts = [(data_of([below[title] for title in chosen if title in below], root), root)]
+        below = {place.title: place for place in find_datasets(root)}
+        parts = [(resolve_datasets([below[title] for title in chosen if title in below], root), root)]
         parts += [(phantoms(runs), runs)] if PHANTOMS in chosen else []
         for part, home in parts:
             data += part
-            samples += samples_of(part, home, say=passed_over.append) if part else []
+            samples += load_samples(part, home, say=passed_over.append) if part else []
         found = (*summaries(samples), *(f"{sentence}." for sentence in passed_over))
         if not data:
             mistakes["data"] = "No data is chosen. Choose a data set, or phantoms for a dry run."
@@ -208,12 +208,12 @@ def _split_of(config: TrainConfig, samples: tuple[Sample, ...]) -> tuple[int, st
     counts = f"{len(split.train)} images train and {len(split.validation)} validate"
     return len(
         split.train
-    ), f"Split {settled(config, split).split}: {rule}; {counts}, before near-copies are looked for."
+    ), f"Split {resolve_auto_split(config, split).split}: {rule}; {counts}, before near-copies are looked for."
 
 
 def data_titles(root: Path) -> list[str]:
     """What can be chosen as data."""
-    return [*(place.title for place in places(root)), PHANTOMS]
+    return [*(place.title for place in find_datasets(root)), PHANTOMS]
 
 
 def suggested_name(models: Sequence[str], runs: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RcdnetError
-from rcdnet.safe_io import KB, Count, Unreadable, read_json, read_tail, shortened, typed
+from rcdnet.safe_io import KB, Count, Unreadable, parse_as, read_json, read_tail, shortened
 from train.config import TrainConfig
 from train.fit.events import Epoch, Event, Failed, Started
 from train.folders import RUNS_FOLDER
@@ -168,7 +168,7 @@ def _place(run: Path, device: str) -> int:
 def _share_of_epoch(run: Path, done: int) -> float:
     """How far the epoch at work is; 0 where that is not known."""
     try:
-        epoch, step, steps = typed(tuple[Count, Count, Count], read_json(run / "step.json", STEP_LIMIT))
+        epoch, step, steps = parse_as(tuple[Count, Count, Count], read_json(run / "step.json", STEP_LIMIT))
         return min(1.0, step / steps) if epoch == done + 1 else 0.0
     except (Unreadable, ZeroDivisionError):
         return 0.0

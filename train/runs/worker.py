@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from rcdnet.errors import RcdnetError
 from rcdnet.safe_io import KB, read_tail
-from rcdnet.threads import beside_the_app
+from rcdnet.threads import background_environment
 from train.files import append_line
 from train.fit.events import Epoch, Failed, Finished, Started, line_of, read_events
 from train.runs.folder import at_work_on, check_files, queue_of
@@ -56,7 +56,7 @@ def _train(run: Path, device: str) -> None:
     before = len(read_events(run / "events.jsonl"))
     environment = environment_for(device)
     if not (run / "last.safetensors").exists():  # one that goes on keeps the threads that it was begun with
-        environment = beside_the_app(environment)
+        environment = background_environment(environment)
     said = (run / "log.txt").stat().st_size if (run / "log.txt").exists() else 0
     with (run / "log.txt").open("ab") as log:  # what it says it logs itself; this is for what it could not say
         done = subprocess.run(  # noqa: S603, no shell, and nothing in it but the run's own folder
