@@ -59,6 +59,11 @@ def test_the_parts_stand_on_those_before_them(path):
     )
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "train" / "data").glob("*.py")), ids=lambda p: p.name)
+def test_data_knows_nothing_of_the_settings_of_a_run(path):
+    assert not re.findall(r"^\s*from train\.(?:config|presets)\b", path.read_text(), re.M)
+
+
 @pytest.mark.parametrize(
     "path", [p for p in MODULES if p.parent.parent == ROOT / "rcdnet"], ids=lambda p: str(p.relative_to(ROOT))
 )

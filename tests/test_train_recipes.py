@@ -1,6 +1,7 @@
 """A recipe takes the split that the data allow, on the page and on the command line, and says which."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def divided(data: list[tuple[str, Path]], **settings) -> tuple[TrainConfig, Spli
     decoded = decode(read_sources(pairs), 64)
     config = preset("finetune", data=pairs, **settings)
     split = make_split(config, decoded.samples, decoded.fingerprints)
-    return resolve_auto_split(config, split), split
+    return replace(config, split=resolve_auto_split(config, split)), split
 
 
 @pytest.fixture(scope="module")

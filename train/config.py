@@ -199,6 +199,11 @@ class TrainConfig:
                 mistakes.setdefault(name, f"{name} is {getattr(self, name)!r}; expected {expected}.")
         return mistakes
 
+    @property
+    def input_size(self) -> int:
+        """Side of the square that the model reads, in pixels."""
+        return spec_of(self.model).input_size
+
     def passes(self, images: int) -> int:
         """How often an epoch passes over so many training images: once, or more where `min_steps` would not be reached."""
         return max(1, math.ceil(self.min_steps / (self.epochs * max(1, images // self.batch_size))))

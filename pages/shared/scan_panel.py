@@ -89,7 +89,7 @@ def scan_panel(
             help="They stay in memory on this machine, and a still image of up to 4096 pixels a side is read.",
         )
         st.caption(f"PNG, JPEG, BMP or TIFF, {LIMITS}.")
-        rejected_uploads(key="turned_down", on_refused_change=_keep_rejected)
+        rejected_uploads(key="rejected_uploads", on_refused_change=_keep_rejected)
         samples = st.button("Try three synthetic phantoms", width="stretch", icon=":material/science:")
         if uploads or samples:
             drawn = [(path.name, path.read_bytes) for path in sorted(SAMPLES.glob("*.png"))] if samples else []
@@ -173,7 +173,7 @@ def _dismiss(refusal: tuple[str, str]) -> None:
 
 
 def _keep_rejected() -> None:
-    for name, reason in state["turned_down"]["refused"]:
+    for name, reason in state["rejected_uploads"]["refused"]:
         _refuse(state.refused, printable(str(name)), str(reason)[:LONGEST_REASON])
 
 

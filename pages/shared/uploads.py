@@ -26,7 +26,7 @@ _adding, _add_file = Lock(), MemoryUploadedFileManager.add_file
 # The browser turns larger files down by itself and says so in the uploader, which is emptied with every upload. This hands their
 # names and reasons on, as `refused`, so that they stand with the others.
 rejected_uploads = st.components.v2.component(
-    "rcdnet_turned_down", html="<span></span>", js=(_ASSETS / "turned_down.js").read_text(encoding="utf-8")
+    "rcdnet_rejected_uploads", html="<span></span>", js=(_ASSETS / "rejected_uploads.js").read_text(encoding="utf-8")
 )
 
 

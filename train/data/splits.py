@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
@@ -12,7 +13,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
 from rcdnet.safe_io import MB, Unreadable, parse_as, read_json
-from train.config import TrainConfig
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
 from train.data.labels import NO_LESION
 from train.data.sample import Sample
@@ -20,6 +20,19 @@ from train.files import write_atomic
 
 LIMIT = 64 * MB
 MIN_GROUPS = 10  # patients or groups of near-copies of a class, below which a part of them says too little
+
+
+class SplitSettings(Protocol):
+    """What decides a split; `train.config.TrainConfig` says what each may be."""
+
+    @property
+    def split(self) -> str: ...
+    @property
+    def fold(self) -> int: ...
+    @property
+    def folds(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Split:
         return sha256(json.dumps([self.train, self.validation, self.conflicts]).encode()).hexdigest()
 
 
-def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | None) -> Split:
+def make_split(config: SplitSettings, samples: Sequence[Sample], fingerprints: Sequence[Fingerprint] | None) -> Split:
     """Divide samples as `config.split` says; `fingerprints` may be None before the images are read, as if none were near-copies.
 
     Raises:
@@ -66,9 +79,8 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
     usable = ~conflict
     validation = np.zeros(len(samples), bool)
     official = np.array([sample.fold is not None for sample in samples])
-    if config.split == "auto":
-        config = replace(config, split=_allowed(config, official, usable, labels, groups))
-    if config.split == "official":
+    name = _allowed(config, official, usable, labels, groups) if config.split == "auto" else config.split
+    if name == "official":
         if not official.any():
             raise DatasetError("No source has official folds. Choose split 7:3 or k-fold, or add BUS-BRA.")
         validation = np.array([sample.fold == config.fold for sample in samples])
@@ -79,28 +91,28 @@ def make_split(config: TrainConfig, samples: Sequence[Sample], fingerprints: Seq
             )
         unfolded = _parts(usable & ~official, sources, labels, groups, config.folds, config.seed)
         validation |= unfolded == (config.fold - 1) % config.folds
-    elif config.split == "k-fold":
+    elif name == "k-fold":
         validation = _parts(usable, sources, labels, groups, config.folds, config.seed) == config.fold - 1
-    elif config.split == "7:3":
+    elif name == "7:3":
         few = _smallest(usable, labels, groups) < MIN_GROUPS
         parts = _parts(usable, sources, labels, groups, 3 if few else 10, config.seed)
         validation = parts == 0 if few else (parts >= 0) & (parts < 3)
     # A near-copy of a validation image goes to validation too, whatever its own fold says.
     validation = np.isin(groups, groups[validation])
     ids = np.array([sample.id for sample in samples])
-    sides = {"training": ~validation & usable} | ({"validation": validation & usable} if config.split != "all" else {})
+    sides = {"training": ~validation & usable} | ({"validation": validation & usable} if name != "all" else {})
     for side, rows in sides.items():
-        for label, name in enumerate(CLASSES):
+        for label, called in enumerate(CLASSES):
             if not (labels[rows] == label).any():
-                raise DatasetError(f"No {name} image would be on the {side} side. Add some, or choose another split.")
-    if config.split != "all":
+                raise DatasetError(f"No {called} image would be on the {side} side. Add some, or choose another split.")
+    if name != "all":
         _check_measurable([samples[row] for row in np.flatnonzero(sides["validation"]).tolist()])
     return Split(
         train=tuple(map(str, ids[~validation & usable])),
         validation=tuple(map(str, ids[validation & usable])),
         conflicts=tuple(map(str, ids[conflict])),
         groups={sample.id: int(group) for sample, group in zip(samples, groups, strict=True)},
-        rule=describe_split(config),
+        rule=describe_split(config, name),
     )
 
 
@@ -198,7 +210,7 @@ def _smallest(rows: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> int:
 
 
 def _allowed(
-    config: TrainConfig, official: np.ndarray, usable: np.ndarray, labels: np.ndarray, groups: np.ndarray
+    config: SplitSettings, official: np.ndarray, usable: np.ndarray, labels: np.ndarray, groups: np.ndarray
 ) -> str:
     """The split of a recipe that names none. Whoever asks for a certain fold gets folds, or hears that there are too few images."""
     rest = usable & ~official
@@ -207,13 +219,10 @@ def _allowed(
     return "7:3" if config.fold == 1 and _smallest(usable, labels, groups) < MIN_GROUPS else "k-fold"
 
 
-def resolve_auto_split(config: TrainConfig, split: Split) -> TrainConfig:
-    """The settings with the name of the split that was made by them, where they left it to the data."""
-    if config.split == "auto":
-        for name in ("official", "k-fold", "7:3"):
-            if describe_split(config, name) == split.rule:
-                return replace(config, split=name)
-    return config
+def resolve_auto_split(config: SplitSettings, split: Split) -> str:
+    """The name of the split that was made by these settings, where they left it to the data; else the one they name."""
+    named = (name for name in ("official", "k-fold", "7:3") if describe_split(config, name) == split.rule)
+    return next(named, config.split) if config.split == "auto" else config.split
 
 
 def group_samples(
@@ -235,7 +244,7 @@ def group_samples(
     return groups, conflict
 
 
-def describe_split(config: TrainConfig, split: str = "") -> str:
+def describe_split(config: SplitSettings, split: str = "") -> str:
     """The rule by which `make_split` divides, in words; of another split than the settings name, if asked."""
     sides = {
         "7:3": "three tenths validate, or a third where a class has few patients or groups",

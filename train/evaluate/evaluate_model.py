@@ -14,14 +14,14 @@ from rcdnet.errors import CheckpointError, DatasetError
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER, build, load_checkpoint
 from rcdnet.models.lesion_decoder import LesionDecoder, read_outline, shape_score
 from rcdnet.models.registry import MODELS, spec_of
-from train.config import INITS, TrainConfig
+from train.config import TrainConfig
 from train.data.custom_dataset import source_name
 from train.data.data_manifest import verify_files, verify_manifest
 from train.data.dataset_readers import read_sources
 from train.data.decode import Decoded, decode
 from train.data.duplicates import near_duplicate_pairs
 from train.data.labels import NO_LESION
-from train.data.sample import Sample, Say, ignore_message
+from train.data.sample import Say, ignore_message
 from train.data.splits import Split, group_samples
 from train.evaluate.box_baseline import fit_box_coefficients
 from train.evaluate.calibrate import OperatingPoint, operating_point
@@ -96,7 +96,7 @@ def reevaluate_run(out: Path, say: Say = ignore_message) -> Evaluation:
         raise DatasetError(
             f"Every image of {out} trained, so none is left to evaluate on. Give other data with --data."
         )
-    decoded = decode_for(config, read_sources(config.data, say))
+    decoded = decode(read_sources(config.data, say), config.input_size, skip_broken=config.broken == "skip")
     verify_manifest(out, split, decoded)
     return evaluate_run(out, config, decoded, split)
 
@@ -162,23 +162,6 @@ def evaluate_external(
     return _written(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets)
 
 
-def check_start_leakage(config: TrainConfig, split: Split) -> None:
-    """Refuse to start from the weights of a run that trained on images which validate here.
-
-    Raises:
-        DatasetError: it names how many.
-    """
-    if config.init in INITS:
-        return
-    other = Path(config.init).parent / "split.json"
-    shared = set(split.validation) & set(Split.read(other).train) if other.exists() else set()
-    if shared:
-        raise DatasetError(
-            f"{len(shared)} images that would validate here trained the weights of {Path(config.init).parent.name}. Start from other "
-            f"weights, or on the command line give that run's split: --split-file {other}"
-        )
-
-
 def _written(place, model, digest, epoch, point, left_out, remarks, rows, sets) -> Evaluation:
     written = write_predictions(place / "predictions.csv", rows)
     evaluation = Evaluation(
@@ -208,7 +191,11 @@ def _known(decoded: Decoded, data: Sequence[tuple[str, str]], config: TrainConfi
     """Of `decoded`, which was read from `data`, the ids that a run knows, each with the reason."""
     split = Split.read(run / "split.json")
     used = {*split.train, *split.validation, *split.conflicts}
-    its_own = decode_for(config, [s for s in read_sources(config.data) if s.id in used])
+    its_own = decode(
+        [s for s in read_sources(config.data) if s.id in used],
+        config.input_size,
+        skip_broken=config.broken == "skip",
+    )
     verify_files(run, its_own)
     reasons: dict[str, str] = {}
     # Patient ids mean the same person only inside one data set: BUS-BRA, or the very folder or table that the run read.
@@ -221,11 +208,6 @@ def _known(decoded: Decoded, data: Sequence[tuple[str, str]], config: TrainConfi
     for row in np.unique(near_duplicate_pairs(decoded.fingerprints, its_own.fingerprints)[:, 0]):
         reasons[decoded.samples[row].id] = "the run knows it, or a near-copy of it"
     return reasons
-
-
-def decode_for(config: TrainConfig, samples: Sequence[Sample]) -> Decoded:
-    """The samples as a run with these settings reads them; raises as `train.data.decode.decode`."""
-    return decode(samples, spec_of(config.model).input_size, skip_broken=config.broken == "skip")
 
 
 def _network(name: str, content: bytes) -> tuple[tuple[nn.Module, LesionDecoder | None], str]:

@@ -7,13 +7,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from rcdnet.errors import CheckpointError, ConfigError
+from rcdnet.errors import CheckpointError, ConfigError, DatasetError
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER, load_checkpoint, model_from_tensors
 from rcdnet.models.lesion_decoder import LesionDecoder, split_state_dict
 from rcdnet.models.network import TRUNK
 from rcdnet.models.registry import create_model, spec_of
 
 # Trunks that came with the app; the README beside them says where from.
+from train.config import INITS
+from train.data.splits import Split
+
 IMAGENET_TRUNKS = {
     name: WEIGHTS_FOLDER.parent / "imagenet" / f"{name}-trunk.safetensors" for name in ("rcdnet", "mobilenetv2")
 }
@@ -54,6 +57,23 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> Start:
                 "huggingface.co, or start from random weights; on the command line a file of timm's weights will do too: --init FILE."
             ) from error
     return _from_file(name, Path(init), drop_path)
+
+
+def check_start_leakage(init: str, split: Split) -> None:
+    """Refuse to start from the weights of a run that trained on images which validate here.
+
+    Raises:
+        DatasetError: it names how many.
+    """
+    if init in INITS:
+        return
+    other = Path(init).parent / "split.json"
+    shared = set(split.validation) & set(Split.read(other).train) if other.exists() else set()
+    if shared:
+        raise DatasetError(
+            f"{len(shared)} images that would validate here trained the weights of {Path(init).parent.name}. Start from other "
+            f"weights, or on the command line give that run's split: --split-file {other}"
+        )
 
 
 def _from_file(name: str, path: Path, drop_path: float) -> Start:

@@ -13,7 +13,6 @@ lock                held while a process trains here
 stop                made by whoever wants the run to end after the current batch
 """
 
-import json
 import time
 import traceback
 from collections.abc import Callable
@@ -27,27 +26,21 @@ from filelock import FileLock, Timeout
 from rcdnet.command_line import DISK_FULL_ERRNOS
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from train.config import INITS, TrainConfig
-from train.data.data_manifest import verify_manifest, write_manifest
-from train.data.decode import Decoded
-from train.data.splits import Split, checked_split, make_split, resolve_auto_split
 from train.evaluate.compare import table
-from train.evaluate.evaluate_model import check_start_leakage, decode_for, evaluate_run
+from train.evaluate.evaluate_model import evaluate_run
 from train.files import append_line, write_atomic
 from train.fit.engine import accelerator_for
-from train.fit.events import Epoch, Event, Failed, Finished, Started, Step, Stopped, event_of, line_of, read_events
-from train.fit.loop import fit
+from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, event_of, line_of, read_events
 from train.fit.state import check_settings, read_progress
-from train.runs.data_locations import load_samples
-from train.runs.folder import check_files, roots_of
+from train.runs.folder import check_files
+from train.runs.steps import divide, read_images, train_weights
 
 PATIENCE_S = 2  # for whoever only looks whether the lock is held
-STEP_EVERY_S = 2  # seconds between words on how far an epoch is
 UNTAUGHT = {  # what it means that a setting had nothing to learn from
     "mask_weight": "No outline is learnt: of the training images, lesion masks or boxes are not known in both classes",
     "evidence_weight": "Nothing tells the heatmap where the lesion is, for the same reason",
     "birads_weight": "The BI-RADS category is known of no training image, so it teaches nothing",
 }
-STOP_EVERY = 10  # steps between looks at the stop file where several processes have to agree on it
 
 
 def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Callable[[str], None] = print) -> Event:
@@ -143,95 +136,16 @@ def _recorded(config: TrainConfig, out: Path, split: Path | None, accelerator, s
         raise RunFailed(message) from error
 
 
-def _train(config, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
-    """The run itself, on every process; only the main one gets a `record` that writes."""
-    roots = roots_of(out)
-    decoded = decode_for(config, load_samples(config.data, *roots, say=note))
-    for remark in decoded.remarks:
-        note(remark)
-    for reason in decoded.skipped:
-        note(f"Skipped: {reason}")
-    if unknown := sum(not sample.patient for sample in decoded.samples):
-        note(
-            f"The patient of {unknown} images is not known, so two of one patient that are not alike may part in the split"
-        )
-    if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
-        note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
-    if read_progress(out).epoch and not (out / "split.json").exists():
-        raise DatasetError(
-            f"split.json of {out.name} is gone, so who trained is not known. Restore it, or begin a new run."
-        )
-    if accelerator.is_main_process and not (out / "split.json").exists():
-        split = _split(config, split_file, decoded)
-        write_manifest(out, split, decoded)
-        split.write(out / "split.json")
-        note(f"Split: {split.rule}")
-        for left_out in split.conflicts:
-            note(f"Left out, for a near-copy of it has the other label: {left_out}")
-    accelerator.wait_for_everyone()
-    split = Split.read(out / "split.json")
-    verify_manifest(out, split, decoded)
-    if unused := {s.id for s in decoded.samples}.difference(split.train, split.validation, split.conflicts):
-        note(f"Passed over, for no part of the split has them: {len(unused)} of the images, {min(unused)} first")
-    if (named := resolve_auto_split(config, split)) != config:
-        config = named
-        if accelerator.is_main_process:
-            write_atomic(out / "config.json", config.to_json().encode())
-    check_start_leakage(config, split)
-    running = fit(config, decoded, split, out, accelerator)
-    epoch = 0
-    last: Event = Stopped(time.time(), epoch)
-    said = 0.0
-    for event in running:
-        if isinstance(event, Step):
-            if accelerator.is_main_process and time.monotonic() - said > STEP_EVERY_S:
-                said = time.monotonic()
-                write_atomic(out / "step.json", json.dumps([event.epoch, event.step, event.steps]).encode())
-            if _asked_to_stop(out, event, accelerator):
-                running.close()
-                accelerator.wait_for_everyone()
-                accelerator.end_training()
-                (out / "stop").unlink(missing_ok=True)
-                last = Stopped(time.time(), epoch)
-                record(last)
-                return last
-            continue
-        last = event
-        if isinstance(event, Started | Epoch):
-            epoch = event.epoch
-        if isinstance(event, Finished):
-            # A process that ends with its group still open may abort, and its launcher then kills the one that evaluates.
-            accelerator.end_training()
-            if accelerator.is_main_process:
-                _evaluate(out, config, decoded, split, note)
-        record(event)
-    return last
-
-
-def _split(config: TrainConfig, given: Path | None, decoded: Decoded) -> Split:
-    """A new split, or the user's, once it is sure that it fits the data and does not leak."""
-    if given is None:
-        return make_split(config, decoded.samples, decoded.fingerprints)
-    split = Split.read(given)
-    decoded.rows_of([*split.train, *split.validation])
-    return checked_split(split, decoded.samples, decoded.fingerprints)
-
-
-def _evaluate(out: Path, config: TrainConfig, decoded: Decoded, split: Split, note: Callable[[str], None]) -> None:
-    if split.validation:
+def _train(config: TrainConfig, out: Path, split_file: Path | None, accelerator, record, note) -> Event:
+    """The run itself, in four steps, on every process; only the main one gets a `record` that writes."""
+    decoded = read_images(config, out, note)
+    config, split = divide(config, out, split_file, decoded, accelerator, note)
+    last = train_weights(config, decoded, split, out, accelerator, record)
+    if isinstance(last, Finished) and split.validation and accelerator.is_main_process:
         for line in table([(out.name, evaluate_run(out, config, decoded, split))]).splitlines():
             note(line)
-
-
-def _asked_to_stop(out: Path, step: Step, accelerator) -> bool:
-    """Whether the `stop` file is there; several processes agree before any of them leaves."""
-    if accelerator.num_processes == 1:
-        return (out / "stop").exists()
-    if step.step % STOP_EVERY and step.step != step.steps:
-        return False
-    if accelerator.is_main_process and (out / "stop").exists():
-        accelerator.set_trigger()
-    return accelerator.check_trigger()
+    record(last)
+    return last
 
 
 def _mend_events(out: Path) -> None:

@@ -208,7 +208,7 @@ def _split_of(config: TrainConfig, samples: tuple[Sample, ...]) -> tuple[int, st
     counts = f"{len(split.train)} images train and {len(split.validation)} validate"
     return len(
         split.train
-    ), f"Split {resolve_auto_split(config, split).split}: {rule}; {counts}, before near-copies are looked for."
+    ), f"Split {resolve_auto_split(config, split)}: {rule}; {counts}, before near-copies are looked for."
 
 
 def data_titles(root: Path) -> list[str]:
