@@ -26,9 +26,9 @@ from train.evaluate.maps import (
     MapRow,
     add_rows,
     figures,
-    measured_weights,
     read_figures,
     read_rows,
+    read_settings,
     write_figures,
 )
 from train.evaluate.study import judged, study
@@ -140,7 +140,7 @@ def test_more_weights_join_a_study(run, measured, tmp_path):
     second = replace(first, name="second", samples=(new,), groups=first.groups[:1])
     rows = study([second], out, METHODS, 0)
     assert len(rows) == len(read_rows(measured / MAPS_FILE)) + len(METHODS) + 2
-    assert set(measured_weights(out)) == {run.name, "second"}
+    assert set(read_settings(out).weights) == {run.name, "second"}
 
 
 def test_more_images_of_a_study_are_examined(run, measured, tmp_path):

@@ -16,7 +16,7 @@ from train.config import TrainConfig
 from train.data.sources import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, own_predictions
 from train.evaluate.evaluation import Evaluation, SetFigures, read_evaluation
-from train.evaluate.maps import AGAIN, PUBLISHED, MapFigures, measured_weights, read_figures
+from train.evaluate.maps import AGAIN, PUBLISHED, MapFigures, read_figures, read_settings
 from train.evaluate.predictions import Row
 from train.files import stamp_of
 from train.fit.events import Epoch, read_events
@@ -179,7 +179,7 @@ def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[Map
     folder = results_folder / PUBLISHED
     if not folder.exists():
         return ()
-    for run, digest in measured_weights(folder).items():
+    for run, digest in read_settings(folder).weights.items():
         evaluation = read_evaluation(results_folder / run / "evaluation.json")
         if (card := cards.get(evaluation.model)) is None:
             continue
