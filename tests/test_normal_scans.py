@@ -1,6 +1,7 @@
 """Scans without a lesion: a sample of their own kind, never a benign one, from BUSI, BrEaST and folders of one's own."""
 
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from train.__main__ import main
 from train.config import TrainConfig
 from train.data.audit import audit, report_lines, summary
 from train.data.breast_lesions_usg import IMAGES, read_breast
+from train.data.data_warnings import summarise_warnings
 from train.data.dataset_readers import is_busi, read_busi, read_folder, read_sources
 from train.data.decode import decode
 from train.data.labels import NO_LESION
+from train.data.sample import Sample
 from train.data.splits import Split, make_split
 from train.evaluate.box_baseline import fit_box_coefficients
 from train.evaluate.predictions import read_predictions
@@ -180,6 +183,44 @@ def test_what_is_no_breast_says_what_was_expected(breast, tmp_path):
     book.save(breast / TABLE)
     with pytest.raises(DatasetError, match=r"Case 7 of .* has no image or no class"):
         read_breast(breast)
+
+
+def test_a_workbook_that_is_none_is_a_sentence(breast, monkeypatch):
+    table = breast / TABLE
+    whole = table.read_bytes()
+    monkeypatch.setattr("train.data.breast_lesions_usg.LIMIT", len(whole) + 1)  # which it unpacks to more than
+    with pytest.raises(DatasetError, match=r"cannot be read \(it unpacks to more than"):
+        read_breast(breast)
+    monkeypatch.undo()
+    parts = {}
+    with zipfile.ZipFile(table) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    for name in ("xl/workbook.xml", "xl/worksheets/sheet1.xml", "[Content_Types].xml"):
+        with zipfile.ZipFile(table, "w") as book:
+            for other, content in parts.items():
+                book.writestr(other, content[: len(content) // 2] if other == name else content)
+        with pytest.raises(DatasetError, match="Expected the table as it was downloaded"):
+            read_breast(breast)
+    table.unlink()
+    table.mkdir()
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read_breast(breast)
+
+
+def test_what_is_warned_of_scans_without_a_lesion_is_counted_as_that():
+    samples = [Sample(f"x/{k}", "x", Path(f"{k}.png"), label) for k, label in enumerate((0, 1, NO_LESION, NO_LESION))]
+    (said,) = summarise_warnings(samples, [(), (), ("The colours were dropped.",), ()])
+    assert (
+        said
+        == "x: 1 of 4 images (0 of 1 benign, 0 of 1 malignant, 1 of 2 normal), x/2 first: The colours were dropped."
+    )
+
+
+def test_a_test_on_normal_breasts_alone_has_no_call_to_measure(run, with_normals, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\nBUSI/normal/normal (1).png,normal\n")
+    assert main(["evaluate", str(run), "--data", f"folder={table}"]) == 1
+    assert "None of these scans is labelled as one with a lesion" in capsys.readouterr().err
 
 
 def test_the_real_sets_hold_what_their_readme_says(data_folder):

@@ -26,9 +26,9 @@ from train.evaluate.heatmap_metrics import (
     MapRow,
     add_rows,
     figures,
-    measured_weights,
     read_figures,
     read_rows,
+    read_settings,
     write_figures,
 )
 from train.evaluate.heatmap_study import measure_heatmaps, study_input
@@ -142,7 +142,7 @@ def test_more_weights_join_a_study(run, measured, tmp_path):
     second = replace(first, name="second", samples=(new,), groups=first.groups[:1])
     rows = measure_heatmaps([second], out, METHODS, 0)
     assert len(rows) == len(read_rows(measured / MAPS_FILE)) + len(METHODS) + 2
-    assert set(measured_weights(out)) == {run.name, "second"}
+    assert set(read_settings(out).weights) == {run.name, "second"}
 
 
 def test_more_images_of_a_study_are_examined(run, measured, tmp_path):

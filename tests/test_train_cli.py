@@ -3,8 +3,10 @@
 import shutil
 import threading
 import zipfile
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,23 @@ def test_fetch_downloads_unpacks_and_says_how_to_use_it(served, busi, tmp_path, 
     place = capsys.readouterr().out.strip().rpartition("busi=")[2]
     assert main(["audit", "--data", f"busi={place}"]) == 0
     assert "busi: 11 benign, 11 malignant" in capsys.readouterr().out
+
+
+def test_fetch_puts_the_table_beside_the_images_that_it_belongs_to(served, tmp_path, monkeypatch, capsys):
+    folder, address = served
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("BrEaST-Lesions_USG-images_and_masks/case001.png", b"an image")
+    table = "BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx"
+    assert (RELEASES["breast"].table or "").endswith(f"/{table}")
+    monkeypatch.setitem(RELEASES, "breast", replace(RELEASES["breast"], table=f"{address}/{table}"))
+    asked = ["fetch", "breast", "--out", str(tmp_path / "data"), "--url", f"{address}/a.zip"]
+    assert main(asked) == 1
+    assert "The table of BrEaST-Lesions-USG" in capsys.readouterr().err
+    (folder / table).write_bytes(b"a table")
+    assert main(asked) == 0
+    place = Path(capsys.readouterr().out.strip().rpartition("breast=")[2])
+    assert (place / table).read_bytes() == b"a table"
+    assert (place / "BrEaST-Lesions_USG-images_and_masks" / "case001.png").exists()
 
 
 def test_fetch_refuses_another_archive_and_names_a_missing_network(served, tmp_path, capsys):

@@ -2,15 +2,18 @@
 
 import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from rcdnet.errors import DatasetError
+from rcdnet.safe_io import MB, Unreadable, in_bytes, read_regular
 from train.data.folder_listing import suggest_path
 from train.data.sample import Sample, Say, ignore_message, parse_label
 
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"
 TABLE = "BrEaST-Lesions-USG-clinical-data-*.xlsx"
+LIMIT = 16 * MB  # of the table, packed and unpacked; as published it has 40 KB
 _COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "BIRADS", "Classification")
 
 
@@ -28,7 +31,7 @@ def read_breast(folder: Path, say: Say = ignore_message) -> list[Sample]:
         DatasetError: the table or the folder of images is not there, or a row of the table is not as published.
     """
     tables = sorted(folder.glob(TABLE))
-    if not folder.is_dir() or not (folder / IMAGES).is_dir() or not tables:
+    if not (folder / IMAGES).is_dir() or not tables:
         missing = folder if not folder.is_dir() else folder / (IMAGES if tables else TABLE)
         raise DatasetError(
             f"{missing} does not exist. Expected BrEaST as it was downloaded: its table of clinical data beside the folder {IMAGES}. "
@@ -56,18 +59,21 @@ def _sample(images: Path, row: Mapping[str, Any]) -> Sample:
 
 def _rows(table: Path) -> list[dict[str, Any]]:
     import openpyxl  # here, so that a machine without it can train on other data
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        book = openpyxl.load_workbook(table, read_only=True, data_only=True)
+        content = BytesIO(read_regular(table, LIMIT))
+        with zipfile.ZipFile(content) as parts:
+            if sum(part.file_size for part in parts.infolist()) > LIMIT:
+                raise Unreadable(f"it unpacks to more than {in_bytes(LIMIT)}")
+        book = openpyxl.load_workbook(content, read_only=True, data_only=True)
         header, *rows = [row for row in book.worksheets[0].iter_rows(values_only=True) if any(row)]
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, InvalidFileException) as error:
+        found = [dict(zip(map(str, header), row, strict=True)) for row in rows]
+    except Exception as error:  # openpyxl's have no common root
         raise DatasetError(
             f"{table.name} cannot be read ({error}). Expected the table as it was downloaded; download it again."
         ) from error
     if missing := [name for name in _COLUMNS if name not in header]:
         raise DatasetError(f"{table.name} has no column {', '.join(missing)}. Expected the table as it was downloaded.")
-    found = [dict(zip(map(str, header), row, strict=True)) for row in rows]
     if bad := [row["CaseID"] for row in found if not row["Image_filename"] or not row["Classification"]]:
         raise DatasetError(f"Case {bad[0]} of {table.name} has no image or no class. Download the table again.")
     return found

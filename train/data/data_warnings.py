@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from rcdnet.models.registry import CLASSES
+from train.data.labels import LABELS
 from train.data.sample import Sample
 
 _APART = 0.5  # between the shares of two classes, from which what is warned of tells them apart
@@ -32,8 +33,9 @@ def summarise_warnings(samples: Sequence[Sample], warnings: Sequence[Sequence[st
 def _remark(samples: Sequence[Sample], source: str, rows: Sequence[int], fact: str) -> str:
     members = np.array([sample.label for sample in samples if sample.source == source])
     warned = np.array([samples[row].label for row in rows])
-    counts = [(int((warned == k).sum()), int((members == k).sum())) for k in range(len(CLASSES))]
-    of_each = ", ".join(f"{few} of {all_} {name}" for (few, all_), name in zip(counts, CLASSES, strict=True) if all_)
+    of_label = {name: (int((warned == k).sum()), int((members == k).sum())) for name, k in LABELS.items()}
+    counts = [of_label[name] for name in CLASSES]
+    of_each = ", ".join(f"{few} of {all_} {name}" for name, (few, all_) in of_label.items() if all_)
     said = f"{source}: {len(rows)} of {len(members)} images ({of_each}), {samples[rows[0]].id} first: {fact}"
     if all(all_ for _, all_ in counts) and _tells_apart(counts):
         said += (

@@ -78,6 +78,11 @@ class Decoded:
             )
         return np.array([row[i] for i in ids], np.int64)
 
+    def rows_of_lesions(self, ids: Sequence[str]) -> np.ndarray:
+        """As `rows_of`, without the scans that hold no lesion: figures are of calls, and there is none to make of them."""
+        rows = self.rows_of(ids)
+        return rows[self.labels[rows] != NO_LESION]
+
 
 def decode(samples: Sequence[Sample], size: int, *, skip_broken: bool = False) -> Decoded:
     """Read all samples at `size` pixels, several at a time.

@@ -47,8 +47,7 @@ def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split)
     The weights are rounded to half precision first, as the app holds them.
     """
     (network, decoder), digest = _network(config.model, read_best(out))
-    held_out = decoded.rows_of(split.validation)
-    held_out = held_out[decoded.labels[held_out] != NO_LESION]  # its figures are of calls
+    held_out = decoded.rows_of_lesions(split.validation)
     box = fit_box_coefficients([decoded.samples[row] for row in decoded.rows_of(split.train)])
     scores = _scores(network, decoder, decoded, held_out, box)
     samples = [decoded.samples[row] for row in held_out]
@@ -146,7 +145,11 @@ def evaluate_external(
     groups, conflicts = group_samples(decoded.samples, decoded.fingerprints)
     for row in np.flatnonzero(conflicts):
         reasons.setdefault(decoded.samples[row].id, "a near-copy of it has the other label")
-    lesions = decoded.labels != NO_LESION  # its figures are of calls
+    lesions = decoded.labels != NO_LESION  # as `Decoded.rows_of_lesions`
+    if not lesions.any():
+        raise DatasetError(
+            "None of these scans is labelled as one with a lesion, so there is no call to measure. Give other data."
+        )
     keep = lesions & np.array([sample.id not in reasons for sample in decoded.samples], bool)
     if not keep.any():
         raise DatasetError("Every one of these images, or a near-copy of it, was used in training. Give other data.")

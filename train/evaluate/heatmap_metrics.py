@@ -171,11 +171,6 @@ def read_figures(folder: Path) -> list[MapFigures]:
         raise DatasetError(f"The figures of heatmaps in {folder} cannot be read: {error}. {REMAKE_HINT}") from error
 
 
-def measured_weights(folder: Path) -> dict[str, str]:
-    """SHA-256 of the weights that a study measured, by name; `DatasetError` if it does not say."""
-    return read_settings(folder).weights
-
-
 def read_settings(folder: Path) -> Settings:
     """What a study measures; `DatasetError` if it does not say."""
     try:

@@ -17,7 +17,6 @@ from rcdnet.models.registry import create_model
 from rcdnet.scans.preprocessing import normalise
 from train.config import TrainConfig
 from train.data.decode import Decoded
-from train.data.labels import NO_LESION
 from train.data.splits import Split
 from train.fit.auxiliary_supervision import drop_untaught
 from train.fit.engine import Engine, Images, device_name
@@ -44,7 +43,7 @@ def fit(
         ConfigError, NotTrained, CheckpointError: the starting weights cannot be had.
     """
     device = accelerator.device
-    rows, held_out = decoded.rows_of(split.train), decoded.rows_of(split.validation)
+    rows, held_out = decoded.rows_of(split.train), decoded.rows_of_lesions(split.validation)
     whole, passes = len(rows) // config.batch_size * config.batch_size, config.passes(len(rows))
     steps = passes * whole // config.batch_size
     if not steps:
@@ -76,7 +75,6 @@ def fit(
         there(decoded.canvases), there(decoded.lesions) if config.mask_weight or config.evidence_weight else None, there(decoded.labels),
         there(decoded.masked), there(decoded.suspicion), there(decoded.content),
     )  # fmt: skip
-    held_out = held_out[decoded.labels[held_out] != NO_LESION]  # its figures are of calls
     validation = torch.from_numpy(decoded.canvases[held_out]).to(device)
     yield Started(
         time=time.time(), model=config.model, device=device_name(device), processes=accelerator.num_processes,

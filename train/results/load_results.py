@@ -16,7 +16,7 @@ from train.config import TrainConfig
 from train.data.dataset_readers import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, verified_predictions
 from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation
-from train.evaluate.heatmap_metrics import PUBLISHED, REMAKE_HINT, MapFigures, measured_weights, read_figures
+from train.evaluate.heatmap_metrics import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
 from train.evaluate.predictions import PredictionRow
 from train.files import file_stamp
 from train.fit.events import Epoch, read_events
@@ -179,7 +179,7 @@ def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[Map
     folder = results_folder / PUBLISHED
     if not folder.exists():
         return ()
-    for run, digest in measured_weights(folder).items():
+    for run, digest in read_settings(folder).weights.items():
         evaluation = read_evaluation(results_folder / run / "evaluation.json")
         if (card := cards.get(evaluation.model)) is None:
             continue
