@@ -114,20 +114,20 @@ def buttons(view: watch.View) -> None:
         st.button("Delete for good", on_click=act, args=(jobs.delete, run))
 
 
-def show(exhibit: ReportBlock) -> None:
-    st.markdown(f"#### {escape_markdown(exhibit.title)}\n{escape_markdown(exhibit.text)}")
+def show(block: ReportBlock) -> None:
+    st.markdown(f"#### {escape_markdown(block.title)}\n{escape_markdown(block.text)}")
     left, right = st.columns([3, 2], gap="medium")
-    left.dataframe(exhibit.table, hide_index=True, height="content")
+    left.dataframe(block.table, hide_index=True, height="content")
     left.download_button(
         "Figures as CSV",
-        exhibit.csv.encode("utf-8-sig"),
+        block.csv.encode("utf-8-sig"),
         "figures.csv",
         "text/csv",
-        key=f"csv {exhibit.title}",
+        key=f"csv {block.title}",
         on_click="ignore",
     )
-    if exhibit.figure is not None:
-        right.plotly_chart(exhibit.figure, config=TOOLBAR, key=exhibit.title)
+    if block.figure is not None:
+        right.plotly_chart(block.figure, config=TOOLBAR, key=block.title)
 
 
 def old_runs() -> None:
@@ -171,8 +171,8 @@ def old_runs() -> None:
         if others:
             st.dataframe(watch.differing([view, *others]), hide_index=True, height="content")
         st.expander("Log").code(view.log or "Nothing yet.", language=None)
-        for exhibit in run_results.result_blocks([name, *beside], [view, *others], RUNS):
-            show(exhibit)
+        for block in run_results.result_blocks([name, *beside], [view, *others], RUNS):
+            show(block)
 
     live()
     for column, image in zip(cycle(st.columns(run_results.WORST)), run_results.worst_images(RUNS / name), strict=False):

@@ -79,12 +79,12 @@ def test_two_scans_of_one_name_stand_side_by_side():
 def test_a_refused_file_takes_a_line_until_it_is_dismissed(calls):
     app = opened()
     app.file_uploader[0].upload("bad.png", SAMPLE[:3000], "image/png").run()
-    said = "bad.png: The image is damaged or incomplete. Export the scan again and upload the new file."
-    assert [text.value for text in app.text] == [said]
+    message = "bad.png: The image is damaged or incomplete. Export the scan again and upload the new file."
+    assert [text.value for text in app.text] == [message]
     app.file_uploader[0].upload("good.png", SAMPLE, "image/png").run()
-    assert said in [text.value for text in app.text]
+    assert message in [text.value for text in app.text]
     next(button for button in app.button if button.label == "✕").click().run()
-    assert said not in [text.value for text in app.text]
+    assert message not in [text.value for text in app.text]
     assert app.text
 
 

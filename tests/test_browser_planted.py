@@ -36,8 +36,8 @@ def server(tree) -> Iterator[str]:
 
 def lines_on(page, which: str) -> None:
     for number, name in enumerate(CHOSEN):
-        said = which in PLANTED[name][1]
-        expect(page.get_by_text(f"bad-{number} is not shown. ")).to_have_count(1 if said else 0)
+        listed = which in PLANTED[name][1]
+        expect(page.get_by_text(f"bad-{number} is not shown. ")).to_have_count(1 if listed else 0)
 
 
 def test_every_broken_run_is_a_line_and_the_others_can_be_used(server):

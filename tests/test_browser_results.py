@@ -52,15 +52,15 @@ def go_to(page, section: str) -> None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_plot_of_a_section_is_drawn(page, bundle, section):
     go_to(page, section)
-    exhibits = [exhibit for row in SECTIONS[section](bundle, ()) for exhibit in row]
+    blocks = [block for row in SECTIONS[section](bundle, ()) for block in row]
     drawn = page.locator("[role=tabpanel]:visible .js-plotly-plot .main-svg:first-of-type .cartesianlayer")
-    expect(drawn).to_have_count(sum(exhibit.figure is not None for exhibit in exhibits))
-    for exhibit in exhibits:
-        expect(page.get_by_role("heading", name=exhibit.title, exact=True)).to_be_visible()
-    first = next(exhibit for exhibit in exhibits if exhibit.table or exhibit.data)
+    expect(drawn).to_have_count(sum(block.figure is not None for block in blocks))
+    for block in blocks:
+        expect(page.get_by_role("heading", name=block.title, exact=True)).to_be_visible()
+    first = next(block for block in blocks if block.table or block.data)
     buttons = page.locator("[role=tabpanel]:visible").get_by_role("button", name="Data as CSV")
     expect(buttons).to_have_count(
-        sum(bool(exhibit.table or exhibit.data) for exhibit in exhibits)
+        sum(bool(block.table or block.data) for block in blocks)
     )  # or the first may not be there yet
     with page.expect_download() as download:
         buttons.first.click()
@@ -74,7 +74,7 @@ def metrics(page) -> dict[str, str]:
     }
 
 
-def said(point: Point) -> dict[str, str]:
+def expected_metrics(point: Point) -> dict[str, str]:
     return {
         "Sensitivity": f"{point.sensitivity:.3f}",
         "Specificity": f"{point.specificity:.3f}",
@@ -101,7 +101,7 @@ def test_the_slider_moves_every_figure_as_the_engine_does(page, bundle):
         point, chart, _ = operating_point(result, at[0], at[1] / 100)
         expect(page.get_by_test_id("stMetricValue").nth(1)).to_have_text(f"{point.specificity:.3f}")
         expect(page.get_by_test_id("stMetricValue").nth(2)).to_have_text(f"{point.ppv:.3f}")
-        assert metrics(page) == said(point)
+        assert metrics(page) == expected_metrics(point)
         page.wait_for_function(  # the old drawing may still stand beside the new one for a moment
             """words => {
                 const plots = document.querySelectorAll(".st-key-confusion .js-plotly-plot");
@@ -109,7 +109,7 @@ def test_the_slider_moves_every_figure_as_the_engine_does(page, bundle):
             }""",
             arg=[word for row in chart.data[0].text for word in row],
         )
-        seen.append((at, said(point)))
+        seen.append((at, expected_metrics(point)))
     assert len({str(s) for s in seen}) == 3
 
 

@@ -178,9 +178,9 @@ def test_an_edited_card_of_the_app_makes_no_call(own, monkeypatch, capsys):
     monkeypatch.setattr("rcdnet.reading.inference.card_digest", lambda name: "edited")
     scan = WEIGHTS_FOLDER.parent / "samples" / "phantom-irregular-mass.png"
     assert main(["predict", str(scan), "--models", NAME]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "cannot be read (NaN is no number)" in said.err
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert "cannot be read (NaN is no number)" in message.err
 
 
 def test_a_probability_that_is_no_number_is_an_error_and_no_call(own):

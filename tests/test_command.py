@@ -33,8 +33,8 @@ def scans(tmp_path) -> Path:
 def predicted(capsys, *arguments: object) -> tuple[int, list[dict], str]:
     """Exit code, rows and stderr."""
     code = rcdnet(["predict", *map(str, arguments), "--models", "mobilenetv2"])
-    said = capsys.readouterr()
-    return code, [json.loads(line) for line in said.out.splitlines()], said.err
+    message = capsys.readouterr()
+    return code, [json.loads(line) for line in message.out.splitlines()], message.err
 
 
 def test_a_pattern_in_quotes_is_opened_as_windows_needs_it(scans, capsys):
@@ -59,9 +59,9 @@ def test_a_folder_is_read_in_order_and_says_what_it_passes_over(scans, capsys):
     (scans / "more").mkdir()
     for name in ("._b.png", ".DS_Store", "Thumbs.db"):
         (scans / name).write_text("x")
-    code, rows, said = predicted(capsys, scans)
+    code, rows, message = predicted(capsys, scans)
     assert (code, [Path(row["image"]).name for row in rows]) == (0, ["a.PNG", "b.png", "lone_mask.png", "scan [1].png"])
-    assert said == f"Passed over in {scans}: b_mask.png, more, notestxt.exe\n"
+    assert message == f"Passed over in {scans}: b_mask.png, more, notestxt.exe\n"
 
 
 def test_a_folder_without_images_is_a_row_of_its_own(tmp_path, scans, capsys):
@@ -128,15 +128,15 @@ def refused(command: list[str], monkeypatch, capsys) -> str:
     for name in (
         "train.__main__.start", "train.__main__.resume", "train.__main__.evaluate_elsewhere", "train.__main__.evaluate_again",
         "train.__main__.ship", "train.__main__.fetch", "train.__main__.write_dataset", "train.__main__.write_samples",
-        "train.results.results_report.write_report", "train.evaluate.heatmap_study.study_input", "rcdnet.__main__.load_classifier",
+        "train.results.results_report.write_report", "train.explain.heatmap_study.study_input", "rcdnet.__main__.load_classifier",
     ):  # fmt: skip
         monkeypatch.setattr(name, work)
     run = rcdnet if command[0] == "predict" else train
     assert run(command) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    return said.err
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert message.err.count("\n") == 1
+    return message.err
 
 
 WRITING = {
@@ -157,8 +157,8 @@ WRITING = {
 def test_a_file_where_a_folder_is_to_be_is_said_before_the_work(name, below, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     place = tmp_path / "file" / below
-    said = refused([str(place) if word == "PLACE" else word for word in WRITING[name]], monkeypatch, capsys)
-    assert said == f"{tmp_path / 'file'} is no folder, so nothing can be written to {place}. Give another place.\n"
+    message = refused([str(place) if word == "PLACE" else word for word in WRITING[name]], monkeypatch, capsys)
+    assert message == f"{tmp_path / 'file'} is no folder, so nothing can be written to {place}. Give another place.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -168,8 +168,8 @@ def test_a_file_where_a_folder_is_to_be_is_said_before_the_work(name, below, tmp
 )
 def test_a_folder_where_a_file_is_to_be_is_said_before_the_work(name, file, tmp_path, monkeypatch, capsys):
     (tmp_path / file).mkdir()
-    said = refused([str(tmp_path) if word == "PLACE" else word for word in WRITING[name]], monkeypatch, capsys)
-    assert said.startswith(f"{tmp_path / file} is a folder, and a file is to be written there.")
+    message = refused([str(tmp_path) if word == "PLACE" else word for word in WRITING[name]], monkeypatch, capsys)
+    assert message.startswith(f"{tmp_path / file} is a folder, and a file is to be written there.")
 
 
 def test_weights_that_cannot_be_put_where_the_app_looks_are_not_shipped(tmp_path, monkeypatch, capsys):

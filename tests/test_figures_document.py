@@ -36,8 +36,8 @@ def test_the_table_holds_what_the_evaluations_say():
     rows = {re.split("[,:]", line[0])[0]: line for line in lines[2:]}
     for r in load_bundled_results().validation:
         column = lines[0].index(f"AUC, {'BUS-BRA' if r.figures.name == 'busbra' else 'BUSI'}")
-        said = [f"{r.figures.figures[key].value:.2f}" for key in ("auc", "sensitivity", "specificity")]
-        assert rows[r.name][column : column + 3] == said
+        message = [f"{r.figures.figures[key].value:.2f}" for key in ("auc", "sensitivity", "specificity")]
+        assert rows[r.name][column : column + 3] == message
         assert str(r.figures.images) in rows[r.name][0]
     for name, column in (("busbra", "AUC, BUS-BRA"), ("busi", "AUC, BUSI")):
         found = [r.figures.figures["auc"].value for r in load_bundled_results().cross_site if r.figures.name == name]
@@ -55,15 +55,15 @@ def test_another_figure_is_another_document():
 
 
 @pytest.mark.parametrize(
-    ("better", "said"), [(0, "in none of 2 trainings was it shown to be better"), (1, "in 1 of 2 trainings")]
+    ("better", "message"), [(0, "in none of 2 trainings was it shown to be better"), (1, "in 1 of 2 trainings")]
 )
-def test_the_sentence_on_trust_follows_the_records(better, said):
+def test_the_sentence_on_trust_follows_the_records(better, message):
     """A model that knows every label is better than the box; one that says the same as the box is not."""
     source = load_bundled_results().cross_site[0]
     perfect = replace(source, rows=tuple(replace(row, probability=float(row.label)) for row in source.rows))
     level = replace(source, rows=tuple(replace(row, probability=row.box_score) for row in source.rows))
     results = (perfect, level) if better else (level, level)
-    assert said in trust(replace(load_bundled_results(), cross_site=results))
+    assert message in trust(replace(load_bundled_results(), cross_site=results))
 
 
 def test_without_tests_at_other_hospitals_nothing_is_said_of_them():

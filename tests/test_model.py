@@ -42,8 +42,8 @@ def test_dilated_convolutions_train_as_they_answer():
             values.append(module.train(training)(x))
             gradients.append(torch.autograd.grad((values[-1] ** 2).sum(), (x, module.weight)))
         assert torch.allclose(*values, rtol=1e-5, atol=1e-4)
-        for parted, whole in zip(*gradients, strict=True):
-            assert torch.allclose(parted, whole, rtol=1e-4, atol=1e-2)
+        for split_gradient, whole in zip(*gradients, strict=True):
+            assert torch.allclose(split_gradient, whole, rtol=1e-4, atol=1e-2)
         odd = torch.randn(1, module.in_channels, 5, 5)
         assert torch.equal(module.train()(odd), module.eval()(odd))
 

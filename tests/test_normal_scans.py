@@ -209,9 +209,9 @@ def test_a_workbook_that_is_none_is_a_sentence(breast, monkeypatch):
 
 def test_what_is_warned_of_scans_without_a_lesion_is_counted_as_that():
     samples = [Sample(f"x/{k}", "x", Path(f"{k}.png"), label) for k, label in enumerate((0, 1, NO_LESION, NO_LESION))]
-    (said,) = summarise_warnings(samples, [(), (), ("The colours were dropped.",), ()])
+    (message,) = summarise_warnings(samples, [(), (), ("The colours were dropped.",), ()])
     assert (
-        said
+        message
         == "x: 1 of 4 images (0 of 1 benign, 0 of 1 malignant, 1 of 2 normal), x/2 first: The colours were dropped."
     )
 

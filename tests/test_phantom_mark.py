@@ -43,8 +43,8 @@ def app(monkeypatch) -> AppTest:
         "mine": taught_by("9 images of x", "mine"),
     }
     monkeypatch.setattr(pages.shared.scan_panel, "shared", lambda: dict.fromkeys(offered, ROOT))
-    monkeypatch.setattr(pages.shared.scan_panel, "load_own", lambda name, folder: offered[name])
-    monkeypatch.setattr(pages.shared.scan_panel, "barred", str)
+    monkeypatch.setattr(pages.shared.scan_panel, "load_custom", lambda name, folder: offered[name])
+    monkeypatch.setattr(pages.shared.scan_panel, "training_denied_reason", str)
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     app.session_state["keep_own_models"] = list(offered)
     app.run()
@@ -78,9 +78,9 @@ def test_compare_says_it_and_does_not_count_it(app):
     app.session_state["keep_methods"] = ["Grad-CAM"]
     app.switch_page("pages/compare.py").run()
     assert not app.exception
-    (said,) = (str(shown.proto) for shown in app.get("bidi_component") if "rcdnet_viewer" in str(shown.proto))
-    assert "toy (your ViT), trained on phantoms, not on scans: its calls say nothing here." in said
-    assert "RcdNet calls this scan" in said or "All 2 models" in said
+    (message,) = (str(shown.proto) for shown in app.get("bidi_component") if "rcdnet_viewer" in str(shown.proto))
+    assert "toy (your ViT), trained on phantoms, not on scans: its calls say nothing here." in message
+    assert "RcdNet calls this scan" in message or "All 2 models" in message
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])

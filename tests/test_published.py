@@ -13,12 +13,12 @@ from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.dataset_readers import TITLES
 from train.evaluate.compare import COLUMNS, compare_rows, format_estimate, shipped, verified_predictions
-from train.evaluate.cross_validation import cross_fitted, pool
 from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation, set_figures
-from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, read_figures, read_rows
-from train.evaluate.heatmap_metrics import PUBLISHED as MAPS
-from train.evaluate.heatmap_metrics import figures as map_figures
 from train.evaluate.predictions import PredictionRow, read_predictions
+from train.explain.heatmap_metrics import CENTRE, MAPS_FILE, read_figures, read_rows
+from train.explain.heatmap_metrics import PUBLISHED as MAPS
+from train.explain.heatmap_metrics import figures as map_figures
+from train.publish.cross_validation import cross_fitted, pool
 from train.results.load_results import grouped, load_bundled_results
 from train.results.report_block import ReportBlock
 from train.results.sections import SECTIONS
@@ -71,9 +71,11 @@ def test_what_four_runs_come_to_is_pooled_from_their_predictions(tmp_path):
     again = pool([place / f"rcdnet-fold{k}" for k in (1, 2, 3, 4)], tmp_path)
     rows, before = (read_predictions(folder / "predictions.csv") for folder in (tmp_path, place / "rcdnet-folds"))
     assert rounded([row.probability for row in rows]) == rounded([row.probability for row in before])
-    said = read_evaluation(place / "rcdnet-folds" / "evaluation.json")
-    assert rounded([s.held_out for s in again.sets]) == rounded([s.held_out for s in said.sets])
-    assert rounded([again.threshold, asdict(again.calibration)]) == rounded([said.threshold, asdict(said.calibration)])
+    message = read_evaluation(place / "rcdnet-folds" / "evaluation.json")
+    assert rounded([s.held_out for s in again.sets]) == rounded([s.held_out for s in message.sets])
+    assert rounded([again.threshold, asdict(again.calibration)]) == rounded(
+        [message.threshold, asdict(message.calibration)]
+    )
 
 
 def test_every_card_is_that_of_its_evaluation_and_the_document_says_the_same():
@@ -102,7 +104,7 @@ def test_the_page_shows_these_figures():
         lines = {line[""]: line for line in shown(section, title).table}
         for r in results:
             column = r.name if r.name in lines["AUC"] else f"{r.name}, {r.images}"
-            said = {name: line[column] for name, line in lines.items() if line[column]}
+            message = {name: line[column] for name, line in lines.items() if line[column]}
             f = r.figures
             figures = {
                 COLUMNS[key]: format_estimate(e)
@@ -111,7 +113,7 @@ def test_the_page_shows_these_figures():
             }
             readers = {f"AUC of {name}": f"{format_estimate(x.auc)} on {x.images}" for name, x in f.references.items()}
             counts = {"images": f"{f.images}", "malignant": f"{f.malignant}", "threshold": f"{f.threshold:.3f}"}
-            assert said == {key: text for key, text in (counts | figures | readers).items() if text}
+            assert message == {key: text for key, text in (counts | figures | readers).items() if text}
     for r in bundle.validation:
         lines = {line["images"]: line for line in shown("Subgroups", f"{r.name}. {r.images}").table}
         assert set(lines) == {g.name for g in r.figures.subgroups}

@@ -151,6 +151,6 @@ def test_bars_carry_probability_threshold_and_call(predictions):
     assert list(bars.y) == [p.title for p in predictions] == list(marks.y)
     assert list(bars.x) == [p.p_malignant for p in predictions]
     assert list(marks.x) == [p.threshold for p in predictions]
-    *said, untrained = [(a.y, a.text) for a in figure.layout.annotations]
-    assert all(p.title == title and p.call in text for p, (title, text) in zip(predictions, said, strict=True))
+    *message, untrained = [(a.y, a.text) for a in figure.layout.annotations]
+    assert all(p.title == title and p.call in text for p, (title, text) in zip(predictions, message, strict=True))
     assert untrained == ("ResNeXt", "not trained yet")

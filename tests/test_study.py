@@ -18,7 +18,7 @@ from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.decode import read_lesion, read_pixels
 from train.data.splits import Split
 from train.evaluate.compare import format_estimate
-from train.evaluate.heatmap_metrics import (
+from train.explain.heatmap_metrics import (
     CENTRE,
     FIGURES,
     MAPS_FILE,
@@ -31,7 +31,7 @@ from train.evaluate.heatmap_metrics import (
     read_settings,
     write_figures,
 )
-from train.evaluate.heatmap_study import measure_heatmaps, study_input
+from train.explain.heatmap_study import measure_heatmaps, study_input
 from train.results.heatmap_report import galleries
 
 METHODS = ["Grad-CAM", "EigenCAM"]

@@ -35,7 +35,7 @@ def without_threads() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "entry", ["app.py", "rcdnet.__main__", "train.__main__", "train.runs.run", "train.evaluate.evaluate_model"]
+    "entry", ["app.py", "rcdnet.__main__", "train.__main__", "train.runs.run", "train.evaluate.validation"]
 )
 @pytest.mark.parametrize(("given", "there"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_waiting_threads_sleep_before_torch_is_loaded(entry, given, there):

@@ -7,7 +7,7 @@ from test_train_evaluation import rows_of
 from test_train_metrics import drawn
 
 from train.evaluate.curves import arrays, calibration, point, precision_recall, roc
-from train.evaluate.metrics import calibration_error, confusion
+from train.metrics.classification import calibration_error, confusion
 from train.results.paper_results import EXTERNAL, INTERNAL
 
 

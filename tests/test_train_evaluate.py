@@ -15,10 +15,10 @@ from rcdnet.models.registry import MODELS
 from train.__main__ import main
 from train.data.phantoms import write_dataset
 from train.data.splits import Split
-from train.evaluate.evaluate_model import dice_score, evaluate_external, pointing_game_hit
-from train.evaluate.external_test_paths import external_test_folder
+from train.evaluate.external_test import evaluate_external, external_test_folder
+from train.evaluate.network_outputs import dice_score, pointing_game_hit
 from train.evaluate.predictions import read_predictions
-from train.evaluate.ship import ship
+from train.publish.ship import ship
 from train.results.load_results import load_user_results
 
 
@@ -141,7 +141,7 @@ def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):
     assert main(["evaluate", str(file), "--data", f"busi={busi}"]) == 1
     assert "Give one with --out" in capsys.readouterr().err
     assert main(["evaluate", str(file), "--data", f"busi={busi}", "--out", str(tmp_path / "f")]) == 0
-    monkeypatch.setattr("train.evaluate.evaluate_model.RUNS_FOLDER", tmp_path / "runs")
+    monkeypatch.setattr("train.evaluate.external_test.RUNS_FOLDER", tmp_path / "runs")
     assert main(["evaluate", "rcdnet", "--data", f"busi={busi}"]) == 0
     place = tmp_path / "runs" / "bundled-rcdnet" / "external" / "busi"
     assert (place / "predictions.csv").read_bytes() == (tmp_path / "f" / "predictions.csv").read_bytes()
@@ -152,8 +152,8 @@ def test_bundled_weights_are_evaluated_too(busi, tmp_path, capsys, monkeypatch):
 
 def test_compare_prints_runs_and_their_test(run, tmp_path, capsys):
     other = copied(run, tmp_path / "other")
-    said = json.loads((other / "evaluation.json").read_text())
-    (other / "evaluation.json").write_text(json.dumps(said | {"weights_sha256": ["0" * 64]}))
+    message = json.loads((other / "evaluation.json").read_text())
+    (other / "evaluation.json").write_text(json.dumps(message | {"weights_sha256": ["0" * 64]}))
     assert main(["compare", str(run), str(other)]) == 0
     printed = capsys.readouterr().out
     assert "| whole | mobilenetv2 |" in printed

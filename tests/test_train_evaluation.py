@@ -9,7 +9,6 @@ from sklearn.metrics import roc_auc_score
 from test_train_metrics import drawn
 
 from rcdnet.models.calibration import Calibration
-from train.evaluate.calibrate import operating_point
 from train.evaluate.compare import compare_rows, table
 from train.evaluate.evaluation import (
     Evaluation,
@@ -18,8 +17,15 @@ from train.evaluate.evaluation import (
     set_figures,
     write_evaluation,
 )
-from train.evaluate.metrics import calibration_error, figures_of, group_means, share_interval, threshold_at_sensitivity
 from train.evaluate.predictions import PredictionRow, read_predictions, write_predictions
+from train.metrics.classification import (
+    calibration_error,
+    figures_of,
+    group_means,
+    share_interval,
+    threshold_at_sensitivity,
+)
+from train.metrics.operating_point import operating_point
 
 
 def rows_of(labels, scores, groups, source="a") -> list[PredictionRow]:

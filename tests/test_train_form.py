@@ -119,7 +119,7 @@ def test_an_estimate_is_measured_and_a_failure_said(busi):
 
 
 @pytest.mark.parametrize(
-    ("signed_in", "address", "said"),
+    ("signed_in", "address", "message"),
     [
         (None, "127.0.0.1", ""),
         (None, "0.0.0.0", "asks nobody to sign in"),
@@ -134,10 +134,10 @@ def test_an_estimate_is_measured_and_a_failure_said(busi):
         ({"is_logged_in": True, "email": "a@b.example", "email_verified": "false"}, "127.0.0.1", "does not say"),
     ],
 )
-def test_who_may_train(signed_in, address, said):
+def test_who_may_train(signed_in, address, message):
     reason = denial_reason(signed_in, {"allowed": ["a@b.example"]}, address)
-    assert said in reason
-    assert bool(said) == bool(reason)
+    assert message in reason
+    assert bool(message) == bool(reason)
 
 
 def test_an_address_that_nobody_verified_counts_only_if_the_server_says_so():

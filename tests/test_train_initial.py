@@ -16,10 +16,10 @@ from rcdnet.models.registry import CLASSES, MODELS
 from train.__main__ import main
 from train.config import TrainConfig
 from train.evaluate.predictions import read_predictions
-from train.evaluate.ship import ship
 from train.fit.engine import Engine, accelerator_for
 from train.fit.events import read_events
 from train.fit.initial_weights import IMAGENET_TRUNKS, starting_model
+from train.publish.ship import ship
 
 
 def test_runs_start_from_the_weights_that_were_asked_for(run, tmp_path):

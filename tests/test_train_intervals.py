@@ -12,13 +12,13 @@ from test_train_metrics import drawn
 
 from rcdnet.models.calibration import Calibration
 from train.evaluate.compare import delong_lines, table
-from train.evaluate.delong import compare_auc
 from train.evaluate.evaluation import Evaluation, SetMetrics, set_figures, write_evaluation
-from train.evaluate.heatmap_metrics import MapRow
-from train.evaluate.heatmap_metrics import figures as map_figures
-from train.evaluate.intervals import MINIMUM_GROUPS, auc_score_interval
-from train.evaluate.metrics import area_under_roc, share_interval
 from train.evaluate.predictions import write_predictions
+from train.explain.heatmap_metrics import MapRow
+from train.explain.heatmap_metrics import figures as map_figures
+from train.metrics.classification import area_under_roc, share_interval
+from train.metrics.delong import compare_auc
+from train.metrics.intervals import MINIMUM_GROUPS, auc_score_interval
 from train.results.load_results import Bundle, Result
 from train.results.sections import SECTIONS
 from train.results.tables import in_a_sentence
@@ -116,13 +116,13 @@ def test_the_results_page_shows_a_result_whose_figures_have_no_interval():
         s, figures=s.figures | {"auc": replace(s.figures["auc"], low=math.nan, high=math.nan)}
     )  # of an older release
     result = Result("mine", "vit", "own, external test", bare, rows, "a rule", external=True)
-    ((exhibit,),) = SECTIONS["Overview"](Bundle({}, (), (), (), (), {}, {}), [result])
-    (auc,) = (row for row in exhibit.table if row[""] == "AUC")
+    ((block,),) = SECTIONS["Overview"](Bundle({}, (), (), (), (), {}, {}), [result])
+    (auc,) = (row for row in block.table if row[""] == "AUC")
     assert auc["mine"] == "1.000"
-    assert "mine has no interval of precision (macro)" in exhibit.text
-    assert "4 patients or groups are too few." in exhibit.text
-    assert exhibit.csv.splitlines()[1] == "mine,mine,1.0,,"
-    assert exhibit.figure.layout.xaxis.range == (0.97, 1.005)
+    assert "mine has no interval of precision (macro)" in block.text
+    assert "4 patients or groups are too few." in block.text
+    assert block.csv.splitlines()[1] == "mine,mine,1.0,,"
+    assert block.figure.layout.xaxis.range == (0.97, 1.005)
     assert in_a_sentence([result]).endswith("malignant (AUC 1.00).")
 
 

@@ -32,9 +32,9 @@ def clinic(busi, tmp_path) -> Path:
 
 def heard(place: Path, reader: str = "folder") -> tuple[list[str], list[str]]:
     """The ids in a place without its name, and what was said of it."""
-    said: list[str] = []
-    samples = read_sources([(reader, str(place))], said.append)
-    return [sample.id.partition("/")[2] for sample in samples], said
+    message: list[str] = []
+    samples = read_sources([(reader, str(place))], message.append)
+    return [sample.id.partition("/")[2] for sample in samples], message
 
 
 WHOLE = ["benign/1.png", "benign/2.png", "malignant/1.png", "malignant/2.png"]
@@ -54,9 +54,9 @@ def test_litter_is_counted_and_is_no_scan(clinic, litter):
     path = clinic / "benign" / litter
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(clinic / "malignant" / "1.png", path)
-    ids, said = heard(clinic)
+    ids, message = heard(clinic)
     assert ids == WHOLE
-    (sentence,) = said
+    (sentence,) = message
     assert sentence.startswith("clinic: passed over 1 hidden or system file or folder: benign/")
     (finding,) = audit(read_folder(clinic))
     assert finding.conflicts == ()
@@ -66,10 +66,10 @@ def test_the_audit_says_what_was_passed_over(clinic, capsys):
     (clinic / "benign" / "._1.png").write_bytes(b"\0\5\26\7")
     (clinic / "malignant" / "notes.txt").write_text("left breast")
     assert main(["audit", "--data", f"folder={clinic}"]) == 0
-    said = capsys.readouterr().out
-    assert "clinic: passed over 1 hidden or system file or folder: benign/._1.png\n" in said
-    assert "clinic: passed over 1 file that is no image: malignant/notes.txt\n" in said
-    assert "clinic: 2 benign, 2 malignant;" in said
+    message = capsys.readouterr().out
+    assert "clinic: passed over 1 hidden or system file or folder: benign/._1.png\n" in message
+    assert "clinic: passed over 1 file that is no image: malignant/notes.txt\n" in message
+    assert "clinic: 2 benign, 2 malignant;" in message
 
 
 @pytest.mark.parametrize("suffix", [".PNG", ".jfif", ".jpe", ".Jpeg", ".tiff", ".dib", ""])
@@ -95,9 +95,9 @@ def test_what_is_no_picture_is_named(clinic):
     for name in ("report.pdf", "clip.mp4", "scan.png.bak", "README"):
         (clinic / "benign" / name).write_bytes(b"words")
     os.mkfifo(clinic / "benign" / "pipe.png")  # would be waited for
-    ids, said = heard(clinic)
+    ids, message = heard(clinic)
     assert ids == WHOLE
-    assert said == [
+    assert message == [
         "clinic: passed over 5 files that are no images: benign/README, benign/clip.mp4, benign/pipe.png, benign/report.pdf, "
         "benign/scan.png.bak"
     ]
@@ -113,9 +113,9 @@ def test_a_name_that_is_no_text_can_still_be_said(clinic, capsys):
     (clinic / "benign" / os.fsdecode(b"M\xfcller\n.txt")).touch()
     (clinic / "benign" / os.fsdecode(b".\xfc")).touch()
     assert main(["audit", "--data", f"folder={clinic}"]) == 0
-    said = capsys.readouterr().out
-    assert r"clinic: passed over 1 file that is no image: benign/M\udcfcller\n.txt" in said
-    assert r"clinic: passed over 1 hidden or system file or folder: benign/.\udcfc" in said
+    message = capsys.readouterr().out
+    assert r"clinic: passed over 1 file that is no image: benign/M\udcfcller\n.txt" in message
+    assert r"clinic: passed over 1 hidden or system file or folder: benign/.\udcfc" in message
 
 
 def test_what_lies_beside_the_classes_is_named(clinic):
@@ -147,8 +147,8 @@ def test_a_folder_that_cannot_be_opened_is_an_error(clinic, monkeypatch):
 def test_classes_are_known_however_they_are_written(clinic, tmp_path):
     (clinic / "benign").rename(clinic / "Benign")
     (clinic / "malignant").rename(clinic / "MALIGNANT ")
-    ids, said = heard(clinic)
-    assert (ids, said) == (["Benign/1.png", "Benign/2.png", "MALIGNANT /1.png", "MALIGNANT /2.png"], [])
+    ids, message = heard(clinic)
+    assert (ids, message) == (["Benign/1.png", "Benign/2.png", "MALIGNANT /1.png", "MALIGNANT /2.png"], [])
     assert [sample.label for sample in read_folder(clinic)] == [0, 0, 1, 1]
     assert find_datasets(tmp_path) == [DatasetLocation("folder", "clinic")]
     (clinic / "benign").mkdir()

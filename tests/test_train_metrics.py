@@ -13,8 +13,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from train.evaluate.delong import auc_covariance, compare_auc
-from train.evaluate.metrics import (
+from train.metrics.classification import (
     Confusion,
     area_under_roc,
     auc_interval,
@@ -29,6 +28,7 @@ from train.evaluate.metrics import (
     rates,
     threshold_at_sensitivity,
 )
+from train.metrics.delong import auc_covariance, compare_auc
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 0])
 SCORES = np.array([0.1, 0.2, 0.6, 0.3, 0.7, 0.8, 0.9, 0.4])

@@ -12,7 +12,7 @@ def test_runs_on_other_images_stand_in_a_table_of_their_own(bundle, monkeypatch,
     alike = replace(first, name="alike", figures=replace(first.figures, role=role))
     other = replace(first, name="other", rows=first.rows[1:])
     own = {result.name: (result,) for result in (first, other, alike)}
-    monkeypatch.setattr(run_results, "own_results", lambda runs: (own, {}))
+    monkeypatch.setattr(run_results, "load_user_results", lambda runs: (own, {}))
     together, alone = run_results.result_blocks(["first", "other", "alike"], [], tmp_path)
     assert list(together.table[0]) == ["", "first", "alike"]
     assert "may have seen these images" in together.text

@@ -242,7 +242,7 @@ def unfinished(run: Path, place: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"epochs": 5}, "epochs from 3 to 5"),
         ({"learning_rate": 0.5, "seed": 9}, "learning_rate from 0.001 to 0.5, seed from 0 to 9"),
@@ -250,12 +250,12 @@ def unfinished(run: Path, place: Path) -> Path:
         ({"data": [["busi", "elsewhere"]]}, "data from ['busbra', 'busi'] to ['busi']"),
     ],
 )
-def test_settings_that_were_edited_are_not_gone_on_with(changes, said, run, tmp_path, capsys):
+def test_settings_that_were_edited_are_not_gone_on_with(changes, message, run, tmp_path, capsys):
     out = unfinished(run, tmp_path / "edited")
     edited("config.json", **changes)(out)
     before = (out / "config.json").read_text()
     assert main(["fit", "--resume", str(out)]) == 1
-    assert f"was edited since the run began: {said}. Put it back" in capsys.readouterr().err
+    assert f"was edited since the run began: {message}. Put it back" in capsys.readouterr().err
     assert (out / "config.json").read_text() == before
 
 

@@ -19,7 +19,8 @@ from train.data.data_manifest import MANIFEST_FILE, verify_files, verify_manifes
 from train.data.dataset_readers import read_sources
 from train.data.decode import decode
 from train.data.splits import Split
-from train.evaluate.evaluate_model import evaluate_external, reevaluate_run
+from train.evaluate.external_test import evaluate_external
+from train.evaluate.validation import reevaluate_run
 from train.fit.events import Epoch, read_events
 from train.runs.run import resume, start
 
@@ -156,10 +157,11 @@ def test_a_run_goes_on_where_nothing_changed_that_it_knows(begun, tmp_path):
     rows = [*rows_of(begun), {"path": "benign/new.png", "label": "benign", "mask": ""}][::-1]
     lines = [f"{row['path']};{row['label']};{row['mask']}" for row in rows]
     (begun / "set" / "mine.csv").write_text("\r\n".join(["Path;Label;Mask", *lines]))
-    said: list[str] = []
-    resume(begun / "run", say=said.append)
+    message: list[str] = []
+    resume(begun / "run", say=message.append)
     assert any(
-        "Passed over, for no part of the split has them: 1 of the images, mine/benign/new.png first" in s for s in said
+        "Passed over, for no part of the split has them: 1 of the images, mine/benign/new.png first" in s
+        for s in message
     )
     reevaluate_run(begun / "run")
     with pytest.raises(DatasetError, match="Every one of these images, or a near-copy of it, was used in training"):

@@ -88,12 +88,12 @@ def test_the_audit_and_the_form_say_it(doppler, capsys):
 
 
 def test_a_run_and_its_evaluation_say_it(doppler, tmp_path, capsys):
-    said: list[str] = []
+    message: list[str] = []
     config = TrainConfig(**SMALL | {"start_size": 32, "end_size": 32}, epochs=1, data=(("folder", str(doppler)),))
-    start(config, tmp_path / "run", say=said.append)
+    start(config, tmp_path / "run", say=message.append)
     remarks = decode(read_folder(doppler), 64).remarks
     assert len(remarks) == 2
-    assert set(remarks) <= set(said)
+    assert set(remarks) <= set(message)
     assert all(remark in (tmp_path / "run" / "log.txt").read_text() for remark in remarks)
     evaluation = read_evaluation(tmp_path / "run" / "evaluation.json")
     assert evaluation.remarks == remarks

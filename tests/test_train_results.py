@@ -13,18 +13,18 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.registry import MODELS
 from train.evaluate.compare import COLUMNS, compare_rows, format_estimate
 from train.evaluate.curves import arrays, point
-from train.evaluate.delong import compare_auc
 from train.evaluate.evaluation import set_figures
-from train.evaluate.metrics import confusion, group_means, rates
 from train.evaluate.predictions import read_predictions
+from train.metrics.classification import confusion, group_means, rates
+from train.metrics.delong import compare_auc
 from train.results.load_results import Bundle, chosen_results, grouped, load_bundled_results, load_user_results
 from train.results.report_block import ReportBlock
 from train.results.sections import SECTIONS, at_thresholds, operating_point
 from train.results.tables import figures_table, in_a_sentence, measured_how, roles
 
 
-def exhibits_of(section: str, bundle: Bundle, own=()) -> list[ReportBlock]:
-    return [exhibit for row in SECTIONS[section](bundle, own) for exhibit in row]
+def blocks_of(section: str, bundle: Bundle, own=()) -> list[ReportBlock]:
+    return [block for row in SECTIONS[section](bundle, own) for block in row]
 
 
 def test_every_result_is_of_the_predictions_that_its_card_names(bundle, drawn_tree):
@@ -40,7 +40,7 @@ def test_every_result_is_of_the_predictions_that_its_card_names(bundle, drawn_tr
 
 
 def test_the_overview_sets_other_seeds_beside_the_first(bundle):
-    found = exhibits_of("Overview", bundle)[-1]
+    found = blocks_of("Overview", bundle)[-1]
     assert found.title == "RcdNet from 2 seeds"
     assert [row[""] for row in found.data] == [
         "BUS-BRA, official folds 3, 4", "BUS-BRA, official folds 3, 4, seed 1", "BUSI, folds 3, 4 of near-copies",
@@ -51,7 +51,7 @@ def test_the_overview_sets_other_seeds_beside_the_first(bundle):
 
 
 def test_figures_are_those_of_the_predictions(bundle, monkeypatch):
-    monkeypatch.setattr("train.evaluate.metrics.BOOTSTRAP_SAMPLES", 20)
+    monkeypatch.setattr("train.metrics.classification.BOOTSTRAP_SAMPLES", 20)
     for r in [bundle.validation[0], *bundle.cross_site]:
         again = set_figures(r.figures.name, r.figures.role, r.rows, r.figures.threshold)
         assert repr(again) == repr(r.figures)
@@ -60,18 +60,18 @@ def test_figures_are_those_of_the_predictions(bundle, monkeypatch):
 def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
     title, six = grouped(bundle, ())[0]
     assert (title, [r.model for r in six]) == ("BUS-BRA, official fold 4", list(MODELS))
-    sentences, table = exhibits_of("Overview", bundle)[:2]
+    sentences, table = blocks_of("Overview", bundle)[:2]
     labels, scores = arrays(bundle.validation[0].rows)
     found = rates(confusion(labels, scores, 0.31))["sensitivity"]
     assert f"finds {found * 100:.0f} of 100 cancers" in sentences.text
     assert "malignant at a threshold chosen to find 95 of 100 of these (AUC" in sentences.text
     trained = "RcdNet was trained for 30 epochs on images of 128 to 192 pixels a side; it reads scans at 224."
     others = "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt were trained otherwise: epochs 20 instead of 30."
-    for text in (sentences.text, table.text, exhibits_of("Differences", bundle)[0].text):
+    for text in (sentences.text, table.text, blocks_of("Differences", bundle)[0].text):
         assert trained in text
         assert others in text
     other = "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt were trained otherwise than RcdNet; Overview says how."
-    assert exhibits_of("Curves", bundle)[0].text.endswith(other)
+    assert blocks_of("Curves", bundle)[0].text.endswith(other)
     assert measured_how(bundle.cards).startswith("The weights that the app uses learnt from all of these images")
     itself = replace(bundle.cards["vit"], run=bundle.cards["vit"].validation[0].results)
     assert measured_how({"vit": itself}) == ""
@@ -127,19 +127,19 @@ def test_what_a_threshold_is_worth_stands_in_the_report(bundle):
 
 def test_every_section_shows_tables_that_its_figures_draw(bundle):
     for section in SECTIONS:
-        shown = exhibits_of(section, bundle)
+        shown = blocks_of(section, bundle)
         assert shown, section
-        assert len({exhibit.title for exhibit in shown}) == len(shown)
-        for exhibit in shown:
-            assert exhibit.csv.count("\n") == len(exhibit.data or exhibit.table) + 1
-            assert not any(isinstance(v, str) and "[" in v for row in exhibit.data for v in row.values())  # numbers
-            if exhibit.figure is not None:
-                assert len(exhibit.figure.data) > 0
-                plotly.io.from_json(exhibit.figure.to_json())
+        assert len({block.title for block in shown}) == len(shown)
+        for block in shown:
+            assert block.csv.count("\n") == len(block.data or block.table) + 1
+            assert not any(isinstance(v, str) and "[" in v for row in block.data for v in row.values())  # numbers
+            if block.figure is not None:
+                assert len(block.figure.data) > 0
+                plotly.io.from_json(block.figure.to_json())
 
 
 def test_the_differences_are_delongs(bundle):
-    shown = exhibits_of("Differences", bundle)[0]
+    shown = blocks_of("Differences", bundle)[0]
     assert len(shown.table) == 15
     six = {r.name: r for r in grouped(bundle, ())[0][1]}
     row = next(row for row in shown.table if (row["first"], row["second"]) == ("RcdNet", "ViT"))
@@ -155,7 +155,7 @@ def test_the_differences_are_delongs(bundle):
 
 
 def test_the_worst_cases_are_the_most_wrong(bundle):
-    shown = exhibits_of("Worst cases", bundle)[0].table
+    shown = blocks_of("Worst cases", bundle)[0].table
     rcdnet = {row.id: row for row in grouped(bundle, ())[0][1][0].rows}
     wrong = [abs(row.label - row.probability) for row in (rcdnet[line["image"]] for line in shown)]
     assert wrong == sorted(wrong, reverse=True)
@@ -168,14 +168,14 @@ def test_the_worst_cases_are_the_most_wrong(bundle):
 
 
 def test_what_the_paper_reports_is_never_in_one_table_with_ours(bundle):
-    shown = exhibits_of("Beside the paper", bundle)
+    shown = blocks_of("Beside the paper", bundle)
     reported = [e for e in shown if e.title.startswith("Reported by the paper")]
     assert len(reported) == 2
     assert "0.9351" in reported[1].csv
     assert "cannot be reproduced as stated" in reported[1].text
-    for exhibit in [e for e in shown if e not in reported]:
-        assert exhibit.title.startswith("Measured here")
-        assert "0.9351" not in exhibit.csv
+    for block in [e for e in shown if e not in reported]:
+        assert block.title.startswith("Measured here")
+        assert "0.9351" not in block.csv
 
 
 def test_an_operating_point_is_the_engines(bundle):
@@ -208,7 +208,7 @@ def test_figures_of_other_weights_are_refused_with_the_command(drawn_tree, tmp_p
     assert "python -m train evaluate" in now.missing["resnet50"]
     assert "not trained yet" in now.missing["mobilenetv2"]
     assert "are not there" in now.missing["resnext"]
-    assert exhibits_of("Overview", now)
+    assert blocks_of("Overview", now)
 
 
 def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run, tmp_path):
@@ -223,7 +223,7 @@ def test_own_runs_and_tests_stand_under_their_own_names(bundle, drawn_tree, run,
     assert (first.name, first.images, second.images) == (
         "mine", "BUS-BRA, its own validation images", "BUSI, its own validation images",
     )  # fmt: skip
-    titles = [e.title for e in exhibits_of("Curves", bundle, own["mine"])]
+    titles = [e.title for e in blocks_of("Curves", bundle, own["mine"])]
     assert "ROC curve. mine: BUS-BRA, its own validation images" in titles
     assert chosen_results(["mine"], runs) == [first, second]
     with pytest.raises(DatasetError, match=r"no evaluation named 'yours'.*there is: RcdNet, mine"):
@@ -242,7 +242,7 @@ def test_tests_of_several_models_on_one_folder_stand_together_and_never_beside_v
     groups = grouped(bundle, clinic)
     assert groups[:-1] == grouped(bundle, ())
     assert groups[-1] == ("clinic, external test", clinic)
-    assert "clinic, external test" in {e.title for e in exhibits_of("Differences", bundle, clinic)}
+    assert "clinic, external test" in {e.title for e in blocks_of("Differences", bundle, clinic)}
     assert grouped(bundle, clinic[:1])[-1][0] == "RcdNet on clinic: clinic, external test"
 
 

@@ -15,14 +15,14 @@ from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.dataset_readers import CITATIONS, LICENCES
-from train.evaluate.calibrate import operating_point
-from train.evaluate.cross_validation import pool
 from train.evaluate.evaluation import read_evaluation
 from train.evaluate.predictions import read_predictions
-from train.evaluate.published_records import publish
-from train.evaluate.ship import _citations, _licences, ship
 from train.files import append_line
 from train.fit.events import Failed, line_of
+from train.metrics.operating_point import operating_point
+from train.publish.cross_validation import pool
+from train.publish.published_records import publish
+from train.publish.ship import _citations, _licences, ship
 
 
 def point_of(rows, box=(), alike=False):

@@ -32,12 +32,12 @@ def set_(busi, tmp_path) -> Path:
 
 def read(folder: Path, content: str | bytes) -> tuple[list[str], list[str]]:
     """Ids of a table, all of whose images can be read, and what was said of it."""
-    table, said = folder / "t.csv", []
+    table, message = folder / "t.csv", []
     table.write_bytes(content if isinstance(content, bytes) else content.encode())
-    samples = read_sources([("folder", str(table))], said.append)
+    samples = read_sources([("folder", str(table))], message.append)
     assert audit(samples)[0].unreadable == ()
     assert [sample.label for sample in samples] == [0, 1]
-    return [sample.id.removeprefix("t/") for sample in samples], said
+    return [sample.id.removeprefix("t/") for sample in samples], message
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_a_name_is_found_in_either_unicode_form_and_has_one_id(set_, form):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "said"),
+    ("encoding", "message"),
     [("utf-16", "t.csv is not in UTF-8 and was read as UTF-16"), ("cp1252", "t.csv is not in UTF-8 and was read as Windows-1252")],
 )  # fmt: skip
-def test_other_encodings_of_excel_are_read_and_said(set_, encoding, said):
+def test_other_encodings_of_excel_are_read_and_said(set_, encoding, message):
     assert read(set_, f"path;label\nGröße.png;benign\n{M};malignant\n".encode(encoding)) == (
         ["Größe.png", M],
-        [f"t: {said}"],
+        [f"t: {message}"],
     )
     assert is_table(set_ / "t.csv")
 
@@ -125,9 +125,9 @@ def test_litter_in_a_table_that_a_script_wrote_is_passed_over(set_):
     content = (
         f"path,label\n{B},benign\nbenign/.ipynb_checkpoints/x.png,malignant\nbenign/._a.png,benign\n{M},malignant\n"
     )
-    ids, said = read(set_, content)
+    ids, message = read(set_, content)
     assert ids == [B, M]
-    assert said == [
+    assert message == [
         "t: passed over 2 hidden or system files or folders: benign/.ipynb_checkpoints/x.png, benign/._a.png"
     ]
     above = f"path,label\n../set/{B},benign\n{M},malignant\n"
@@ -169,17 +169,17 @@ def test_tables_of_excel_are_offered(set_, tmp_path):
     [("1", "001"), ("1.0", "1"), ("p2", "P2"), ("P-02", "p2"), (" 7", "7\u00a0"), ("Ä1", "A\u03081"), ("１", "1"), ("MRN_000", "mrn 0")],
 )  # fmt: skip
 def test_a_patient_is_one_however_written(one, other):
-    found, said = parse_patient_ids([one, "else", other])
+    found, message = parse_patient_ids([one, "else", other])
     assert found[0] == found[2] == one.strip()
     assert found[1] == "else"
     if one.strip() != other.strip():
-        assert "are taken for one each, for only their spelling differs" in said[0]
+        assert "are taken for one each, for only their spelling differs" in message[0]
 
 
 def test_other_patients_stay_others():
     names = ["1", "10", "1-2", "12", "1.2", "1.20", "p1", "q1", "1p", "A", "B", "2023-1", "2023-11"]
-    found, said = parse_patient_ids(names)
-    assert said == [
+    found, message = parse_patient_ids(names)
+    assert message == [
         "patients 1-2 and 1.2 are taken for one each, for only their spelling differs; if they are two, give them other names"
     ]
     assert len(set(found)) == len(names) - 1
@@ -188,14 +188,14 @@ def test_other_patients_stay_others():
 @pytest.mark.parametrize("word", ["nan", "NaN", "None", "n/a", "N/A", "-", "?", "<NA>", "NULL", "unknown", "-1"])
 def test_no_patient_is_no_patient(word):
     """All who are not known were one patient, and on one side."""
-    found, said = parse_patient_ids([word, "p1", word, ""])
+    found, message = parse_patient_ids([word, "p1", word, ""])
     assert found == [None, "p1", None, None]
-    assert said == [f"the patient of 2 images is given as {word}, which is taken for not known"]
+    assert message == [f"the patient of 2 images is given as {word}, which is taken for not known"]
 
 
 def test_a_word_for_unknown_that_is_not_known_is_noticed():
-    _, said = parse_patient_ids(["nicht bekannt"] * 30 + [f"p{k}" for k in range(30)])
-    assert said == ["30 of 60 images are of one patient, nicht bekannt; if that means not known, leave it empty"]
+    _, message = parse_patient_ids(["nicht bekannt"] * 30 + [f"p{k}" for k in range(30)])
+    assert message == ["30 of 60 images are of one patient, nicht bekannt; if that means not known, leave it empty"]
 
 
 def test_spellings_of_a_patient_never_part_in_a_split(busi, tmp_path):

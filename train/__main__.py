@@ -28,14 +28,15 @@ from train.data.dataset_readers import read_sources
 from train.data.fetch import RELEASES, fetch
 from train.data.phantoms import write_dataset, write_samples
 from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
-from train.evaluate.evaluate_model import evaluate_external, reevaluate_run
-from train.evaluate.published_records import EVALUATION
-from train.evaluate.ship import ship
+from train.evaluate.external_test import evaluate_external
+from train.evaluate.validation import reevaluate_run
 from train.files import write_atomic
 from train.fit.bench import throughput
 from train.fit.events import Failed
 from train.folders import RUNS_FOLDER
 from train.presets import PRESETS, preset
+from train.publish.published_records import EVALUATION
+from train.publish.ship import ship
 from train.runs.run import resume, start
 
 
@@ -221,8 +222,8 @@ def _figures(options: argparse.Namespace) -> None:
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
     from rcdnet.reading.heatmaps import METHODS
-    from train.evaluate.heatmap_metrics import MAPS_FILE, publish_maps, write_figures
-    from train.evaluate.heatmap_study import measure_heatmaps, study_input
+    from train.explain.heatmap_metrics import MAPS_FILE, publish_maps, write_figures
+    from train.explain.heatmap_study import measure_heatmaps, study_input
     from train.results.heatmap_report import write_study
 
     check_writable(options.out, MAPS_FILE)

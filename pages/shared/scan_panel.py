@@ -74,7 +74,7 @@ def scan_panel(
 
     `below` draws what else belongs under the list.
     """
-    state.setdefault("scans", {})  # (sha256, name) -> Held
+    state.setdefault("scans", {})  # (sha256, name) -> UploadedScan
     state.setdefault("refused", [])  # (name, sentence)
     state.setdefault("upload_round", 0)
     state.setdefault("waiting", [])  # (name, how to get its bytes): a change of page while they are read loses none

@@ -21,7 +21,7 @@ Known = Annotated[float, Within(-1e-6, 1 + 1e-6, null=math.nan)]  # a share, as 
 class Figures:
     """How a model did on one set of images that it was not trained on.
 
-    data: which images. role: what else they were used for. auc_interval: 95 %, as `train.evaluate.intervals` gives it.
+    data: which images. role: what else they were used for. auc_interval: 95 %, as `train.metrics.intervals` gives it.
     ece: expected calibration error. sensitivity, specificity: at the card's threshold.
     results: where the evaluation lies below `assets/results`. predictions_sha256: of its predictions; others, other figures.
     """

@@ -91,10 +91,10 @@ def probability_bars(predictions: Sequence[Prediction], silent: Mapping[str, str
         name="threshold of the model",
         hovertemplate="%{y}: threshold %{x:.3f}<extra></extra>",
     )
-    said = {p.title: f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in predictions} | dict(silent)
+    labels = {p.title: f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in predictions} | dict(silent)
     for title in order:  # beside the plot, where no bar or line can cover it
         figure.add_annotation(
-            x=1.01, xref="paper", y=title, text=said[title], showarrow=False, xanchor="left", font={"size": 16}
+            x=1.01, xref="paper", y=title, text=labels[title], showarrow=False, xanchor="left", font={"size": 16}
         )
     figure.update_layout(
         height=110 + 42 * len(order),

@@ -97,14 +97,14 @@ def evidence_sentence(p: Prediction) -> str:
         else "the inside of its outline",
         "shape": "its shape",
     }
-    said = [
+    terms = [
         f"{words[part]} {'neither way' if value == 0 else 'for malignant' if value > 0 else 'for benign'} ({value:+.1f})"
         for part, value in (
             (part, round(value, 1) + 0.0) for part, value in p.parts.items()
         )  # + 0.0: no minus before a zero
     ]
     constant = logit(p.p_malignant) - sum(p.parts.values())
-    return f"It rests on three parts, in log-odds: {join_names(said)}; {constant:+.1f} is added to every scan."
+    return f"It rests on three parts, in log-odds: {join_names(terms)}; {constant:+.1f} is added to every scan."
 
 
 def agreement(predictions: Sequence[Prediction]) -> str:

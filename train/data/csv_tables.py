@@ -154,10 +154,10 @@ def _records(
 ) -> list[tuple[int, list[str]]]:
     """Lines of cells with their numbers, the header first; the delimiter is the one that parts the header into these columns."""
     lines = io.StringIO(text, newline=None).readlines() if isinstance(text, str) else list(text)
-    said = lines[0].strip().lower() if lines else ""
-    first = 1 if said.startswith("sep=") else 0  # of Excel
+    first_line = lines[0].strip().lower() if lines else ""
+    first = 1 if first_line.startswith("sep=") else 0  # of Excel
     try:
-        for delimiter in (*(said[4:5] if first and said[4:] else _DELIMITERS), ","):
+        for delimiter in (*(first_line[4:5] if first and first_line[4:] else _DELIMITERS), ","):
             reader = csv.reader(lines[first:], delimiter=delimiter, skipinitialspace=True)
             header = next((cells for cells in reader if any(map(clean, cells))), [])
             if set(columns) <= {clean(name).lower() if own else clean(name) for name in header}:

@@ -81,7 +81,7 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
     if table.is_file() and table.suffix.lower() not in SUFFIXES:
         raise DatasetError(f"{table} is neither a folder nor a CSV file. Save a table as CSV in UTF-8.")
     found = read_table(table, TABLE[:2], own=True)
-    patients, said = parse_patient_ids([row.get("patient", "") for row in found.rows])
+    patients, patient_notes = parse_patient_ids([row.get("patient", "") for row in found.rows])
     samples: list[Sample] = []
     litter: list[Path] = []
     for row, line, patient in zip(found.rows, found.lines, patients, strict=True):
@@ -104,7 +104,7 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
                 masks=() if is_missing_value(mask) else (path_of(table.parent, mask),),
             )
         )
-    for note in (*found.notes, *said, *skipped_notes(Listing((), tuple(litter), ()), table.parent)):
+    for note in (*found.notes, *patient_notes, *skipped_notes(Listing((), tuple(litter), ()), table.parent)):
         say(f"{name}: {note}")
     return samples
 

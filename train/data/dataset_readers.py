@@ -95,8 +95,8 @@ def read_busbra(folder: Path, say: Say = ignore_message) -> list[Sample]:
     fold_of = {row["ID"]: _read(int, row, "kFold") for row in folds.rows}
     masks = {path.stem.replace("mask", "bus", 1): (path,) for path in (folder / "Masks").glob("*.png")}
     table = read_table(folder / "bus_data.csv", ("ID", "Case", "Pathology"))
-    patients, said = parse_patient_ids([row["Case"] for row in table.rows])
-    for sentence in (*table.notes, *folds.notes, *said):
+    patients, patient_notes = parse_patient_ids([row["Case"] for row in table.rows])
+    for sentence in (*table.notes, *folds.notes, *patient_notes):
         say(f"busbra: {sentence}")
     return [
         Sample(

@@ -52,17 +52,17 @@ def list_folder(folder: Path) -> Listing:
 def skipped_notes(listing: Listing, place: Path) -> list[str]:
     """A sentence each for the litter and for the other files that were passed over below `place`."""
 
-    def said(paths: Sequence[Path]) -> str:
+    def names_of(paths: Sequence[Path]) -> str:
         names = ", ".join(printable(path.relative_to(place).as_posix()) for path in paths[:_NAMED])
         return names + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
     found = []
     if count := len(listing.litter):
         many = "s" if count > 1 else ""
-        found.append(f"passed over {count} hidden or system file{many} or folder{many}: {said(listing.litter)}")
+        found.append(f"passed over {count} hidden or system file{many} or folder{many}: {names_of(listing.litter)}")
     if count := len(listing.others):
         what = "files that are no images" if count > 1 else "file that is no image"
-        found.append(f"passed over {count} {what}: {said(listing.others)}")
+        found.append(f"passed over {count} {what}: {names_of(listing.others)}")
     return found
 
 

@@ -43,22 +43,22 @@ def parse_patient_ids(cells: Sequence[str]) -> tuple[list[str | None], list[str]
         key = _key(written)
         found.append(first.setdefault(key, written))
         spellings.setdefault(key, {})[written] = None
-    said = [
+    notes = [
         f"the patient of {count} image{'s' * (count > 1)} is given as {printable(cell)}, which is taken for not known"
         for cell, count in unknown.items()
     ]
     if alike := [" and ".join(map(printable, names)) for names in spellings.values() if len(names) > 1]:
         more = f", and so are {len(alike) - 3} more groups" if len(alike) > 3 else ""
-        said.append(
+        notes.append(
             f"patients {'; '.join(alike[:3])} are taken for one each{more}, for only their spelling differs; if they are two, give them "
             "other names"
         )
     for name, count in Counter(filter(None, found)).most_common(1):
         if count >= max(_MANY, _MOST_OF * len(cells)):
-            said.append(
+            notes.append(
                 f"{count} of {len(cells)} images are of one patient, {printable(name)}; if that means not known, leave it empty"
             )
-    return found, said
+    return found, notes
 
 
 def _key(written: str) -> tuple[str, ...]:

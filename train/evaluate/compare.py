@@ -9,11 +9,11 @@ import numpy as np
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
-from train.evaluate.delong import Comparison, compare_auc
 from train.evaluate.evaluation import Estimate, Evaluation, SetMetrics, read_evaluation
-from train.evaluate.intervals import MINIMUM_GROUPS
-from train.evaluate.metrics import group_means
 from train.evaluate.predictions import PredictionRow, read_with_sha256
+from train.metrics.classification import group_means
+from train.metrics.delong import Comparison, compare_auc
+from train.metrics.intervals import MINIMUM_GROUPS
 
 RESULTS_FOLDER = WEIGHTS_FOLDER.parent / "results"
 # The columns of the paper's tables 1 and 2, whose precision, recall and F1 are means of both classes; then ours.
@@ -59,7 +59,9 @@ def table(evaluations: Sequence[tuple[str, Evaluation]]) -> str:
                 blank[list(COLUMNS).index("auc")] = format_estimate(r.auc)
                 # Runs that validated on the same images share the reference.
                 references.setdefault((reader, s.name, r), ["reference", reader, f"{s.name}: {r.images}", "", *blank])
-    missing = [f"{name}: {said}" for name, evaluation in evaluations for s in evaluation.sets if (said := unsure(s))]
+    missing = [
+        f"{name}: {reason}" for name, evaluation in evaluations for s in evaluation.sets if (reason := unsure(s))
+    ]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in references.values()), *missing])
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from train.evaluate.metrics import CALIBRATION_BINS, Confusion, confusion, rates
 from train.evaluate.predictions import PredictionRow
+from train.metrics.classification import CALIBRATION_BINS, Confusion, confusion, rates
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def precision_recall(rows: Sequence[PredictionRow]) -> Curve:
 def calibration(rows: Sequence[PredictionRow]) -> Bins:
     """The bins of the expected calibration error: 15 of equal width."""
     labels, scores = arrays(rows)
-    # As `train.evaluate.metrics.calibration_error` has them: a lower edge belongs to its bin.
+    # As `train.metrics.classification.calibration_error` has them: a lower edge belongs to its bin.
     number = np.clip((scores * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
     used = np.unique(number)
     return Bins(

@@ -15,8 +15,9 @@ from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import nan_as_null
 from rcdnet.models.registry import MODELS
 from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_json
-from train.evaluate.intervals import interval_of_auc, intervals
-from train.evaluate.metrics import (
+from train.evaluate.predictions import PredictionRow
+from train.files import write_atomic
+from train.metrics.classification import (
     Confusion,
     area_under_roc,
     bootstrap,
@@ -28,8 +29,7 @@ from train.evaluate.metrics import (
     rates,
     share_interval,
 )
-from train.evaluate.predictions import PredictionRow
-from train.files import write_atomic
+from train.metrics.intervals import interval_of_auc, intervals
 
 LIMIT = 16 * MB  # of evaluation.json
 Figure = Annotated[float, Within(-LARGEST, LARGEST, null=math.nan)]
@@ -38,7 +38,7 @@ BOTH_AT_LEAST = 10  # images of each class, below which a subgroup's AUC says no
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval, as `train.evaluate.intervals` gives it; nan where undefined.
+    """A figure with its 95 % interval, as `train.metrics.intervals` gives it; nan where undefined.
 
     The calibration error has no interval: resampling adds to it, and would put it outside its own.
     """
@@ -50,8 +50,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Some images of a set. sensitivity, specificity: at the set's threshold, with `train.evaluate.metrics.share_interval` by image; nan
-    without images of that class."""
+    """Some images of a set.
+
+    sensitivity, specificity: at the set's threshold, with `train.metrics.classification.share_interval` by image; nan without
+    images of that class.
+    """
 
     name: str
     images: Count
@@ -74,7 +77,7 @@ class Reference:
 class SetMetrics:
     """Figures of one set of images. role: what else the set was used for. auc_by_group: of the mean score of each group.
 
-    figures: `train.evaluate.metrics.figures_of`; `ece`, the calibration error; `pointing`, the share of lesions that the true
+    figures: `train.metrics.classification.figures_of`; `ece`, the calibration error; `pointing`, the share of lesions that the true
     class's map points at, and `dice`, the mean overlap of the predicted outline, nan without masks. references: other readers of
     the same images, as far as the data has them.
     held_out: of pooled runs, `auc`, `auc_by_group`, `ece`, `sensitivity` and `specificity` with what was chosen on the other runs alone.

@@ -18,6 +18,7 @@ from train.data.burned_in_marks import find_burned_in_marks
 from train.data.dataset_readers import Sample
 from train.data.decode import iterate_pixels
 from train.evaluate.box_baseline import box_scores, lesion_share
+from train.evaluate.network_outputs import NetworkOutputs
 from train.files import write_atomic
 
 
@@ -52,15 +53,6 @@ class PredictionRow:
 
 LIMIT = 32 * MB  # of the file; a hundred thousand images
 _COLUMNS = {f.name for f in fields(PredictionRow)}
-
-
-@dataclass(frozen=True)
-class NetworkOutputs:
-    """What a network gives for N images. evidence: float (N, 3), logit, vote and score. pointing, dice (N,): as in `PredictionRow`."""
-
-    evidence: np.ndarray
-    pointing: tuple[bool | None, ...]
-    dice: np.ndarray
 
 
 def predictions(

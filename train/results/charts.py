@@ -11,10 +11,10 @@ from plotly.subplots import make_subplots
 from rcdnet.models.registry import MODELS
 from rcdnet.present.charts import matrix_chart
 from train.evaluate.curves import Bins, Curve, Point
-from train.evaluate.delong import Comparison
 from train.evaluate.evaluation import Estimate
-from train.evaluate.metrics import Confusion
 from train.fit.events import Epoch
+from train.metrics.classification import Confusion
+from train.metrics.delong import Comparison
 
 # Okabe and Ito's colours, told apart by colour-blind readers; dashes and signs say the same again.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#A68BF0", "#D55E00", "#B0A060", "#7F8C99")

@@ -9,7 +9,7 @@ from rcdnet.present.prediction_report import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.dataset_readers import TITLES
 from train.evaluate.compare import format_estimate
-from train.evaluate.heatmap_metrics import CENTRE, FIGURES, MapFigures
+from train.explain.heatmap_metrics import CENTRE, FIGURES, MapFigures
 from train.results.load_results import Bundle, Result
 from train.results.report_block import ReportBlock
 from train.results.tables import Table, known
@@ -38,11 +38,11 @@ MEANING = {
 
 def heatmaps(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """Localisation and faithfulness of every model and method on validation images, each set by itself."""
-    exhibits = []
+    blocks = []
     for source in dict.fromkeys(f.source for f in bundle.heatmaps):
         found = [f for f in bundle.heatmaps if f.source == source]
-        exhibits += metric_blocks(found, TITLES.get(source, source))
-    return exhibits
+        blocks += metric_blocks(found, TITLES.get(source, source))
+    return blocks
 
 
 def localisation_warnings(found: Sequence[MapFigures], models: Sequence[str], methods: Sequence[str]) -> list[str]:
@@ -77,7 +77,7 @@ def localisation_warnings(found: Sequence[MapFigures], models: Sequence[str], me
 
 def metric_blocks(found: Sequence[MapFigures], title: str) -> list[list[ReportBlock]]:
     """A figure of each kind, then everything as a table."""
-    shown = [exhibit for key in MEANING if (exhibit := _drawn(found, key, title))]
+    shown = [block for key in MEANING if (block := _drawn(found, key, title))]
     rows = [
         {
             "model": MODELS[f.model].title, "method": f.method, "maps": str(f.images), "of these examined": str(f.examined),

@@ -11,8 +11,8 @@ from rcdnet.present.prediction_report import printable
 from rcdnet.reading.inference import classify
 from train.data.dataset_readers import TITLES, Sample
 from train.data.decode import read_lesion, read_pixels
-from train.evaluate.heatmap_metrics import MapFigures, MapRow
-from train.evaluate.heatmap_study import StudyInput
+from train.explain.heatmap_metrics import MapFigures, MapRow
+from train.explain.heatmap_study import StudyInput
 from train.results.heatmap_blocks import metric_blocks
 from train.results.html_document import write_document
 

@@ -7,7 +7,7 @@ from rcdnet.present.prediction_report import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.dataset_readers import TITLES
 from train.evaluate.compare import format_estimate
-from train.evaluate.heatmap_metrics import CENTRE, MapFigures
+from train.explain.heatmap_metrics import CENTRE, MapFigures
 from train.results.markdown import markdown_list, markdown_table
 from train.results.tables import Table
 

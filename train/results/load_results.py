@@ -16,8 +16,8 @@ from train.config import TrainConfig
 from train.data.dataset_readers import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, verified_predictions
 from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation
-from train.evaluate.heatmap_metrics import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
 from train.evaluate.predictions import PredictionRow
+from train.explain.heatmap_metrics import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
 from train.files import file_stamp
 from train.fit.events import Epoch, read_events
 from train.fit.state import read_best, to_half_precision
@@ -239,8 +239,8 @@ def _result(
 ) -> Result:
     own = tuple(row for row in rows if row.source == s.name)
     chosen = not external and s.name in evaluation.chosen_on
-    said = evaluation.left_out, evaluation.remarks
-    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, *said)
+    notes = evaluation.left_out, evaluation.remarks
+    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, *notes)
 
 
 def _epochs(run: Path) -> tuple[Epoch, ...]:

@@ -48,10 +48,10 @@ def trust(bundle: Bundle) -> str:
     verdicts = [verdict(against(r.rows, BOX)) for r in bundle.cross_site]
     rule = "a simple rule on the size, shape and place of the lesion"
     if better := verdicts.count("better"):
-        said = f"RcdNet was better than {rule} in {better} of {len(verdicts)} trainings"
+        statement = f"RcdNet was better than {rule} in {better} of {len(verdicts)} trainings"
     else:
-        said = f"expect no more from RcdNet than from {rule}: in none of {len(verdicts)} trainings was it shown to be better"
-    return f"**At a hospital whose images it has not seen, {said}.**"
+        statement = f"expect no more from RcdNet than from {rule}: in none of {len(verdicts)} trainings was it shown to be better"
+    return f"**At a hospital whose images it has not seen, {statement}.**"
 
 
 def _summary_row(name: str, results: Sequence[Result]) -> dict[str, str]:

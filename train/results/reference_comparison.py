@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from train.evaluate.compare import compare_rows
-from train.evaluate.delong import Comparison
 from train.evaluate.predictions import PredictionRow
+from train.metrics.delong import Comparison
 
 BOX, BIRADS = "box geometry", "BI-RADS category"  # as evaluations name them
 READERS = {BOX: "the lesion's box alone", BIRADS: "the radiologist's BI-RADS category alone"}
@@ -29,6 +29,6 @@ def verdict(c: Comparison | None) -> str:
     return "better" if c.difference > 0 else "worse"
 
 
-def said(c: Comparison | None) -> str:
+def verdict(c: Comparison | None) -> str:
     """The verdict with its p-value; empty where nothing was compared."""
     return f"{verdict(c)}, {c.p_value}" if c else ""

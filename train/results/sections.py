@@ -1,4 +1,4 @@
-"""What the Results page and the report show, in the same words: each exhibit is a sentence, a table, and often a figure of it.
+"""What the Results page and the report show, in the same words: each block is a sentence, a table, and often a figure of it.
 
 Validation, other sites, the user's own and what the paper reports are never put into one table or figure.
 """
@@ -37,7 +37,7 @@ PREVALENCES = (0.05, 0.1, 0.2, 0.4)
 def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """A sentence a model; figures side by side, on the same images where several models have them; then other seeds of a recipe."""
     sentences = [in_a_sentence([r for r in bundle.validation if r.model == m]) for m in bundle.cards]
-    exhibits = (
+    blocks = (
         [[ReportBlock("In a sentence each", "\n\n".join([*sentences, *training_told(bundle.cards)]))]]
         if sentences
         else []
@@ -53,13 +53,13 @@ def overview(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
             for reader, reference in results[0].figures.references.items()
             if reference.images == results[0].figures.images
         ]
-        exhibits.append([interval_block(title, told(bundle, results), figures_table(results), points)])
-    return exhibits + _other_seeds(bundle)
+        blocks.append([interval_block(title, told(bundle, results), figures_table(results), points)])
+    return blocks + _other_seeds(bundle)
 
 
 def _other_seeds(bundle: Bundle) -> list[list[ReportBlock]]:
     """How far a model's figures hang on the seed of its training, where others were tried."""
-    exhibits = []
+    blocks = []
     for model in dict.fromkeys(r.model for r in bundle.seeds):
         of_model = [r for r in (*bundle.validation, *bundle.seeds) if r.model == model]
         results = sorted(of_model, key=lambda r: r.figures.name)  # each data set's together
@@ -70,20 +70,20 @@ def _other_seeds(bundle: Bundle) -> list[list[ReportBlock]]:
         )
         points = [(r.images, r.name, r.figures.figures["auc"]) for r in results]
         title = f"{results[0].name} from {len(results) // len({r.figures.name for r in results})} seeds"
-        exhibits.append([interval_block(title, text, figures_table(results), points)])
-    return exhibits
+        blocks.append([interval_block(title, text, figures_table(results), points)])
+    return blocks
 
 
 def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """ROC, precision and recall, calibration of each group of results."""
-    exhibits = []
+    blocks = []
     for title, results in grouped(bundle, own):
         at = {r.name: point(r.rows, r.figures.threshold, _malignant_share(r)) for r in results}
         rocs = {r.name: roc(r.rows) for r in results}
         precisions = {r.name: precision_recall(r.rows) for r in results}
         bins = {r.name: calibration(r.rows) for r in results}
         errors = "; ".join(f"{r.name} {format_estimate(r.figures.figures['ece'])}" for r in results)
-        exhibits.append([
+        blocks.append([
             ReportBlock(
                 f"ROC curve. {title}", f"The sign on each curve is the model's threshold. {trained_otherwise(bundle, results)}",
                 figure=charts.roc_chart(rocs, at), data=_points(rocs, "false alarms", "found"),
@@ -103,12 +103,12 @@ def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
                 ],
             ),
         ])  # fmt: skip
-    return exhibits
+    return blocks
 
 
 def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """DeLong's test of every two models on the same images."""
-    exhibits = []
+    blocks = []
     for title, results in grouped(bundle, own):
         found = {(a.name, b.name): compare_rows(a.rows, b.rows) for a, b in combinations(results, 2)}
         compared = {pair: c for pair, c in found.items() if c is not None}
@@ -126,8 +126,8 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
             f"DeLong's test by patient or near-duplicate group. {len(compared)} pairs are tested and no p-value is corrected for "
             f"that: expect one in twenty below 0.05 by chance. {told(bundle, results)}"
         )
-        exhibits.append([ReportBlock(title, text, table, charts.delong_chart([r.name for r in results], compared))])
-    return exhibits
+        blocks.append([ReportBlock(title, text, table, charts.delong_chart([r.name for r in results], compared))])
+    return blocks
 
 
 def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
@@ -147,7 +147,7 @@ def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
 
 def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """By BI-RADS category, scanner, marks found and lesion size."""
-    exhibits = []
+    blocks = []
     for r in [*bundle.validation, *own]:
         table: Table = [
             {
@@ -166,13 +166,13 @@ def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
             "Burned-in marks are found by a rule that misses many: many of BUS-BRA's images without any found carry calipers all the "
             "same, so these two rows do not tell what marks do to a call."
         )
-        exhibits.append([interval_block(f"{r.name}. {r.images}", text, table, points)])
-    return exhibits
+        blocks.append([interval_block(f"{r.name}. {r.images}", text, table, points)])
+    return blocks
 
 
 def training(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """Loss, accuracy and AUC of the recorded runs."""
-    exhibits = []
+    blocks = []
     text = (
         "Training on augmented images, validation on plain ones, at threshold 0.5: of the network alone, without outline and calibration, "
         "and the AUC as the mean of the data sets, so not the figures of Overview. Where a run trained on every image, nothing could "
@@ -189,17 +189,17 @@ def training(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
             }
             for name, epochs in runs.items() for e in epochs
         ]  # fmt: skip
-        exhibits.append([ReportBlock(MODELS[model].title, text, figure=charts.learning_chart(runs), data=data)])
+        blocks.append([ReportBlock(MODELS[model].title, text, figure=charts.learning_chart(runs), data=data)])
         text = ""
-    return exhibits
+    return blocks
 
 
 def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """The images furthest on the wrong side, by id, with what every model said."""
-    exhibits = []
+    blocks = []
     for title, results in grouped(bundle, own):
         first = results[0]
-        said = {r.name: {row.id: row for row in r.rows} for r in results}
+        predicted = {r.name: {row.id: row for row in r.rows} for r in results}
         worst = sorted((row for row in first.rows if _errs(first, row)), key=_wrongness, reverse=True)[:WORST]
         if not worst:
             continue
@@ -207,8 +207,8 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
             {
                 "image": printable(row.id), "truth": CLASSES[row.label], "BI-RADS": "" if row.birads is None else str(row.birads),
                 "burned-in marks": {True: "found", False: "none found", None: ""}[row.marks],
-                **{name: round(rows[row.id].probability, 3) for name, rows in said.items() if row.id in rows},
-                "models that err": str(sum(_errs(r, said[r.name][row.id]) for r in results if row.id in said[r.name])),
+                **{name: round(rows[row.id].probability, 3) for name, rows in predicted.items() if row.id in rows},
+                "models that err": str(sum(_errs(r, predicted[r.name][row.id]) for r in results if row.id in predicted[r.name])),
             }
             for row in worst
         ]  # fmt: skip
@@ -217,8 +217,8 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
             "each model's probability of malignancy. "
             "No image of a data set comes with the app; look them up by id in the data."
         )
-        exhibits.append([ReportBlock(title, text, table)])
-    return exhibits
+        blocks.append([ReportBlock(title, text, table)])
+    return blocks
 
 
 SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[ReportBlock]]]] = {
@@ -258,7 +258,7 @@ def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBloc
 
     For a reader who cannot move a slider; the page has `operating_point` instead.
     """
-    exhibits = []
+    blocks = []
     for r in [*bundle.validation, *bundle.cross_site, *own]:
         points = [point(r.rows, r.figures.threshold, prevalence) for prevalence in PREVALENCES]
         table: Table = [
@@ -269,8 +269,8 @@ def at_thresholds(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBloc
             for at in points
         ]  # fmt: skip
         text = f"At {r.figures.threshold:.3f}, {r.rule}. {roles([r])}"
-        exhibits.append(ReportBlock(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
-    return [exhibits[k : k + 2] for k in range(0, len(exhibits), 2)]
+        blocks.append(ReportBlock(f"{r.name}. {r.images}", text, table, charts.confusion_chart(points[0].confusion)))
+    return [blocks[k : k + 2] for k in range(0, len(blocks), 2)]
 
 
 def _number(value: float) -> str:

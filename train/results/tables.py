@@ -86,8 +86,8 @@ def roles(results: Sequence[Result]) -> str:
                 f"{held['auc_by_group']:.3f} by patient or group, sensitivity {held['sensitivity']:.3f}, specificity "
                 f"{held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
             )
-        if said := unsure(r.figures):
-            sentences.append(f"{r.name} has {said}")
+        if reason := unsure(r.figures):
+            sentences.append(f"{r.name} has {reason}")
     for sentences_of in dict.fromkeys(r.left_out for r in results):
         counted = Counter(sentence.partition(": ")[2] for sentence in sentences_of)
         sentences += [f"{count} left out: {reason}." for reason, count in counted.items()]

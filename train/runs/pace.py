@@ -30,14 +30,14 @@ def seconds_of(config: TrainConfig, images: int, device: str) -> float:
         RunFailed: the steps failed, as they would in the run; or took minutes.
     """
     try:
-        said = run_module(["train.runs.pace", str(images), device], device, PATIENCE_S, config.to_json())
+        output = run_module(["train.runs.pace", str(images), device], device, PATIENCE_S, config.to_json())
     except TimeoutError:
         raise RunFailed(
             f"{STEPS} steps took more than {PATIENCE_S} seconds. Choose smaller batches or a GPU."
         ) from None
     except RunFailed as reason:
         raise RunFailed(f"A few steps were tried and failed: {reason}") from None
-    return float(json.loads(said))
+    return float(json.loads(output))
 
 
 def estimate(configs: Mapping[str, TrainConfig], images: int, device: str, runs: Path = RUNS_FOLDER) -> str:

@@ -27,7 +27,7 @@ from rcdnet.command_line import DISK_FULL_ERRNOS
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
 from train.config import INITS, TrainConfig
 from train.evaluate.compare import table
-from train.evaluate.evaluate_model import evaluate_run
+from train.evaluate.validation import evaluate_run
 from train.files import append_line, write_atomic
 from train.fit.engine import accelerator_for
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, event_of, line_of, read_events

@@ -183,12 +183,12 @@ def draft(
             configs[run] = TrainConfig(model=model, data=data, **values)
         except ConfigError as error:
             mistakes |= error.mistakes
-    images, said = 0, ""
+    images, split_rule = 0, ""
     if samples and values["split"] == "official" and not any(sample.fold for sample in samples):
         mistakes["split"] = "None of these data sets has official folds. Choose 7:3 or k-fold, or add BUS-BRA."
     elif samples and configs:
         try:
-            images, said = _split_of(next(iter(configs.values())), tuple(samples))
+            images, split_rule = _split_of(next(iter(configs.values())), tuple(samples))
         except (DatasetError, ConfigError) as error:
             mistakes.setdefault("split", str(error))
         if 0 < images < values["batch_size"]:
@@ -197,7 +197,7 @@ def draft(
                 f"{images} images would train, fewer than one batch of {values['batch_size']}. Add images, or choose a smaller batch "
                 "size under All settings.",
             )
-    return Draft({} if mistakes else configs, mistakes, found, images, said)
+    return Draft({} if mistakes else configs, mistakes, found, images, split_rule)
 
 
 @lru_cache(maxsize=4)

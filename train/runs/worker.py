@@ -57,7 +57,7 @@ def _train(run: Path, device: str) -> None:
     environment = environment_for(device)
     if not (run / "last.safetensors").exists():  # one that goes on keeps the threads that it was begun with
         environment = background_environment(environment)
-    said = (run / "log.txt").stat().st_size if (run / "log.txt").exists() else 0
+    logged = (run / "log.txt").stat().st_size if (run / "log.txt").exists() else 0
     with (run / "log.txt").open("ab") as log:  # what it says it logs itself; this is for what it could not say
         done = subprocess.run(  # noqa: S603, no shell, and nothing in it but the run's own folder
             [sys.executable, "-m", "train", "fit", "--resume", str(run)],
@@ -65,17 +65,17 @@ def _train(run: Path, device: str) -> None:
         )  # fmt: skip
     (run / "starting").unlink(missing_ok=True)
     if done.returncode > 0:
-        _tell(run, before, said)
+        _tell(run, before, logged)
 
 
-def _tell(run: Path, before: int, said: int) -> None:
+def _tell(run: Path, before: int, logged: int) -> None:
     """Record why a run ended that could not do so itself; one that a signal ended is lost, and its state says so."""
     events = read_events(run / "events.jsonl")
     if any(isinstance(event, Finished) for event in events):  # somebody else saw it through
         return
     if events[before:] and not isinstance(events[-1], Started | Epoch):
         return
-    told = max(0, (run / "log.txt").stat().st_size - said)
+    told = max(0, (run / "log.txt").stat().st_size - logged)
     lines = read_tail(run / "log.txt", min(told, TOLD_LIMIT)).decode(errors="replace").strip().splitlines()
     message = lines[-1] if lines else "It ended without a word. log.txt may say more."
     append_line(run / "events.jsonl", line_of(Failed(time.time(), "start", message)))

@@ -4,19 +4,19 @@ import json
 from dataclasses import replace
 
 from conftest import copied
-from test_train_results import exhibits_of
+from test_train_results import blocks_of
 
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.evaluate.compare import format_estimate
 from train.evaluate.evaluation import Estimate
-from train.evaluate.heatmap_metrics import CENTRE
+from train.explain.heatmap_metrics import CENTRE
 from train.results.heatmap_blocks import localisation_warnings
 from train.results.load_results import load_bundled_results
 
 
 def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(bundle, drawn_tree, tmp_path):
-    shown = exhibits_of("Heatmaps", bundle)
+    shown = blocks_of("Heatmaps", bundle)
     assert {e.title for e in shown if e.figure is None} == {
         "All figures of the heatmaps. BUS-BRA", "All figures of the heatmaps. BUSI",
     }  # fmt: skip

@@ -13,9 +13,9 @@ from train.data.dataset_readers import TITLES
 from train.data.splits import Split, describe_split
 from train.evaluate.compare import verified_predictions
 from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation
-from train.evaluate.metrics import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
-from train.evaluate.published_records import public_tests
 from train.fit.state import read_best, to_half_precision
+from train.metrics.classification import SENSITIVITIES, confusion, rates, threshold_at_sensitivity
+from train.publish.published_records import public_tests
 
 
 def verified_evaluation(run: Path, place: Path | None = None) -> Evaluation:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from train.evaluate.metrics import SENSITIVITIES, area_under_roc, auc_interval, bounds, share_interval
+from train.metrics.classification import SENSITIVITIES, area_under_roc, auc_interval, bounds, share_interval
 
 MINIMUM_GROUPS = 10  # of patients or near-copies; a bootstrap of fewer gives intervals that are too narrow
 NONE = (math.nan, math.nan)
@@ -29,7 +29,7 @@ def intervals(
     groups: np.ndarray,
     pointed: np.ndarray,
 ) -> dict[str, Interval]:
-    """An interval for each of `values`, which are those of `train.evaluate.metrics.figures_of`, and `pointing` and `dice`; nan for none.
+    """An interval for each of `values`: those of `train.metrics.classification.figures_of`, `pointing` and `dice`; nan for none.
 
     By bootstrap, as `resampled_interval`. Of a set without a mistake every resample is without one, and the bootstrap would be
     certain. So a share that is 0 or 1 has Wilson's interval, each group that it was found in counted once; so has F1, by the share

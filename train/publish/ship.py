@@ -17,7 +17,9 @@ from rcdnet.scans import preprocessing
 from train.config import TrainConfig
 from train.data.dataset_readers import CITATIONS, LICENCES, TITLES
 from train.data.splits import Split, describe_split
-from train.evaluate.card_metrics import (
+from train.evaluate.compare import RESULTS_FOLDER
+from train.fit.state import read_best, read_progress, to_half_precision
+from train.publish.card_metrics import (
     figures,
     of_external_tests,
     of_fold,
@@ -25,10 +27,8 @@ from train.evaluate.card_metrics import (
     verified_evaluation,
     which,
 )
-from train.evaluate.compare import RESULTS_FOLDER
-from train.evaluate.cross_validation import config_of, pool, recipe_of, untaught_in
-from train.evaluate.published_records import publish
-from train.fit.state import read_best, read_progress, to_half_precision
+from train.publish.cross_validation import config_of, pool, recipe_of, untaught_in
+from train.publish.published_records import publish
 
 KNOWN_FAILURES = (
     "Normal breasts and implants were not in the training data; a call on them means nothing.",
@@ -63,16 +63,19 @@ def ship(
     run, *judging = (Path(os.path.abspath(path)) for path in (run, *folds, *cross_site))  # noqa: PTH100
     folds, cross_site = judging[: len(folds)], judging[len(folds) :]
     config, split = config_of(run), Split.read(run / "split.json")
-    judges = [run, *folds, *cross_site]
-    if len({judge.name for judge in judges}) < len(judges):
+    evaluated_runs = [run, *folds, *cross_site]
+    if len({evaluated_run.name for evaluated_run in evaluated_runs}) < len(evaluated_runs):
         raise DatasetError("Two of these runs have the same name. Rename the folder of one.")
-    for judge in judges:
-        _check_finished(judge)
-    for judge in folds:
-        _check_fold(config, split, judge)
-    for judge in cross_site:
-        unknown = {"birads_weight"} & {*untaught_in(run), *untaught_in(judge)}  # to one of two data sets, as to BUSI
-        _check_recipe(config, judge, ("split", "folds", "sources", *unknown))
+    for evaluated_run in evaluated_runs:
+        _check_finished(evaluated_run)
+    for evaluated_run in folds:
+        _check_fold(config, split, evaluated_run)
+    for evaluated_run in cross_site:
+        unknown = {"birads_weight"} & {
+            *untaught_in(run),
+            *untaught_in(evaluated_run),
+        }  # to one of two data sets, as to BUSI
+        _check_recipe(config, evaluated_run, ("split", "folds", "sources", *unknown))
     weights = to_half_precision(read_best(run))
     own, others = _by_seed(folds, config.seed)
     with tempfile.TemporaryDirectory() as place:
@@ -102,7 +105,7 @@ def ship(
             calibration=evaluation.calibration,
             folds=tuple(found for fold in own for found in of_fold(fold)),
             seeds=seeds,
-            cross_site=tuple(found for judge in cross_site for found in of_external_tests(judge, config.seed)),
+            cross_site=tuple(found for evaluated_run in cross_site for found in of_external_tests(evaluated_run, config.seed)),
             subgroups=tuple(
                 Subgroup(
                     TITLES.get(s.name, s.name), g.name, g.images, g.malignant, g.auc.value if g.auc else math.nan,
@@ -119,9 +122,13 @@ def ship(
         )  # fmt: skip
         write_checkpoint(weights, card, weights_folder)
         # Ids and patients of a clinic's own images stay where they are.
-        if all(source in TITLES for judge in judges for source, _ in TrainConfig.read(judge / "config.json").data):
-            for judge in [run, *own, *cross_site]:
-                publish(judge, results_folder, external=judge in cross_site)
+        if all(
+            source in TITLES
+            for evaluated_run in evaluated_runs
+            for source, _ in TrainConfig.read(evaluated_run / "config.json").data
+        ):
+            for evaluated_run in [run, *own, *cross_site]:
+                publish(evaluated_run, results_folder, external=evaluated_run in cross_site)
             for several in Path(place).iterdir():
                 publish(several, results_folder)
     return card
@@ -189,11 +196,11 @@ def _check_fold(config: TrainConfig, split: Split, fold: Path) -> None:
         )
 
 
-def _check_recipe(config: TrainConfig, judge: Path, free: Sequence[str]) -> None:
-    own, other = recipe_of(config), recipe_of(config_of(judge))
+def _check_recipe(config: TrainConfig, evaluated_run: Path, free: Sequence[str]) -> None:
+    own, other = recipe_of(config), recipe_of(config_of(evaluated_run))
     if differing := [name for name in own if own[name] != other[name] and name not in free]:
         raise DatasetError(
-            f"{judge} was trained with other settings than the weights to be shipped ({', '.join(differing)}), so it does not "
+            f"{evaluated_run} was trained with other settings than the weights to be shipped ({', '.join(differing)}), so it does not "
             "say how good they are. Give runs of the same recipe."
         )
 

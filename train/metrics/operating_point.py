@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rcdnet.models.calibration import Calibration
-from train.evaluate.metrics import fit_weights, threshold_at_sensitivity
+from train.metrics.classification import fit_weights, threshold_at_sensitivity
 
 SENSITIVITY = 0.95
 

@@ -26,10 +26,10 @@ from train.data.decode import iterate_pixels, read_lesion, read_pixels
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.labels import NO_LESION
 from train.data.splits import Split, group_samples
-from train.evaluate.evaluate_model import has_unknown_pretraining
-from train.evaluate.heatmap_metrics import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
-from train.evaluate.ship import ship
+from train.evaluate.validation import has_unknown_pretraining
+from train.explain.heatmap_metrics import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
 from train.files import write_atomic
+from train.publish.ship import ship
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Heatmaps measured over whole validation sets."""

@@ -1,0 +1,1 @@
+"""Figures of labels and probabilities: AUC, intervals, tests of a difference, calibration and threshold."""
