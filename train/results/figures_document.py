@@ -19,7 +19,7 @@ from train.results.heatmap_summary import heatmap_paragraphs
 from train.results.load_results import Bundle
 from train.results.markdown import markdown_list, markdown_table
 from train.results.readme_summary import summary, trust
-from train.results.reference_comparison import BOX, READERS, against, verdict
+from train.results.reference_comparison import BOX, READERS, against, verdict_with_p
 from train.results.report_block import AUC
 from train.results.tables import Table, in_a_sentence, measured_how
 
@@ -107,7 +107,7 @@ def _cross_site(bundle: Bundle) -> list[str]:
             "RcdNet": r.images, "number (malignant)": f"{f.images} ({f.malignant})", AUC: format_estimate(f.figures["auc"]),
             "AUC by patient or group": _value(f.auc_by_group), "sensitivity": _value(f.figures["sensitivity"]),
             "specificity": _value(f.figures["specificity"]), f"AUC of {READERS[BOX]}": _value(f.references[BOX].auc),
-            "RcdNet against the box": verdict(against(r.rows, BOX)),
+            "RcdNet against the box": verdict_with_p(against(r.rows, BOX)),
         }
         for r in bundle.cross_site for f in [r.figures]
     ]  # fmt: skip
@@ -125,7 +125,7 @@ def _readers(bundle: Bundle) -> list[str]:
     rows: Table = [
         {
             "model": r.name, "images": r.images, "AUC": _value(r.figures.figures["auc"]), "beside": name,
-            "its AUC": _value(r.figures.references[reader].auc), "the model is": verdict(against(r.rows, reader)),
+            "its AUC": _value(r.figures.references[reader].auc), "the model is": verdict_with_p(against(r.rows, reader)),
         }
         for r in bundle.validation for reader, name in READERS.items()
         if reader in r.figures.references and r.figures.references[reader].images == r.figures.images
@@ -155,7 +155,7 @@ def _cross_fitted(bundle: Bundle, folder: Path) -> list[str]:
                 "sensitivity": f"{held['sensitivity']:.3f}", "specificity": f"{held['specificity']:.3f}",
                 "calibration error": f"{held['ece']:.3f}",
                 **{
-                    f"against {name}": verdict(against([row for row in fitted if row.source == r.figures.name], reader))
+                    f"against {name}": verdict_with_p(against([row for row in fitted if row.source == r.figures.name], reader))
                     if reader in r.figures.references else ""
                     for reader, name in READERS.items()
                 },
@@ -197,7 +197,7 @@ def _like_with_like(bundle: Bundle, folder: Path) -> list[str]:
     rows: Table = [
         {
             "baseline": r.name, "images": r.images, "its AUC by patient or group": f"{c.second:.3f}",
-            "that of the earlier RcdNet": f"{c.first:.3f}", "the earlier RcdNet is": verdict(c),
+            "that of the earlier RcdNet": f"{c.first:.3f}", "the earlier RcdNet is": verdict_with_p(c),
         }
         for r, c in pairs if c is not None
     ]  # fmt: skip

@@ -29,6 +29,6 @@ def verdict(c: Comparison | None) -> str:
     return "better" if c.difference > 0 else "worse"
 
 
-def verdict(c: Comparison | None) -> str:
+def verdict_with_p(c: Comparison | None) -> str:
     """The verdict with its p-value; empty where nothing was compared."""
     return f"{verdict(c)}, {c.p_value}" if c else ""
