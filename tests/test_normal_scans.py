@@ -16,8 +16,10 @@ from train.__main__ import main
 from train.config import TrainConfig
 from train.data.audit import audit, report_lines, summary
 from train.data.breast_lesions_usg import IMAGES, read_breast
+from train.data.busi import is_busi, read_busi
+from train.data.custom_dataset import read_folder
 from train.data.data_warnings import summarise_warnings
-from train.data.dataset_readers import is_busi, read_busi, read_folder, read_sources
+from train.data.dataset_readers import read_sources
 from train.data.decode import decode
 from train.data.labels import NO_LESION
 from train.data.sample import Sample

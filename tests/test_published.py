@@ -11,7 +11,7 @@ from test_architecture import figures_row
 from rcdnet.models.checkpoint import read_card
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.evaluate.compare import COLUMNS, compare_rows, format_estimate, shipped, verified_predictions
 from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation, set_figures
 from train.evaluate.predictions import PredictionRow, read_predictions

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from train.__main__ import main
-from train.data.fetch import RELEASES
+from train.data.public_datasets import PUBLIC_DATASETS
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -47,11 +47,11 @@ def test_fetch_puts_the_table_beside_the_images_that_it_belongs_to(served, tmp_p
     with zipfile.ZipFile(folder / "a.zip", "w") as archive:
         archive.writestr("BrEaST-Lesions_USG-images_and_masks/case001.png", b"an image")
     table = "BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx"
-    assert (RELEASES["breast"].table or "").endswith(f"/{table}")
-    monkeypatch.setitem(RELEASES, "breast", replace(RELEASES["breast"], table=f"{address}/{table}"))
+    assert (PUBLIC_DATASETS["breast"].table or "").endswith(f"/{table}")
+    monkeypatch.setitem(PUBLIC_DATASETS, "breast", replace(PUBLIC_DATASETS["breast"], table=f"{address}/{table}"))
     asked = ["fetch", "breast", "--out", str(tmp_path / "data"), "--url", f"{address}/a.zip"]
     assert main(asked) == 1
-    assert "The table of BrEaST-Lesions-USG" in capsys.readouterr().err
+    assert "The table of BrEaST could not be fetched" in capsys.readouterr().err
     (folder / table).write_bytes(b"a table")
     assert main(asked) == 0
     place = Path(capsys.readouterr().out.strip().rpartition("breast=")[2])
@@ -69,7 +69,7 @@ def test_fetch_refuses_another_archive_and_names_a_missing_network(served, tmp_p
     message = capsys.readouterr().err
     assert "Check the network" in message
     assert "--data busbra=DIR" in message
-    assert all(release.url.startswith("https://") for release in RELEASES.values())
+    assert all(dataset.url.startswith("https://") for dataset in PUBLIC_DATASETS.values())
 
 
 def test_audit_prints_copies_conflicts_and_broken_files(busi, tmp_path, capsys):

@@ -14,7 +14,10 @@ from PIL import Image
 from rcdnet.errors import DatasetError
 from train.data.audit import audit
 from train.data.burned_in_marks import find_burned_in_marks
-from train.data.dataset_readers import read_busbra, read_busi, read_folder, read_sources
+from train.data.bus_bra import read_busbra
+from train.data.busi import read_busi
+from train.data.custom_dataset import read_folder
+from train.data.dataset_readers import read_sources
 from train.data.decode import decode, read_lesion
 from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom, write_samples
 

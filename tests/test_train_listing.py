@@ -14,8 +14,11 @@ from rcdnet.models.registry import CLASSES
 from rcdnet.scans.image_files import is_image_file
 from train.__main__ import main
 from train.data.audit import audit
+from train.data.bus_bra import read_busbra
+from train.data.busi import is_busi, read_busi
 from train.data.csv_tables import is_table
-from train.data.dataset_readers import is_busi, read_busbra, read_busi, read_folder, read_sources
+from train.data.custom_dataset import read_folder
+from train.data.dataset_readers import read_sources
 from train.data.folder_listing import class_folders
 from train.runs.data_locations import DatasetLocation, find_datasets
 

@@ -13,8 +13,8 @@ from train.__main__ import main
 from train.config import TrainConfig
 from train.data import decode as decoding
 from train.data.audit import audit, summaries
+from train.data.custom_dataset import read_folder
 from train.data.data_warnings import summarise_warnings
-from train.data.dataset_readers import read_folder
 from train.data.decode import decode, iterate_parallel
 from train.data.sample import Sample
 from train.evaluate.evaluation import read_evaluation

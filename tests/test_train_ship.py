@@ -14,7 +14,7 @@ from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from train.__main__ import main
 from train.config import TrainConfig
-from train.data.dataset_readers import CITATIONS, LICENCES
+from train.data.public_datasets import PUBLIC_DATASETS
 from train.evaluate.evaluation import read_evaluation
 from train.evaluate.predictions import read_predictions
 from train.files import append_line
@@ -158,8 +158,8 @@ def test_weights_inherit_the_duties_of_those_they_started_from(run, tmp_path):
     with_a_card = replace(own, init=str(WEIGHTS_FOLDER / "vit.safetensors"))
     of_a_run = replace(own, model="mobilenetv2", init=str(run / "best.safetensors"))
     for config in (own, with_a_card, of_a_run):
-        assert _licences(config) == [LICENCES["busbra"], LICENCES["busi"]]
-        assert _citations(config) == (CITATIONS["busbra"], CITATIONS["busi"])
+        assert _licences(config) == [PUBLIC_DATASETS[name].licence_of_weights for name in ("busbra", "busi")]
+        assert _citations(config) == tuple(PUBLIC_DATASETS[name].citation for name in ("busbra", "busi"))
     assert "tf_efficientnet_lite0" in _licences(replace(own, model="rcdnet"))[-1]
     assert _licences(replace(own, init="found.safetensors")) == [
         "The weights it started from, found.safetensors: not known."

@@ -10,7 +10,10 @@ from conftest import ROOT
 from PIL import Image
 
 from rcdnet.errors import DatasetError
-from train.data.dataset_readers import read_busbra, read_busi, read_folder, read_sources
+from train.data.bus_bra import read_busbra
+from train.data.busi import read_busi
+from train.data.custom_dataset import read_folder
+from train.data.dataset_readers import read_sources
 from train.data.decode import decode, read_pixels
 from train.data.duplicates import fingerprint, label_conflicts, near_duplicate_groups, near_duplicate_pairs
 from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom

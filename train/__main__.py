@@ -25,8 +25,9 @@ from rcdnet.path_arguments import check_writable, expand_pattern, expand_user_pa
 from train.config import TrainConfig, kind_of
 from train.data.audit import audit, report_lines
 from train.data.dataset_readers import read_sources
-from train.data.fetch import RELEASES, fetch
+from train.data.fetch import fetch
 from train.data.phantoms import write_dataset, write_samples
+from train.data.public_datasets import PUBLIC_DATASETS
 from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
 from train.evaluate.external_test import evaluate_external
 from train.evaluate.validation import reevaluate_run
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("fetch", help="download a data set from its official place")
     command.set_defaults(run=_fetch)
-    command.add_argument("name", choices=list(RELEASES))
+    command.add_argument("name", choices=list(PUBLIC_DATASETS))
     command.add_argument("--out", type=expand_user_path, default=Path("data"), help="default data")
     command.add_argument("--url", help="another address of the same archive")
 
@@ -243,10 +244,13 @@ def _audit(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    release = RELEASES[options.name]
+    dataset = PUBLIC_DATASETS[options.name]
     check_writable(options.out)
     place = fetch(options.name, options.out, url=options.url)
-    print(f"{release.title}\nlicence: {release.licence}\nuse it as: --data {options.name}={place}")
+    rules = "" if dataset.shareable else ", and do not pass its images on"
+    print(
+        f"{dataset.title} ({dataset.reference})\nlicence: {dataset.licence}; cite it{rules}\nuse it as: --data {options.name}={place}"
+    )
 
 
 def _phantoms(options: argparse.Namespace) -> None:

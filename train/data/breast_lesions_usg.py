@@ -13,6 +13,7 @@ from train.data.sample import Sample, Say, ignore_message, parse_label
 
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"
 TABLE = "BrEaST-Lesions-USG-clinical-data-*.xlsx"
+LAYOUT = f"the table of clinical data beside the folder {IMAGES}"
 LIMIT = 16 * MB  # of the table, packed and unpacked; as published it has 40 KB
 _COLUMNS = ("CaseID", "Image_filename", "Mask_tumor_filename", "BIRADS", "Classification")
 

@@ -17,15 +17,17 @@ from train.data.folder_listing import (
 )
 from train.data.labels import LABELS
 from train.data.patient_ids import parse_patient_ids
-from train.data.sample import PHANTOM_SOURCE, TITLES, Sample, Say, ignore_message, is_phantom_folder, parse_label
+from train.data.public_datasets import TITLES
+from train.data.sample import PHANTOM_SOURCE, Sample, Say, ignore_message, is_phantom_folder, parse_label
 
+LAYOUT = "folders benign and malignant (and normal) with images, or a CSV file with path,label[,patient][,mask]"
 _MASK_FOLDERS = {"mask", "masks"}
 
 
 def source_name(place: Path) -> str:
     """What a folder or table of one's own is called as a source: its real name, that of a table without its suffix.
 
-    >>> name_of(Path("clinic.2023")), name_of(Path("clinic.2023.csv"))
+    >>> source_name(Path("clinic.2023")), source_name(Path("clinic.2023.csv"))
     ('clinic.2023', 'clinic.2023')
     """
     if is_phantom_folder(place):

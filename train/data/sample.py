@@ -1,4 +1,4 @@
-"""One labelled image on disk, and what the public data sets are called."""
+"""One labelled image on disk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from train.data.csv_tables import clean
 from train.data.labels import LABELS, NORMAL
 
 PHANTOM_SOURCE = "phantoms"  # the source of drawn scans, and the name of their table
-TITLES = {"busbra": "BUS-BRA", "busi": "BUSI", "breast": "BrEaST"}
 # Takes a sentence about what a reader passed over, or took for something else than is written.
 Say = Callable[[str], object]
 

@@ -9,8 +9,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rcdnet.models.lesion_decoder import box_features
-from train.data.dataset_readers import Sample
 from train.data.decode import read_lesion, read_pixels
+from train.data.sample import Sample
 
 
 def box_geometry_features(samples: Sequence[Sample]) -> np.ndarray:

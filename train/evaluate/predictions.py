@@ -15,8 +15,8 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
 from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_regular
 from train.data.burned_in_marks import find_burned_in_marks
-from train.data.dataset_readers import Sample
 from train.data.decode import iterate_pixels
+from train.data.sample import Sample
 from train.evaluate.box_baseline import box_scores, lesion_share
 from train.evaluate.network_outputs import NetworkOutputs
 from train.files import write_atomic

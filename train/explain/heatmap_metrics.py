@@ -17,7 +17,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.card import nan_as_null, null_as_nan
 from rcdnet.models.registry import MODELS
 from rcdnet.safe_io import KB, Unreadable, parse_as, read_json
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.evaluate.evaluation import Estimate
 from train.files import append_line, read_complete_lines, write_atomic
 from train.metrics import classification as metrics

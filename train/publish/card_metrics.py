@@ -9,7 +9,7 @@ import numpy as np
 from rcdnet.errors import DatasetError
 from rcdnet.models.card import Figures, OperatingPoint
 from train.config import TrainConfig
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.data.splits import Split, describe_split
 from train.evaluate.compare import verified_predictions
 from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation

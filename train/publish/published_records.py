@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from train.config import TrainConfig
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.fit.events import Epoch, Finished, Started, line_of, read_events
 
 EVALUATION = ("predictions.csv", "evaluation.json")

@@ -15,7 +15,7 @@ from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card, write_checkpoint
 from rcdnet.models.registry import CLASSES, spec_of
 from rcdnet.scans import preprocessing
 from train.config import TrainConfig
-from train.data.dataset_readers import CITATIONS, LICENCES, TITLES
+from train.data.public_datasets import PUBLIC_DATASETS, TITLES
 from train.data.splits import Split, describe_split
 from train.evaluate.compare import RESULTS_FOLDER
 from train.fit.state import read_best, read_progress, to_half_precision
@@ -225,7 +225,7 @@ def _trained_on(config: TrainConfig, split: Split) -> str:
 
 def _licences(config: TrainConfig) -> list[str]:
     """A sentence for each of the data sets and of the weights that a run started from, whose own duties it inherits."""
-    found = [LICENCES[source] for source, _ in config.data if source in LICENCES]
+    found = [PUBLIC_DATASETS[source].licence_of_weights for source, _ in config.data if source in PUBLIC_DATASETS]
     if config.init == "imagenet":
         found.append(f"The ImageNet weights it started from: {spec_of(config.model).licence}.")
     elif before := _run_before(config):
@@ -238,7 +238,7 @@ def _licences(config: TrainConfig) -> list[str]:
 
 
 def _citations(config: TrainConfig) -> tuple[str, ...]:
-    found = [CITATIONS[source] for source, _ in config.data if source in CITATIONS]
+    found = [PUBLIC_DATASETS[source].citation for source, _ in config.data if source in PUBLIC_DATASETS]
     if before := _run_before(config):
         found += _citations(before)
     elif card := _card_before(config):

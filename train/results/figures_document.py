@@ -9,7 +9,7 @@ from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.registry import MODELS
 from rcdnet.present.statements import DATA, PAPER_DIFFERENCES
 from rcdnet.reading.heatmaps import METHODS
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, compare_rows, format_estimate, verified_predictions
 from train.evaluate.evaluation import Estimate, read_evaluation
 from train.evaluate.predictions import PredictionRow

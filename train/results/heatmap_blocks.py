@@ -7,7 +7,7 @@ from rcdnet.models.registry import MODELS
 from rcdnet.present.charts import matrix_chart
 from rcdnet.present.prediction_report import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.evaluate.compare import format_estimate
 from train.explain.heatmap_metrics import CENTRE, FIGURES, MapFigures
 from train.results.load_results import Bundle, Result

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rcdnet.models.registry import MODELS
 from rcdnet.present.prediction_report import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.evaluate.compare import format_estimate
 from train.explain.heatmap_metrics import CENTRE, MapFigures
 from train.results.markdown import markdown_list, markdown_table

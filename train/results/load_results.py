@@ -13,7 +13,7 @@ from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card
 from rcdnet.models.registry import MODELS
 from rcdnet.safe_io import shortened
 from train.config import TrainConfig
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, verified_predictions
 from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation
 from train.evaluate.predictions import PredictionRow

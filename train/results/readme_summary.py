@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rcdnet.models.registry import MODELS
 from rcdnet.present.prediction_report import join_names
-from train.data.dataset_readers import TITLES
+from train.data.public_datasets import TITLES
 from train.results.load_results import Bundle, Result
 from train.results.markdown import markdown_table
 from train.results.reference_comparison import BOX, READERS, against, verdict

@@ -14,11 +14,13 @@ from rcdnet.models.registry import CLASSES
 from rcdnet.path_arguments import expand_user_path
 from rcdnet.scans.image_files import is_hidden_or_system
 from train.data.breast_lesions_usg import is_breast
+from train.data.busi import is_busi
 from train.data.csv_tables import SUFFIXES, is_table
-from train.data.dataset_readers import is_busi, read_sources
+from train.data.dataset_readers import read_sources
 from train.data.folder_listing import class_folders
 from train.data.phantoms import write_dataset
-from train.data.sample import TITLES, Sample, Say, ignore_message, is_phantom_folder
+from train.data.public_datasets import TITLES
+from train.data.sample import Sample, Say, ignore_message, is_phantom_folder
 from train.folders import HOME
 
 VARIABLE = "RCDNET_DATA"

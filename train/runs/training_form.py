@@ -9,7 +9,7 @@ from typing import Any
 from rcdnet.errors import ConfigError, DatasetError, RcdnetError
 from train.config import INITS, TrainConfig, kind_of
 from train.data.audit import summaries
-from train.data.dataset_readers import Sample
+from train.data.sample import Sample
 from train.data.splits import make_split, resolve_auto_split
 from train.presets import PRESETS
 from train.runs.data_locations import PHANTOMS, find_datasets, load_samples, phantoms, resolve_datasets
