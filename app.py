@@ -7,11 +7,11 @@ import streamlit.net_util
 from starlette.formparsers import MultiPartParser
 
 from pages.shared import (
-    preload,
-    uploads,  # noqa: F401  importing it bounds what may wait, whichever page is opened first
+    preload_libraries,
+    upload_limits,  # noqa: F401  importing it bounds what may wait, whichever page is opened first
 )
 from rcdnet.present.statements import RESEARCH_USE
-from rcdnet.scans.reader import MAX_BYTES
+from rcdnet.scans.scan_and_mask import MAX_BYTES
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -39,5 +39,5 @@ if wanted in pages:
 st.logo(ASSETS / "logo.svg", size="large")
 st.html(ASSETS / "frame.css")
 st.html(f'<div class="research-use" role="note">{RESEARCH_USE}</div>')
-preload.load()
+preload_libraries.load()
 page.run()

@@ -4,7 +4,7 @@ from itertools import cycle
 
 import streamlit as st
 
-from pages.shared.scan_panel import UploadedScan, read_next_upload, scan_panel, select_models, uploads_pending
+from pages.shared.scan_list import UploadedScan, read_next_upload, scan_panel, select_models, uploads_pending
 from pages.shared.widget_state import PERSIST
 from rcdnet.errors import NotTrained
 from rcdnet.models.registry import CLASSES, MODELS

@@ -2,15 +2,15 @@
 
 import streamlit as st
 
+from pages.shared.linked_viewer import viewer
 from pages.shared.markdown_escape import escape_markdown
-from pages.shared.scan_panel import UploadedScan, read_next_upload, scan_panel, select_models
-from pages.shared.uploads import pop_upload
-from pages.shared.viewer import viewer
+from pages.shared.scan_list import UploadedScan, read_next_upload, scan_panel, select_models
+from pages.shared.upload_limits import pop_upload
 from pages.shared.widget_state import PERSIST, persistent_tabs, set_widget_values
 from rcdnet.errors import RcdnetError
 from rcdnet.explain.faithfulness import PASSES, SHARES, evaluate_faithfulness, random_cam_prediction
 from rcdnet.present.charts import removal_chart, similarity_chart
-from rcdnet.present.heatmap_figure import FORMATS, grid_figure, grid_maps
+from rcdnet.present.heatmap_export import FORMATS, grid_figure, grid_maps
 from rcdnet.present.heatmap_grid import (
     PREDICTED_CLASS,
     SCALES,
@@ -28,7 +28,7 @@ from rcdnet.present.overlay import SAFE_COLOUR_MAPS
 from rcdnet.present.prediction_report import agreement, join_names
 from rcdnet.reading.heatmaps import ARBITRARY_SIGN, METHODS, RANDOM_BASELINE, SLOW_METHODS, passes
 from rcdnet.reading.inference import classify
-from rcdnet.scans.reader import read_mask
+from rcdnet.scans.scan_and_mask import read_mask
 from train.results.heatmap_blocks import localisation_warnings
 from train.results.load_results import load_bundled_results
 

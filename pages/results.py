@@ -4,8 +4,8 @@ import re
 
 import streamlit as st
 
+from pages.shared.access_control import training_denied_reason
 from pages.shared.markdown_escape import escape_markdown
-from pages.shared.permissions import training_denied_reason
 from pages.shared.widget_state import PERSIST, persistent_tabs, set_widget_values
 from train.results.load_results import load_bundled_results, load_user_results
 from train.results.report_block import ReportBlock

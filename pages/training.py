@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared.access_control import training_denied_reason
 from pages.shared.markdown_escape import escape_markdown
-from pages.shared.permissions import training_denied_reason
 from pages.shared.widget_state import PERSIST, set_widget_values
 from rcdnet.errors import RcdnetError
 from rcdnet.models.registry import MODELS
@@ -18,8 +18,8 @@ from train.results.report_block import ReportBlock
 from train.runs import external_tests, jobs, run_results, training_form, watch
 from train.runs.data_locations import PHANTOMS, data_root
 from train.runs.devices import devices
-from train.runs.folder import runs_in
 from train.runs.pace import estimate
+from train.runs.run_state import runs_in
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it
     st.session_state["wanted_page"] = "training"

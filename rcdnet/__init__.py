@@ -1,5 +1,5 @@
 """Reading breast ultrasound scans: the images, the models, their calls and their heatmaps."""
 
-from rcdnet.threads import use_passive_wait
+from rcdnet.cpu_sharing import use_passive_wait
 
 use_passive_wait()  # before any module in here loads torch

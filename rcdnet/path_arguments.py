@@ -7,7 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from rcdnet.errors import ImageError, OutputError
-from rcdnet.scans.image_files import MASK, is_hidden_or_system, is_image_file
+from rcdnet.scans.file_kinds import MASK, is_hidden_or_system, is_image_file
 
 
 @dataclass(frozen=True)

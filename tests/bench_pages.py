@@ -14,7 +14,7 @@ EMPTY = 'import streamlit as st\n\nst.title("How good is it, and how do we know?
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as place, patch("train.metrics.classification.BOOTSTRAP_SAMPLES", 20):
+    with tempfile.TemporaryDirectory() as place, patch("train.metrics.bootstrap.BOOTSTRAP_SAMPLES", 20):
         tree = app_tree(Path(place) / "tree")
         frame = tree / "app.py"
         page = '    "about": st.Page('

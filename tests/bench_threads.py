@@ -20,7 +20,7 @@ BUSY = "while True: pass"
 ANSWERING = """
 import sys, time
 import rcdnet
-from rcdnet.scans.reader import read_scan
+from rcdnet.scans.scan_and_mask import read_scan
 from rcdnet.reading.inference import classify, load_trained
 from pathlib import Path
 scan = Path(sys.argv[1]).read_bytes()

@@ -164,7 +164,7 @@ def drawn_tree(tmp_path_factory) -> Path:
 
     def draw_tree(tree: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("train.metrics.classification.BOOTSTRAP_SAMPLES", 20)
+            patch.setattr("train.metrics.bootstrap.BOOTSTRAP_SAMPLES", 20)
             draw_own_test(app_tree(tree))
 
     return made_once(tmp_path_factory, "tree", draw_tree)

@@ -17,9 +17,15 @@ from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from rcdnet.scans import preprocessing
-from train.evaluate.evaluation import Evaluation, SetMetrics, metrics_by_source, read_evaluation, write_evaluation
+from train.evaluate.evaluation_record import (
+    Evaluation,
+    SetMetrics,
+    metrics_by_source,
+    read_evaluation,
+    write_evaluation,
+)
 from train.evaluate.predictions import PredictionRow, write_predictions
-from train.explain.heatmap_metrics import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
+from train.explain.heatmap_records import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
 from train.fit.events import Epoch, line_of
 
 ROLE = "validation: calibration was chosen here, and the threshold too"

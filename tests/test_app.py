@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
-import pages.shared.scan_panel
+import pages.shared.scan_list
 from rcdnet.reading.inference import Prediction
 from train.runs.run_results import EPOCH
 
@@ -21,13 +21,13 @@ SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
 def calls(monkeypatch) -> list[int]:
     """One entry for every time a scan goes through the models."""
     seen: list[int] = []
-    classify = pages.shared.scan_panel.classify
+    classify = pages.shared.scan_list.classify
 
     def counted(pixels, classifiers) -> list[Prediction]:
         seen.append(pixels.size)
         return classify(pixels, classifiers)
 
-    monkeypatch.setattr(pages.shared.scan_panel, "classify", counted)
+    monkeypatch.setattr(pages.shared.scan_list, "classify", counted)
     return seen
 
 
@@ -141,7 +141,7 @@ def test_the_open_tab_stays_from_page_to_page():
 def test_the_roc_of_an_epoch_stays_from_page_to_page(run, tmp_path, monkeypatch):
     copied(run, tmp_path / "runs" / "done")
     monkeypatch.setattr("train.folders.RUNS_FOLDER", tmp_path / "runs")
-    monkeypatch.setattr("pages.shared.permissions.training_denied_reason", str)
+    monkeypatch.setattr("pages.shared.access_control.training_denied_reason", str)
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     app.switch_page("pages/training.py").run()
     assert app.select_slider(key=EPOCH).value == 3

@@ -98,7 +98,7 @@ def test_what_trains_runs_without_streamlit_plotly_and_grad_cam():
 
 def test_what_windows_lacks_is_not_needed():
     """The README gives Windows commands, and `fcntl` is Unix's."""
-    code = "import sys\nsys.modules['fcntl'] = None\nimport train.__main__, train.runs.shared_weights, train.runs.watch, train.runs.worker"
+    code = "import sys\nsys.modules['fcntl'] = None\nimport train.__main__\nfrom train.runs import watch, weights_for_analyse, worker"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 

@@ -15,7 +15,7 @@ from processes import wait_for
 
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.inference import load_trained
-from rcdnet.scans.reader import MAX_BYTES
+from rcdnet.scans.scan_and_mask import MAX_BYTES
 
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
 TRAINED = [c.spec for c in load_trained()[0]]

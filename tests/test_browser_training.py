@@ -14,7 +14,7 @@ from processes import process_of, wait_for, worker_of
 from train.config import TrainConfig
 from train.data.phantoms import write_dataset
 from train.runs import watch
-from train.runs.folder import State
+from train.runs.run_state import State
 
 
 @pytest.fixture(scope="module")

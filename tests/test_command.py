@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 from rcdnet.__main__ import main as rcdnet
-from rcdnet.command_line import CLOSED_PIPE
 from rcdnet.errors import OutputError
+from rcdnet.exit_codes import CLOSED_PIPE
 from rcdnet.path_arguments import check_writable, expand_pattern, images_in
 from train.__main__ import main as train
 from train.data.phantoms import write_dataset

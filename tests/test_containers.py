@@ -14,8 +14,8 @@ from test_images import chunk, png_chunks
 
 from rcdnet.errors import ImageError
 from rcdnet.scans import decoding
-from rcdnet.scans.image_formats import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, parse_image_file
-from rcdnet.scans.reader import MAX_BYTES, read_scan
+from rcdnet.scans.png_jpeg_bmp import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, parse_image_file
+from rcdnet.scans.scan_and_mask import MAX_BYTES, read_scan
 
 GREY = ramp()
 PNG = encoded(Image.fromarray(GREY))

@@ -7,10 +7,10 @@ import pytest
 from conftest import ROOT
 
 from train.__main__ import main
+from train.results.at_a_glance import summary, trust
 from train.results.figures_document import figures_document
 from train.results.load_results import load_bundled_results
-from train.results.markdown import markdown_table
-from train.results.readme_summary import summary, trust
+from train.results.markdown_tables import markdown_table
 
 README = (ROOT / "README.md").read_text()
 

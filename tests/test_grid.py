@@ -13,7 +13,7 @@ from PIL import Image
 from rcdnet.errors import ImageError
 from rcdnet.explain.localisation import localise
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.present.heatmap_figure import FORMATS, grid_figure, grid_maps
+from rcdnet.present.heatmap_export import FORMATS, grid_figure, grid_maps
 from rcdnet.present.heatmap_grid import (
     ALL,
     OWN,
@@ -29,7 +29,7 @@ from rcdnet.present.heatmap_grid import (
 )
 from rcdnet.reading.inference import classify
 from rcdnet.scans.preprocessing import Letterbox
-from rcdnet.scans.reader import read_mask
+from rcdnet.scans.scan_and_mask import read_mask
 from train.data.phantoms import SAMPLE_PHANTOMS, render_phantom
 
 METHODS = ["Grad-CAM", "LayerCAM", "EigenCAM"]

@@ -15,7 +15,7 @@ from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
 
 from rcdnet.errors import ImageError
-from rcdnet.scans.reader import MAX_BYTES, read_mask, read_scan
+from rcdnet.scans.scan_and_mask import MAX_BYTES, read_mask, read_scan
 
 GREY = ramp()
 

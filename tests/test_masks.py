@@ -6,7 +6,7 @@ from conftest import encoded
 from PIL import Image, ImageFilter
 
 from rcdnet.errors import ImageError
-from rcdnet.scans.reader import orientation_of, read_mask, read_scan
+from rcdnet.scans.scan_and_mask import orientation_of, read_mask, read_scan
 
 # EXIF's table of orientations, from the stored pixels to the upright ones.
 TURNS = {

@@ -4,7 +4,7 @@ import timm
 import torch
 from timm.layers.cbam import CbamModule
 
-from rcdnet.models.network import DilatedConv, RcdNet
+from rcdnet.models.rcdnet import DilatedConv, RcdNet
 
 
 def test_parts_and_their_order():

@@ -18,13 +18,13 @@ from train.data.audit import audit, report_lines, summary
 from train.data.breast_lesions_usg import IMAGES, read_breast
 from train.data.busi import is_busi, read_busi
 from train.data.custom_dataset import read_folder
-from train.data.data_warnings import summarise_warnings
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode
 from train.data.labels import NO_LESION
+from train.data.load_images import decode
 from train.data.sample import Sample
+from train.data.scan_warnings import summarise_warnings
 from train.data.splits import Split, make_split
-from train.evaluate.box_baseline import fit_box_coefficients
+from train.evaluate.lesion_box_classifier import fit_box_coefficients
 from train.evaluate.predictions import read_predictions
 from train.runs.data_locations import DatasetLocation, find_datasets
 

@@ -13,12 +13,12 @@ from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
 from train.evaluate.compare import COLUMNS, compare_rows, format_estimate, shipped, verified_predictions
-from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation, set_figures
+from train.evaluate.evaluation_record import Evaluation, SetMetrics, read_evaluation, set_figures
 from train.evaluate.predictions import PredictionRow, read_predictions
-from train.explain.heatmap_metrics import CENTRE, MAPS_FILE, read_figures, read_rows
-from train.explain.heatmap_metrics import PUBLISHED as MAPS
-from train.explain.heatmap_metrics import figures as map_figures
-from train.publish.cross_validation import cross_fitted, pool
+from train.explain.heatmap_records import CENTRE, MAPS_FILE, read_figures, read_rows
+from train.explain.heatmap_records import PUBLISHED as MAPS
+from train.explain.heatmap_records import figures as map_figures
+from train.publish.pool_folds import cross_fitted, pool
 from train.results.load_results import grouped, load_bundled_results
 from train.results.report_block import ReportBlock
 from train.results.sections import SECTIONS

@@ -24,7 +24,7 @@ from rcdnet.present.prediction_report import (
     trust_sentence,
 )
 from rcdnet.reading.inference import classify
-from rcdnet.scans.reader import Scan
+from rcdnet.scans.scan_and_mask import Scan
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from rcdnet.errors import DatasetError
 from rcdnet.explain.localisation import localise
 from rcdnet.models.registry import CLASSES
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
-from train.data.decode import read_lesion, read_pixels
+from train.data.load_images import read_lesion, read_pixels
 from train.data.splits import Split
 from train.evaluate.compare import format_estimate
-from train.explain.heatmap_metrics import (
+from train.explain.heatmap_records import (
     CENTRE,
     FIGURES,
     MAPS_FILE,

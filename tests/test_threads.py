@@ -11,7 +11,7 @@ from conftest import ROOT, copied
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from rcdnet import threads
+from rcdnet import cpu_sharing
 from train.fit.events import Started, read_events
 
 # Says what the environment holds at the moment at which torch is looked for, and ends there.
@@ -35,7 +35,14 @@ def without_threads() -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "entry", ["app.py", "rcdnet.__main__", "train.__main__", "train.runs.run", "train.evaluate.validation"]
+    "entry",
+    [
+        "app.py",
+        "rcdnet.__main__",
+        "train.__main__",
+        "train.runs.start_and_resume",
+        "train.evaluate.internal_validation",
+    ],
 )
 @pytest.mark.parametrize(("given", "there"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_waiting_threads_sleep_before_torch_is_loaded(entry, given, there):
@@ -48,18 +55,18 @@ def test_waiting_threads_sleep_before_torch_is_loaded(entry, given, there):
 
 @pytest.mark.parametrize(("processors", "count"), [(1, "1"), (2, "1"), (8, "7")])
 def test_a_training_leaves_the_app_a_processor_unless_a_person_says_otherwise(processors, count, monkeypatch):
-    monkeypatch.setattr(threads, "processors", lambda: processors)
-    assert threads.background_environment({"PATH": "x"}) == {
+    monkeypatch.setattr(cpu_sharing, "processors", lambda: processors)
+    assert cpu_sharing.background_environment({"PATH": "x"}) == {
         "PATH": "x",
         "OMP_NUM_THREADS": count,
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     given = {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "ACTIVE"}
-    assert threads.background_environment(given) == given
+    assert cpu_sharing.background_environment(given) == given
 
 
 def test_processors_are_counted_as_torch_counts_them():
-    assert 1 <= threads.processors() <= len(os.sched_getaffinity(0))
+    assert 1 <= cpu_sharing.processors() <= len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(("given", "used"), [({}, 3), ({"OMP_NUM_THREADS": "1"}, 1)])

@@ -12,7 +12,7 @@ from conftest import encoded, ramp
 from PIL import Image
 
 from rcdnet.errors import ImageError
-from rcdnet.scans.reader import read_mask, read_scan
+from rcdnet.scans.scan_and_mask import read_mask, read_scan
 from rcdnet.scans.tiff import MAX_ENTRIES, MAX_PAGES, directories
 
 GREY = ramp(80, 112)

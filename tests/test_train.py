@@ -22,11 +22,11 @@ from rcdnet.models.registry import create_model
 from train.__main__ import main
 from train.config import TrainConfig
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode
+from train.data.load_images import decode
 from train.data.splits import Split
 from train.fit.events import Epoch, Failed, Finished, Started, read_events
 from train.fit.loop import logits_of
-from train.runs.run import start
+from train.runs.start_and_resume import start
 
 
 def test_the_files_of_a_run(run):

@@ -8,9 +8,9 @@ from conftest import SMALL
 from rcdnet.errors import ConfigError
 from train.config import TrainConfig
 from train.fit.events import Finished, read_events
-from train.runs import run as by_hand
+from train.runs import start_and_resume as by_hand
 from train.runs import worker
-from train.runs.folder import State, state_of
+from train.runs.run_state import State, state_of
 
 
 def test_a_waiting_run_that_is_begun_by_hand_waits_no_more(busi, tmp_path):

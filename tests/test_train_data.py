@@ -18,7 +18,7 @@ from train.data.bus_bra import read_busbra
 from train.data.busi import read_busi
 from train.data.custom_dataset import read_folder
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode, read_lesion
+from train.data.load_images import decode, read_lesion
 from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom, write_samples
 
 KINDS = list(SAMPLE_PHANTOMS.values())

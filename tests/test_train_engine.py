@@ -22,9 +22,9 @@ from train.config import TrainConfig
 from train.data.labels import NO_LESION
 from train.fit.augment import Views
 from train.fit.auxiliary_supervision import MultiTaskModel, birads_loss, evidence_loss, evidence_of, lesion_loss
+from train.fit.checkpoints import Progress, restore_state, save_state
 from train.fit.engine import Engine, Images, accelerator_for, share_of
 from train.fit.events import Epoch, read_events
-from train.fit.state import Progress, restore_state, save_state
 
 
 def test_two_processes_train_as_one(busi, tmp_path):

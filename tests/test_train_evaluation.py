@@ -10,7 +10,7 @@ from test_train_metrics import drawn
 
 from rcdnet.models.calibration import Calibration
 from train.evaluate.compare import compare_rows, table
-from train.evaluate.evaluation import (
+from train.evaluate.evaluation_record import (
     Evaluation,
     metrics_by_source,
     read_evaluation,
@@ -18,14 +18,9 @@ from train.evaluate.evaluation import (
     write_evaluation,
 )
 from train.evaluate.predictions import PredictionRow, read_predictions, write_predictions
-from train.metrics.classification import (
-    calibration_error,
-    figures_of,
-    group_means,
-    share_interval,
-    threshold_at_sensitivity,
-)
-from train.metrics.operating_point import operating_point
+from train.metrics.calibration_and_threshold import operating_point, threshold_at_sensitivity
+from train.metrics.classification import calibration_error, figures_of, group_means
+from train.metrics.intervals import share_interval
 
 
 def rows_of(labels, scores, groups, source="a") -> list[PredictionRow]:

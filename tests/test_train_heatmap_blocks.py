@@ -9,8 +9,8 @@ from test_train_results import blocks_of
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.evaluate.compare import format_estimate
-from train.evaluate.evaluation import Estimate
-from train.explain.heatmap_metrics import CENTRE
+from train.evaluate.evaluation_record import Estimate
+from train.explain.heatmap_records import CENTRE
 from train.results.heatmap_blocks import localisation_warnings
 from train.results.load_results import load_bundled_results
 

@@ -21,13 +21,13 @@ from rcdnet.reading.inference import load_custom
 from train.config import TrainConfig
 from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events
-from train.locks import is_locked
+from train.lock_check import is_locked
 from train.results.load_results import load_user_results
-from train.runs import external_tests, folder, jobs, run_results, watch
-from train.runs.folder import State, state_of
-from train.runs.run import failure_of
-from train.runs.shared_weights import share, shared, withdraw
+from train.runs import external_tests, jobs, run_results, run_state, watch
+from train.runs.run_state import State, state_of
+from train.runs.start_and_resume import failure_of
 from train.runs.training_form import shown_values, starts
+from train.runs.weights_for_analyse import share, shared, withdraw
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # for whatever else this machine does
     folder = tmp_path / "runs"
     yield folder
-    for pid in worker_of(folder):
+    for pid in worker_of(run_state):
         os.kill(pid, signal.SIGKILL)
-    for run in folder.glob("*"):
+    for run in run_state.glob("*"):
         for pid in process_of(run):
             os.kill(pid, signal.SIGKILL)
     for worker in jobs._workers:
@@ -71,7 +71,7 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     with pytest.raises(ConfigError, match="is finished, so it cannot be resumed"):
         jobs.resume(second)
     jobs.delete(second)
-    assert [run.name for run in folder.runs_in(runs)] == ["third", "first"]
+    assert [run.name for run in run_state.runs_in(runs)] == ["third", "first"]
     for run in (first, third):
         assert [e.epoch for e in read_events(run / "events.jsonl") if isinstance(e, Epoch)] == [1, 2]
 

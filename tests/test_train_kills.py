@@ -12,7 +12,7 @@ from conftest import ROOT, TINY, command, copied
 from safetensors.torch import load_file
 
 from train.__main__ import main
-from train.files import append_line, read_complete_lines, write_atomic
+from train.crash_safe_files import append_line, read_complete_lines, write_atomic
 from train.fit.events import Epoch, Finished, Stopped, read_events
 
 

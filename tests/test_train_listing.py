@@ -11,7 +11,7 @@ from PIL import Image
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.scans.image_files import is_image_file
+from rcdnet.scans.file_kinds import is_image_file
 from train.__main__ import main
 from train.data.audit import audit
 from train.data.bus_bra import read_busbra

@@ -13,22 +13,20 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from train.metrics.bootstrap import bootstrap, bounds
+from train.metrics.calibration_and_threshold import fit_weights, threshold_at_sensitivity
 from train.metrics.classification import (
     Confusion,
     area_under_roc,
-    auc_interval,
-    bootstrap,
-    bounds,
     calibration_error,
     confusion,
     figures_of,
     figures_of_samples,
-    fit_weights,
     group_means,
     rates,
-    threshold_at_sensitivity,
 )
 from train.metrics.delong import auc_covariance, compare_auc
+from train.metrics.intervals import auc_interval
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 0])
 SCORES = np.array([0.1, 0.2, 0.6, 0.3, 0.7, 0.8, 0.9, 0.4])

@@ -15,16 +15,16 @@ from planted import DEEP, PLANTED, RESULTS, TRAIN, edited, marked_later, sparse
 from processes import wait_for
 
 from rcdnet.errors import ConfigError, DatasetError
-from rcdnet.safe_io import Count, Share, Unreadable, Within, open_regular, parse_as, parse_json, read_regular
+from rcdnet.safe_read import Count, Share, Unreadable, Within, open_regular, parse_as, parse_json, read_regular
 from train.__main__ import main
 from train.config import TrainConfig
+from train.crash_safe_files import append_line, read_complete_lines
 from train.data.splits import Split
-from train.files import append_line, read_complete_lines
 from train.fit.events import line_of, read_events
 from train.results.load_results import load_user_results
-from train.runs import folder, jobs, pace, training_form, watch, worker
-from train.runs.folder import State, state_of
-from train.runs.shared_weights import shared
+from train.runs import jobs, pace, run_state, training_form, watch, worker
+from train.runs.run_state import State, state_of
+from train.runs.weights_for_analyse import shared
 
 SECONDS = 60  # after which what waits for a pipe waits for ever
 
@@ -79,13 +79,13 @@ def test_a_planted_folder_is_one_line_and_the_others_stay(name, runs, bad):
         assert len(sentence) < 700
         assert sentence.isprintable()
     with bounded():
-        assert "good" in {run.name for run in folder.runs_in(runs)}
+        assert "good" in {run.name for run in run_state.runs_in(runs)}
         assert training_form.suggested_name(["bad"], runs) == "bad-1"
         assert training_form.starts(runs)["run good"]
         assert shared(runs) == {}
-        assert folder.queue_of("cpu", runs) == []
+        assert run_state.queue_of("cpu", runs) == []
         jobs.ensure_workers(runs)
-        assert folder.at_work_on("cpu", runs) == []
+        assert run_state.at_work_on("cpu", runs) == []
         jobs.delete(bad)
     assert [view.name for view in watch.views(runs)[0]] == ["good"]
 
@@ -116,11 +116,11 @@ def test_a_planted_run_leaves_the_queue_to_the_others(run, busi, tmp_path):
         (place / "job.json").write_text('{"device": "cpu", "roots": []}')
         (place / "queued").touch()
     os.utime(bad / "queued", (1, 1))
-    assert folder.queue_of("cpu", tmp_path) == [bad, good]
+    assert run_state.queue_of("cpu", tmp_path) == [bad, good]
     worker.work(tmp_path, "cpu")
     assert state_of(good) is State.FAILED
     assert "does not exist" in watch.view_of(good).message
-    assert folder.queue_of("cpu", tmp_path) == []
+    assert run_state.queue_of("cpu", tmp_path) == []
 
 
 @pytest.mark.parametrize("ahead_s", [60, 3600, 10**9])
@@ -131,7 +131,7 @@ def test_a_start_in_the_future_blocks_neither_delete_nor_the_queue(ahead_s, run,
     later = time.time() + ahead_s
     os.utime(early / "starting", (later, later))
     assert state_of(early) is State.LOST
-    assert folder.at_work_on("cpu", tmp_path) == []
+    assert run_state.at_work_on("cpu", tmp_path) == []
     jobs.delete(early)
     assert not early.exists()
 
@@ -142,7 +142,7 @@ def test_a_run_marked_in_the_future_waits_like_any_other(run, tmp_path):
         (tmp_path / name / "job.json").write_text('{"device": "cpu"}')
         (tmp_path / name / "queued").touch()
     marked_later(tmp_path / "first" / "queued")
-    assert [run.name for run in folder.queue_of("cpu", tmp_path)] == ["second", "first"]
+    assert [run.name for run in run_state.queue_of("cpu", tmp_path)] == ["second", "first"]
 
 
 def test_an_estimate_is_given_beside_a_planted_run(run, tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_a_damaged_job_does_not_let_a_run_read_what_it_likes(run, tmp_path):
     bad = copied(run, tmp_path / "bad")
     (bad / "job.json").write_text('{"device": "cpu", "roots": "/"}')
     with pytest.raises(DatasetError, match=r"does not say where this run may train: roots: '/' is not a list"):
-        folder.roots_of(bad)
+        run_state.roots_of(bad)
 
 
 def test_of_a_log_of_any_length_the_end_is_shown(run, tmp_path):
@@ -289,7 +289,7 @@ def test_settings_in_another_form_and_a_checkpoint_of_before_are_gone_on_with(ru
 
 
 def test_resume_refuses_in_a_sentence_of_config(run, tmp_path):
-    from train.fit.state import check_settings
+    from train.fit.checkpoints import check_settings
 
     out = unfinished(run, tmp_path / "edited")
     edited("config.json", erase=0.9)(out)

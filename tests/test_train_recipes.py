@@ -10,7 +10,7 @@ from conftest import ROOT, TINY, command, copied, write_busbra
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode
+from train.data.load_images import decode
 from train.data.phantoms import write_dataset
 from train.data.splits import Split, make_split, resolve_auto_split
 from train.presets import PRESETS, preset

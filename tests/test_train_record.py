@@ -17,12 +17,12 @@ from rcdnet.errors import ConfigError, DatasetError, RunFailed
 from train.config import TrainConfig
 from train.data.data_manifest import MANIFEST_FILE, verify_files, verify_manifest
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode
+from train.data.load_images import decode
 from train.data.splits import Split
 from train.evaluate.external_test import evaluate_external
-from train.evaluate.validation import reevaluate_run
+from train.evaluate.internal_validation import reevaluate_run
 from train.fit.events import Epoch, read_events
-from train.runs.run import resume, start
+from train.runs.start_and_resume import resume, start
 
 
 @pytest.fixture(scope="module")

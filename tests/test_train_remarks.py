@@ -11,16 +11,16 @@ from PIL import Image
 from rcdnet.models.registry import CLASSES
 from train.__main__ import main
 from train.config import TrainConfig
-from train.data import decode as decoding
+from train.data import load_images as decoding
 from train.data.audit import audit, summaries
 from train.data.custom_dataset import read_folder
-from train.data.data_warnings import summarise_warnings
-from train.data.decode import decode, iterate_parallel
+from train.data.load_images import decode, iterate_parallel
 from train.data.sample import Sample
-from train.evaluate.evaluation import read_evaluation
+from train.data.scan_warnings import summarise_warnings
+from train.evaluate.evaluation_record import read_evaluation
 from train.results.load_results import Result
 from train.results.tables import roles
-from train.runs.run import start
+from train.runs.start_and_resume import start
 
 COLOUR = "This image carries colour, as a Doppler or elastography overlay does. Do not trust this call."
 SHORTCUT = "a network can learn it instead of the lesion"

@@ -13,7 +13,7 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.registry import MODELS
 from train.evaluate.compare import COLUMNS, compare_rows, format_estimate
 from train.evaluate.curves import arrays, point
-from train.evaluate.evaluation import set_figures
+from train.evaluate.evaluation_record import set_figures
 from train.evaluate.predictions import read_predictions
 from train.metrics.classification import confusion, group_means, rates
 from train.metrics.delong import compare_auc
@@ -51,7 +51,7 @@ def test_the_overview_sets_other_seeds_beside_the_first(bundle):
 
 
 def test_figures_are_those_of_the_predictions(bundle, monkeypatch):
-    monkeypatch.setattr("train.metrics.classification.BOOTSTRAP_SAMPLES", 20)
+    monkeypatch.setattr("train.metrics.bootstrap.BOOTSTRAP_SAMPLES", 20)
     for r in [bundle.validation[0], *bundle.cross_site]:
         again = set_figures(r.figures.name, r.figures.role, r.rows, r.figures.threshold)
         assert repr(again) == repr(r.figures)

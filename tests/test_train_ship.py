@@ -14,13 +14,13 @@ from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from train.__main__ import main
 from train.config import TrainConfig
+from train.crash_safe_files import append_line
 from train.data.public_datasets import PUBLIC_DATASETS
-from train.evaluate.evaluation import read_evaluation
+from train.evaluate.evaluation_record import read_evaluation
 from train.evaluate.predictions import read_predictions
-from train.files import append_line
 from train.fit.events import Failed, line_of
-from train.metrics.operating_point import operating_point
-from train.publish.cross_validation import pool
+from train.metrics.calibration_and_threshold import operating_point
+from train.publish.pool_folds import pool
 from train.publish.published_records import publish
 from train.publish.ship import _citations, _licences, ship
 

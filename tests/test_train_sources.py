@@ -17,12 +17,12 @@ from train.config import TrainConfig
 from train.data.busi import is_busi, read_busi
 from train.data.custom_dataset import read_folder
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode, read_lesion
 from train.data.duplicates import fingerprint
+from train.data.load_images import decode, read_lesion
 from train.data.phantoms import write_dataset
 from train.data.sample import Sample
 from train.data.splits import make_split
-from train.evaluate.box_baseline import box_geometry_features
+from train.evaluate.lesion_box_classifier import box_geometry_features
 from train.runs.data_locations import DatasetLocation, find_datasets, load_samples
 
 

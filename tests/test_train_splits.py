@@ -14,8 +14,8 @@ from train.data.bus_bra import read_busbra
 from train.data.busi import read_busi
 from train.data.custom_dataset import read_folder
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode, read_pixels
 from train.data.duplicates import fingerprint, label_conflicts, near_duplicate_groups, near_duplicate_pairs
+from train.data.load_images import decode, read_pixels
 from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom
 from train.data.splits import Split, make_split
 from train.presets import preset

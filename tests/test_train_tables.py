@@ -12,7 +12,7 @@ from train.data.audit import audit
 from train.data.csv_tables import is_table
 from train.data.custom_dataset import read_folder, source_name
 from train.data.dataset_readers import read_sources
-from train.data.decode import decode
+from train.data.load_images import decode
 from train.data.patient_ids import parse_patient_ids
 from train.data.splits import make_split
 from train.runs.data_locations import DatasetLocation, find_datasets

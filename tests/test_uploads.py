@@ -7,21 +7,21 @@ import pytest
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
-from pages.shared import uploads
-from pages.shared.uploads import pop_upload
+from pages.shared import upload_limits
+from pages.shared.upload_limits import pop_upload
 from rcdnet.errors import ImageError
-from rcdnet.scans.reader import MAX_BYTES
+from rcdnet.scans.scan_and_mask import MAX_BYTES
 
 
 @pytest.fixture
 def store(monkeypatch) -> MemoryUploadedFileManager:
     """A server's store in which four bytes of a session may wait, and six of all; scripts run in session "a"."""
     store = MemoryUploadedFileManager("/upload")
-    monkeypatch.setattr(uploads, "MB", 1)
-    monkeypatch.setattr(uploads, "SESSION_MB", 4)
-    monkeypatch.setattr(uploads, "SERVER_MB", 6)
+    monkeypatch.setattr(upload_limits, "MB", 1)
+    monkeypatch.setattr(upload_limits, "SESSION_MB", 4)
+    monkeypatch.setattr(upload_limits, "SERVER_MB", 6)
     context = SimpleNamespace(session_id="a", uploaded_file_mgr=store)
-    monkeypatch.setattr(uploads, "get_script_run_ctx", lambda: context)
+    monkeypatch.setattr(upload_limits, "get_script_run_ctx", lambda: context)
     return store
 
 
@@ -74,6 +74,6 @@ def test_an_upload_that_is_gone_is_said_to_be(store):
 def test_the_uploader_and_the_sentence_below_it_name_what_is_read():
     import streamlit
 
-    assert uploads.FILE_MB * 1024**2 == MAX_BYTES
-    assert streamlit.get_option("server.maxUploadSize") == uploads.FILE_MB
-    assert uploads.LIMITS == "up to 20 MB each and 300 MB at a time"
+    assert upload_limits.FILE_MB * 1024**2 == MAX_BYTES
+    assert streamlit.get_option("server.maxUploadSize") == upload_limits.FILE_MB
+    assert upload_limits.LIMITS == "up to 20 MB each and 300 MB at a time"

@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from rcdnet.command_line import run_command
+from rcdnet.exit_codes import run_command
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from rcdnet.models.registry import MODELS
 from rcdnet.path_arguments import check_writable, expand_pattern, expand_user_path, with_home
 from train.config import TrainConfig, kind_of
+from train.crash_safe_files import write_atomic
 from train.data.audit import audit, report_lines
 from train.data.dataset_readers import read_sources
 from train.data.fetch import fetch
@@ -30,15 +31,14 @@ from train.data.phantoms import write_dataset, write_samples
 from train.data.public_datasets import PUBLIC_DATASETS
 from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
 from train.evaluate.external_test import evaluate_external
-from train.evaluate.validation import reevaluate_run
-from train.files import write_atomic
+from train.evaluate.internal_validation import reevaluate_run
 from train.fit.bench import throughput
 from train.fit.events import Failed
 from train.folders import RUNS_FOLDER
 from train.presets import PRESETS, preset
 from train.publish.published_records import EVALUATION
 from train.publish.ship import ship
-from train.runs.run import resume, start
+from train.runs.start_and_resume import resume, start
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -223,7 +223,7 @@ def _figures(options: argparse.Namespace) -> None:
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
     from rcdnet.reading.heatmaps import METHODS
-    from train.explain.heatmap_metrics import MAPS_FILE, publish_maps, write_figures
+    from train.explain.heatmap_records import MAPS_FILE, publish_maps, write_figures
     from train.explain.heatmap_study import measure_heatmaps, study_input
     from train.results.heatmap_report import write_study
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from rcdnet.errors import ConfigError, UnknownModel
 from rcdnet.models.registry import MODELS, spec_of
-from rcdnet.safe_io import KB, Unreadable, quoted, read_json
+from rcdnet.safe_read import KB, Unreadable, quoted, read_json
 from train.data.dataset_readers import READERS
 
 INITS = ("random", "imagenet", "bundled")

@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 from scipy.special import expit
 
-from rcdnet.safe_io import LARGEST, Within
+from rcdnet.safe_read import LARGEST, Within
 
 PARTS = ("network", "outline", "shape")
 MOST = 20  # log-odds that a fit may put on the bias, or on a standard deviation of a part: certainty, to a few in a thousand million

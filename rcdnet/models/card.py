@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from rcdnet.models.calibration import BOX, Calibration
-from rcdnet.safe_io import MB, Count, Share, Unreadable, Within, parse_as, parse_json, quoted, read_regular
+from rcdnet.safe_read import MB, Count, Share, Unreadable, Within, parse_as, parse_json, quoted, read_regular
 
 MINIMUM_AUC = 0.75  # on validation; below it a model's answer would mislead more than it helps
 LIMIT = MB  # of a card's file

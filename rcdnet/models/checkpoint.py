@@ -18,7 +18,7 @@ from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.models.card import LIMIT, MINIMUM_AUC, ModelCard
 from rcdnet.models.lesion_decoder import LesionDecoder, decoder_for, split_state_dict
 from rcdnet.models.registry import CLASSES, create_model, spec_of
-from rcdnet.safe_io import MB, Unreadable, quoted, read_regular
+from rcdnet.safe_read import MB, Unreadable, quoted, read_regular
 from rcdnet.scans import preprocessing
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "weights"

@@ -10,7 +10,7 @@ import timm
 from torch import nn
 
 from rcdnet.errors import UnknownModel
-from rcdnet.models import network as _rcdnet_model  # noqa: F401  importing it makes "rcdnet" a name that timm knows
+from rcdnet.models import rcdnet as _rcdnet  # noqa: F401  importing it makes "rcdnet" a name that timm knows
 from rcdnet.scans.preprocessing import MEAN, STD
 
 CLASSES = ("benign", "malignant")

@@ -14,7 +14,7 @@ from rcdnet.models.card import ModelCard
 from rcdnet.present.overlay import fit_within, overlay
 from rcdnet.present.statements import ON_PHANTOMS, RESEARCH_USE
 from rcdnet.reading.inference import Prediction
-from rcdnet.scans.reader import Scan
+from rcdnet.scans.scan_and_mask import Scan
 
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
 _FIGURE_SIDE_PX = 900

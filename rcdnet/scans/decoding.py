@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from rcdnet.errors import ImageError
-from rcdnet.scans import image_formats, tiff, tiff_pixels
+from rcdnet.scans import png_jpeg_bmp, tiff, tiff_pixels
 from rcdnet.scans.bit_depth import ALL_TRANSPARENT, Samples, to_display_range, to_mask
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -72,8 +72,8 @@ def decode_image(data: bytes, *, scaled: bool = True) -> DecodedImage:
             deep = picture.bits > 8
             channels, notes = to_display_range(picture) if scaled else (to_mask(picture), ())
         else:
-            deep = isinstance(still, image_formats.ImageStream) and still.upper_half
-            opaque = isinstance(still, image_formats.ImageStream) and still.format == "BMP"
+            deep = isinstance(still, png_jpeg_bmp.ImageStream) and still.upper_half
+            opaque = isinstance(still, png_jpeg_bmp.ImageStream) and still.format == "BMP"
             channels = _over_black(picture, opaque_where_all_is_clear=opaque, may_be_clear=not scaled)
     except ImageError:
         raise
@@ -85,7 +85,7 @@ def decode_image(data: bytes, *, scaled: bool = True) -> DecodedImage:
     return DecodedImage(pixels, orientation, (*notes, *colour), deep)
 
 
-def parse_structure(data: bytes) -> tuple[image_formats.ImageStream | tiff.Directory, int]:
+def parse_structure(data: bytes) -> tuple[png_jpeg_bmp.ImageStream | tiff.Directory, int]:
     """The one picture of a file whose size is within the limits, and its orientation; nothing is decoded."""
     if not data:
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
@@ -97,10 +97,10 @@ def parse_structure(data: bytes) -> tuple[image_formats.ImageStream | tiff.Direc
     try:
         if tiff.is_tiff(data):
             page = tiff.picture_of(data)
-            still: image_formats.ImageStream | tiff.Directory = page
+            still: png_jpeg_bmp.ImageStream | tiff.Directory = page
             orientation = tiff.orientation(page)
         else:
-            still = container = image_formats.parse_image_file(data)
+            still = container = png_jpeg_bmp.parse_image_file(data)
             orientation = container.orientation
         width, height = still.size
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
@@ -109,7 +109,7 @@ def parse_structure(data: bytes) -> tuple[image_formats.ImageStream | tiff.Direc
     return still, orientation
 
 
-def _opened(still: image_formats.ImageStream) -> Image.Image | Samples:
+def _opened(still: png_jpeg_bmp.ImageStream) -> Image.Image | Samples:
     """The picture of a PNG, JPEG or BMP, loaded; 16-bit grey as samples, which Pillow's own conversions clip."""
     try:
         image = Image.open(BytesIO(still.data), formats=(still.format,))

@@ -11,11 +11,11 @@ import numpy as np
 from rcdnet.errors import DatasetError
 from train.data.burned_in_marks import BurnedInMarks, find_burned_in_marks
 from train.data.busi import BUSI_EXCLUDED
-from train.data.data_warnings import summarise_warnings
-from train.data.decode import iterate_parallel, load_scan
 from train.data.duplicates import Fingerprint, fingerprint, near_duplicate_groups
 from train.data.labels import NO_LESION
+from train.data.load_images import iterate_parallel, load_scan
 from train.data.sample import Sample
+from train.data.scan_warnings import summarise_warnings
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rcdnet.errors import DatasetError
-from rcdnet.safe_io import MB, Unreadable, in_bytes, read_regular
+from rcdnet.safe_read import MB, Unreadable, in_bytes, read_regular
 from train.data.folder_listing import suggest_path
 from train.data.sample import Sample, Say, ignore_message, parse_label
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.scans.image_files import MASK, is_hidden_or_system, is_image_file, is_system_file
+from rcdnet.scans.file_kinds import MASK, is_hidden_or_system, is_image_file, is_system_file
 from train.data.csv_tables import SUFFIXES, TABLE, clean, is_missing_value, path_of, read_table
 from train.data.folder_listing import (
     Listing,

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from rcdnet.safe_io import MB, Unreadable, parse_as, read_json
-from train.data.decode import Decoded
+from rcdnet.safe_read import MB, Unreadable, parse_as, read_json
+from train.crash_safe_files import write_atomic
+from train.data.load_images import Decoded
 from train.data.splits import Split
-from train.files import write_atomic
 
 MANIFEST_FILE = "data.json"
 LIMIT = 128 * MB

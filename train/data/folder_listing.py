@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.scans.image_files import is_hidden_or_system, is_image_file
+from rcdnet.scans.file_kinds import is_hidden_or_system, is_image_file
 from train.data.labels import LABELS
 
 _NAMED = 5  # files or folders that a sentence names

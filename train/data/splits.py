@@ -12,11 +12,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import CLASSES
-from rcdnet.safe_io import MB, Unreadable, parse_as, read_json
+from rcdnet.safe_read import MB, Unreadable, parse_as, read_json
+from train.crash_safe_files import write_atomic
 from train.data.duplicates import Fingerprint, label_conflicts, near_duplicate_groups
 from train.data.labels import NO_LESION
 from train.data.sample import Sample
-from train.files import write_atomic
 
 LIMIT = 64 * MB
 MIN_GROUPS = 10  # patients or groups of near-copies of a class, below which a part of them says too little

@@ -9,7 +9,7 @@ import numpy as np
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
-from train.evaluate.evaluation import Estimate, Evaluation, SetMetrics, read_evaluation
+from train.evaluate.evaluation_record import Estimate, Evaluation, SetMetrics, read_evaluation
 from train.evaluate.predictions import PredictionRow, read_with_sha256
 from train.metrics.classification import group_means
 from train.metrics.delong import Comparison, compare_auc

@@ -13,22 +13,22 @@ from train.config import TrainConfig
 from train.data.custom_dataset import source_name
 from train.data.data_manifest import verify_files
 from train.data.dataset_readers import read_sources
-from train.data.decode import Decoded, decode
 from train.data.duplicates import near_duplicate_pairs
 from train.data.labels import NO_LESION
+from train.data.load_images import Decoded, decode
 from train.data.sample import Say, ignore_message
 from train.data.splits import Split, group_samples
-from train.evaluate.evaluation import (
+from train.evaluate.evaluation_record import (
     Evaluation,
     metrics_by_source,
     read_evaluation,
 )
+from train.evaluate.internal_validation import one_class_notes, start_caveat, write_results
 from train.evaluate.network_outputs import load_network, network_outputs
 from train.evaluate.predictions import PredictionRow, predictions, read_predictions
-from train.evaluate.validation import one_class_notes, start_caveat, write_results
-from train.fit.state import check_settings, read_best
+from train.fit.checkpoints import check_settings, read_best
 from train.folders import BUNDLED, RUNS_FOLDER
-from train.metrics.operating_point import OperatingPoint
+from train.metrics.calibration_and_threshold import OperatingPoint
 
 LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255
 

@@ -13,10 +13,10 @@ from torch import nn
 from rcdnet.errors import CheckpointError
 from rcdnet.models.checkpoint import build
 from rcdnet.models.lesion_decoder import LesionDecoder, read_outline, shape_score
-from train.data.decode import Decoded
+from train.data.load_images import Decoded
 from train.fit.auxiliary_supervision import class_evidence
+from train.fit.checkpoints import to_half_precision
 from train.fit.loop import as_input
-from train.fit.state import to_half_precision
 
 BATCH = 64
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
-from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_regular
+from rcdnet.safe_read import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_regular
+from train.crash_safe_files import write_atomic
 from train.data.burned_in_marks import find_burned_in_marks
-from train.data.decode import iterate_pixels
+from train.data.load_images import iterate_pixels
 from train.data.sample import Sample
-from train.evaluate.box_baseline import box_scores, lesion_share
+from train.evaluate.lesion_box_classifier import box_scores, lesion_share
 from train.evaluate.network_outputs import NetworkOutputs
-from train.files import write_atomic
 
 
 @dataclass(frozen=True)

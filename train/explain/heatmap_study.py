@@ -21,15 +21,15 @@ from rcdnet.models.registry import CLASSES, spec_of
 from rcdnet.reading.heatmaps import METHODS, SLOW_METHODS
 from rcdnet.reading.inference import Classifier, Prediction, classify, load_classifier
 from train.config import TrainConfig
+from train.crash_safe_files import write_atomic
 from train.data.dataset_readers import read_sources
-from train.data.decode import iterate_pixels, read_lesion, read_pixels
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.labels import NO_LESION
+from train.data.load_images import iterate_pixels, read_lesion, read_pixels
 from train.data.sample import Sample
 from train.data.splits import Split, group_samples
-from train.evaluate.validation import has_unknown_pretraining
-from train.explain.heatmap_metrics import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
-from train.files import write_atomic
+from train.evaluate.internal_validation import has_unknown_pretraining
+from train.explain.heatmap_records import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
 from train.publish.ship import ship
 
 

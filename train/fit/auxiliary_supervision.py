@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from rcdnet.models.lesion_decoder import LEVELS, LesionDecoder
 from rcdnet.models.registry import CLASSES
 from train.config import TrainConfig
-from train.data.decode import Decoded
 from train.data.labels import NO_LESION
+from train.data.load_images import Decoded
 
 OUTSIDE = 0.01  # share of a place below which it holds no lesion
 PEAK = 0.3  # weight of where the evidence is highest, beside what it says inside and outside the lesion

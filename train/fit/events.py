@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from rcdnet.errors import DatasetError
-from rcdnet.safe_io import MB, Count, Share, Unreadable, Within, parse_as, parse_json
-from train.files import read_complete_lines
+from rcdnet.safe_read import MB, Count, Share, Unreadable, Within, parse_as, parse_json
+from train.crash_safe_files import read_complete_lines
 
 LIMIT = 32 * MB  # of the file; a run of 5000 epochs writes less
 Time = Annotated[float, Within(0.0, 1e11)]  # seconds since 1970

@@ -10,7 +10,7 @@ from torch import nn
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER, load_checkpoint, model_from_tensors
 from rcdnet.models.lesion_decoder import LesionDecoder, split_state_dict
-from rcdnet.models.network import TRUNK
+from rcdnet.models.rcdnet import TRUNK
 from rcdnet.models.registry import create_model, spec_of
 
 # Trunks that came with the app; the README beside them says where from.

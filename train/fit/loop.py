@@ -1,4 +1,4 @@
-"""Training one model. `fit` says what happens as it happens; `train.runs.run` keeps the files of a run around it."""
+"""Training one model. `fit` says what happens as it happens; `train.runs.start_and_resume` keeps the files of a run around it."""
 
 import time
 from collections.abc import Generator
@@ -11,18 +11,18 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 from torch.nn import functional as F
 
-from rcdnet import threads
+from rcdnet import cpu_sharing
 from rcdnet.errors import ConfigError, DatasetError, Diverged
 from rcdnet.models.registry import create_model
 from rcdnet.scans.preprocessing import normalise
 from train.config import TrainConfig
-from train.data.decode import Decoded
+from train.data.load_images import Decoded
 from train.data.splits import Split
 from train.fit.auxiliary_supervision import drop_untaught
+from train.fit.checkpoints import Progress, read_progress, restore_state, save_state
 from train.fit.engine import Engine, Images, device_name
 from train.fit.events import Epoch, Finished, Started, Step, line_of
 from train.fit.initial_weights import Start, starting_model
-from train.fit.state import Progress, read_progress, restore_state, save_state
 
 CHECK_EVERY = 20  # steps; looking at the loss waits for the device
 VALIDATION_BATCH = 64
@@ -55,7 +55,7 @@ def fit(
     torch.manual_seed(config.seed)
     before = read_progress(out)
     begun = before.epoch > 0
-    if before.threads and not threads.threads_are_set():
+    if before.threads and not cpu_sharing.threads_are_set():
         torch.set_num_threads(before.threads)
     start = (
         Start(create_model(config.model, drop_path=config.drop_path))

@@ -4,15 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import expit
-from scipy.stats import binomtest
 from sklearn.metrics import roc_curve
 
-from rcdnet.models.calibration import MOST
-from rcdnet.safe_io import Count
+from rcdnet.safe_read import Count
 
-BOOTSTRAP_SAMPLES = 1000
 SENSITIVITIES = (0.90, 0.95, 0.98)
 CALIBRATION_BINS = 15
 
@@ -62,7 +57,7 @@ def figures_of_samples(
     """`figures_of` for each of many bootstrap samples at once, float (B,) by name.
 
     Args:
-        samples: (B, N), how often each image is in each sample, as `bootstrap` draws them; both classes in each.
+        samples: (B, N), how often each image is in each sample, as `train.metrics.bootstrap.bootstrap` draws them; both classes in each.
     """
     sick, called = labels == 1, scores >= threshold
     counts = [
@@ -84,20 +79,6 @@ def figures_of_samples(
     }
 
 
-def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity: float) -> float:
-    """A threshold at which `score >= threshold` finds at least that share of the positives, and as few negatives as can be.
-
-    It lies midway between the score it has to reach and the next lower one, so that no rounding moves a score across.
-
-    >>> round(threshold_at_sensitivity(np.array([0, 1, 1, 1]), np.array([0.2, 0.3, 0.6, 0.9]), 0.6), 6)
-    0.45
-    """
-    _, found, thresholds = roc_curve(labels, scores, drop_intermediate=False)
-    reached = float(thresholds[np.argmax(found >= sensitivity)])
-    lower = scores[scores < reached]
-    return (reached + float(lower.max())) / 2 if len(lower) else reached / 2
-
-
 def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:
     """The AUC, for both classes present; what scikit-learn's `roc_auc_score` gives, at a third of its time."""
     false_alarms, found, _ = roc_curve(labels, scores)
@@ -115,68 +96,6 @@ def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(error)
 
 
-def fit_weights(labels: np.ndarray, evidence: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights, none below 0, and the bias at which sigmoid(evidence @ weights + bias) has the least log loss.
-
-    Args:
-        evidence: float (N, K). A column that is the same everywhere gets the weight 0. counts: how much each row counts, float (N,).
-
-    Returns:
-        float (K,) and the bias; no weight moves the log-odds by more than `MOST` for one standard deviation.
-    """
-    spread = evidence.std(axis=0)
-    used = spread > 0
-    scaled = evidence[:, used] / spread[used]
-    sign, share = 1 - 2 * labels, counts / counts.sum()
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        wrong = sign * (scaled @ parameters[:-1] + parameters[-1])
-        slope = share * sign * expit(wrong)
-        return float(share @ np.logaddexp(0, wrong)), np.append(slope @ scaled, slope.sum())
-
-    start = np.append(np.ones(used.sum()), 0.0)
-    bounds = [(0, MOST)] * int(used.sum()) + [(-MOST, MOST)]
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    weights = np.zeros(evidence.shape[1])
-    weights[used] = found[:-1] / spread[used]
-    return weights, float(found[-1])
-
-
-def bootstrap(groups: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """How often each image is in each bootstrap sample of whole groups, whose members are not independent.
-
-    Returns:
-        int (BOOTSTRAP_SAMPLES, N). Samples without both classes are drawn again.
-    """
-    rng = np.random.default_rng(seed)
-    unique, group = np.unique(groups, return_inverse=True)
-    drawn: list[np.ndarray] = []
-    while len(drawn) < BOOTSTRAP_SAMPLES:
-        counts = np.bincount(rng.integers(len(unique), size=len(unique)), minlength=len(unique))[group]
-        if 0 < counts[labels == 1].sum() < counts.sum():
-            drawn.append(counts)
-    return np.array(drawn)
-
-
-def auc_interval(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of the AUC alone, by bootstrap over groups; a sample without both classes counts for nothing."""
-    _, group = np.unique(groups, return_inverse=True)
-    samples = resamples(int(group.max()) + 1, seed=seed)[:, group]
-    return bounds(_areas(*_at_or_above(labels, scores, samples)))
-
-
-def share_interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share that was found among `count` independent ones (1927, doi:10.1080/01621459.1927.10502953).
-
-    >>> [round(end, 3) for end in share_interval(1.0, 20)]
-    [0.839, 1.0]
-    """
-    if not count:
-        return float("nan"), float("nan")
-    low, high = binomtest(round(share * count), count).proportion_ci(method="wilson")
-    return float(low), float(high)
-
-
 def group_means(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One label and the mean score for each group, in the order of `np.unique(groups)`; a group is positive if any member is."""
     unique = np.unique(groups)
@@ -186,18 +105,9 @@ def group_means(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> t
     )
 
 
-def resamples(groups: int, *, seed: int = 0) -> np.ndarray:
-    """How often each group is drawn in each bootstrap sample: int (BOOTSTRAP_SAMPLES, groups)."""
-    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), BOOTSTRAP_SAMPLES)
-
-
-def bounds(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of values, float (N,), those that are nan left out; nan where none is left."""
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return float("nan"), float("nan")
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return float(low), float(high)
+def auc_of_samples(labels: np.ndarray, scores: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """The AUC alone of each sample, float (B,), nan without both classes; `samples` as in `figures_of_samples`."""
+    return _areas(*_at_or_above(labels, scores, samples))
 
 
 def _at_or_above(labels: np.ndarray, scores: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

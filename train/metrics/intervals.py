@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
-from train.metrics.classification import SENSITIVITIES, area_under_roc, auc_interval, bounds, share_interval
+from train.metrics.bootstrap import bounds, resamples
+from train.metrics.classification import SENSITIVITIES, area_under_roc, auc_of_samples
 
 MINIMUM_GROUPS = 10  # of patients or near-copies; a bootstrap of fewer gives intervals that are too narrow
 NONE = (math.nan, math.nan)
@@ -107,3 +108,22 @@ def _count(groups: np.ndarray) -> int:
 
 def _f1_of(share: float) -> float:
     return 2 * share / (1 + share)
+
+
+def auc_interval(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the AUC alone, by bootstrap over groups; a sample without both classes counts for nothing."""
+    _, group = np.unique(groups, return_inverse=True)
+    samples = resamples(int(group.max()) + 1, seed=seed)[:, group]
+    return bounds(auc_of_samples(labels, scores, samples))
+
+
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share that was found among `count` independent ones (1927, doi:10.1080/01621459.1927.10502953).
+
+    >>> [round(end, 3) for end in share_interval(1.0, 20)]
+    [0.839, 1.0]
+    """
+    if not count:
+        return float("nan"), float("nan")
+    low, high = binomtest(round(share * count), count).proportion_ci(method="wilson")
+    return float(low), float(high)

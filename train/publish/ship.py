@@ -18,7 +18,7 @@ from train.config import TrainConfig
 from train.data.public_datasets import PUBLIC_DATASETS, TITLES
 from train.data.splits import Split, describe_split
 from train.evaluate.compare import RESULTS_FOLDER
-from train.fit.state import read_best, read_progress, to_half_precision
+from train.fit.checkpoints import read_best, read_progress, to_half_precision
 from train.publish.card_metrics import (
     figures,
     of_external_tests,
@@ -27,7 +27,7 @@ from train.publish.card_metrics import (
     verified_evaluation,
     which,
 )
-from train.publish.cross_validation import config_of, pool, recipe_of, untaught_in
+from train.publish.pool_folds import config_of, pool, recipe_of, untaught_in
 from train.publish.published_records import publish
 
 KNOWN_FAILURES = (

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from rcdnet.models.registry import MODELS
 from rcdnet.present.charts import matrix_chart
 from train.evaluate.curves import Bins, Curve, Point
-from train.evaluate.evaluation import Estimate
+from train.evaluate.evaluation_record import Estimate
 from train.fit.events import Epoch
 from train.metrics.classification import Confusion
 from train.metrics.delong import Comparison

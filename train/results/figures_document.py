@@ -11,15 +11,15 @@ from rcdnet.present.statements import DATA, PAPER_DIFFERENCES
 from rcdnet.reading.heatmaps import METHODS
 from train.data.public_datasets import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, compare_rows, format_estimate, verified_predictions
-from train.evaluate.evaluation import Estimate, read_evaluation
+from train.evaluate.evaluation_record import Estimate, read_evaluation
 from train.evaluate.predictions import PredictionRow
-from train.publish.cross_validation import cross_fitted
+from train.publish.pool_folds import cross_fitted
+from train.results.at_a_glance import summary, trust
+from train.results.box_and_birads import BOX, READERS, against, verdict_with_p
 from train.results.heatmap_blocks import localisation_warnings
-from train.results.heatmap_summary import heatmap_paragraphs
+from train.results.heatmap_markdown import heatmap_paragraphs
 from train.results.load_results import Bundle
-from train.results.markdown import markdown_list, markdown_table
-from train.results.readme_summary import summary, trust
-from train.results.reference_comparison import BOX, READERS, against, verdict_with_p
+from train.results.markdown_tables import markdown_list, markdown_table
 from train.results.report_block import AUC
 from train.results.tables import Table, in_a_sentence, measured_how
 

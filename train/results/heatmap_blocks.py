@@ -9,7 +9,7 @@ from rcdnet.present.prediction_report import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
 from train.evaluate.compare import format_estimate
-from train.explain.heatmap_metrics import CENTRE, FIGURES, MapFigures
+from train.explain.heatmap_records import CENTRE, FIGURES, MapFigures
 from train.results.load_results import Bundle, Result
 from train.results.report_block import ReportBlock
 from train.results.tables import Table, known

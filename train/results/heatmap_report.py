@@ -9,10 +9,10 @@ from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.present.overlay import draw_contours, fit_within, overlay, png_url
 from rcdnet.present.prediction_report import printable
 from rcdnet.reading.inference import classify
-from train.data.decode import read_lesion, read_pixels
+from train.data.load_images import read_lesion, read_pixels
 from train.data.public_datasets import TITLES
 from train.data.sample import Sample
-from train.explain.heatmap_metrics import MapFigures, MapRow
+from train.explain.heatmap_records import MapFigures, MapRow
 from train.explain.heatmap_study import StudyInput
 from train.results.heatmap_blocks import metric_blocks
 from train.results.html_document import write_document

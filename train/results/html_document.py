@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from rcdnet.present import statements
-from train.files import write_atomic
+from train.crash_safe_files import write_atomic
 
 
 def write_document(template: str, path: Path, **values: object) -> Path:

@@ -11,16 +11,16 @@ from rcdnet.errors import CheckpointError, DatasetError, NotTrained, RcdnetError
 from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card
 from rcdnet.models.registry import MODELS
-from rcdnet.safe_io import shortened
+from rcdnet.safe_read import shortened
 from train.config import TrainConfig
+from train.crash_safe_files import file_stamp
 from train.data.public_datasets import TITLES
 from train.evaluate.compare import RESULTS_FOLDER, verified_predictions
-from train.evaluate.evaluation import Evaluation, SetMetrics, read_evaluation
+from train.evaluate.evaluation_record import Evaluation, SetMetrics, read_evaluation
 from train.evaluate.predictions import PredictionRow
-from train.explain.heatmap_metrics import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
-from train.files import file_stamp
+from train.explain.heatmap_records import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
+from train.fit.checkpoints import read_best, to_half_precision
 from train.fit.events import Epoch, read_events
-from train.fit.state import read_best, to_half_precision
 from train.folders import BUNDLED, RUNS_FOLDER
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")

@@ -12,7 +12,7 @@ from pathlib import Path
 from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.models.registry import CLASSES
 from rcdnet.path_arguments import expand_user_path
-from rcdnet.scans.image_files import is_hidden_or_system
+from rcdnet.scans.file_kinds import is_hidden_or_system
 from train.data.breast_lesions_usg import is_breast
 from train.data.busi import is_busi
 from train.data.csv_tables import SUFFIXES, is_table

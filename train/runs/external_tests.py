@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rcdnet.errors import DatasetError, RunFailed
 from train.runs.data_locations import find_datasets, load_samples, resolve_datasets
-from train.runs.folder import State, device_of, state_of
-from train.runs.subprocesses import run_module
+from train.runs.run_on_device import run_module
+from train.runs.run_state import State, device_of, state_of
 
 PATIENCE_S = 3600
 

@@ -1,6 +1,6 @@
 """Runs as jobs: queued for a device, watched, stopped, resumed and deleted. Each is a process of its own that outlives the app.
 
-Beside the files of `train.runs.run`, the folder of a job holds
+Beside the files of `train.runs.start_and_resume`, the folder of a job holds
 job.json    the device, and the folders that its data may not leave
 queued      while it waits for its device; the oldest is next
 starting    from then until its process holds the lock, or is gone
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rcdnet.errors import ConfigError, RcdnetError
-from train.files import append_line, write_atomic
+from train.crash_safe_files import append_line, write_atomic
 from train.fit.events import Epoch, Stopped, line_of, read_events
 from train.folders import BUNDLED, HOME, RUNS_FOLDER
-from train.locks import is_locked
-from train.runs.folder import NAME, State, check_files, device_of, state_of, waiting
-from train.runs.subprocesses import environment_for
+from train.lock_check import is_locked
+from train.runs.run_on_device import environment_for
+from train.runs.run_state import NAME, State, check_files, device_of, state_of, waiting
 
 if TYPE_CHECKING:  # it brings torch, which a worker that waits does not need
     from train.config import TrainConfig

@@ -15,8 +15,8 @@ from rcdnet.models.registry import create_model, spec_of
 from train.config import TrainConfig
 from train.fit.engine import Engine, Images, accelerator_for
 from train.folders import RUNS_FOLDER
-from train.runs.folder import at_work_on
-from train.runs.subprocesses import run_module
+from train.runs.run_on_device import run_module
+from train.runs.run_state import at_work_on
 from train.runs.watch import in_words
 
 STEPS = 3  # of each size, the first of which warms up

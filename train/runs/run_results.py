@@ -11,7 +11,7 @@ from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.models.registry import CLASSES
 from rcdnet.present.overlay import letterboxed, png_url
 from rcdnet.present.prediction_report import printable
-from rcdnet.scans.reader import read_bytes, read_scan
+from rcdnet.scans.scan_and_mask import read_bytes, read_scan
 from train.config import TrainConfig
 from train.data.custom_dataset import source_name
 from train.evaluate.curves import roc
@@ -24,9 +24,9 @@ from train.results.report_block import ReportBlock
 from train.results.tables import Table, figures_table, roles
 from train.runs import jobs
 from train.runs.data_locations import load_samples
-from train.runs.folder import State, roots_of
-from train.runs.shared_weights import FOLDER, share, withdraw
+from train.runs.run_state import State, roots_of
 from train.runs.watch import View
+from train.runs.weights_for_analyse import FOLDER, share, withdraw
 
 WORST = 8
 EPOCH = "training_epoch"  # under which the page keeps where its slider stands

@@ -13,8 +13,8 @@ from train.data.sample import Sample
 from train.data.splits import make_split, resolve_auto_split
 from train.presets import PRESETS
 from train.runs.data_locations import PHANTOMS, find_datasets, load_samples, phantoms, resolve_datasets
-from train.runs.folder import readable_runs_in
 from train.runs.jobs import new_folder
+from train.runs.run_state import readable_runs_in
 
 ASKED_ELSEWHERE = ("model", "data", "init")
 KEY = "keep_train_"  # begins the name under which the page keeps what was filled in

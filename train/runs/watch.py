@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RcdnetError
-from rcdnet.safe_io import KB, Count, Unreadable, parse_as, read_json, read_tail, shortened
+from rcdnet.safe_read import KB, Count, Unreadable, parse_as, read_json, read_tail, shortened
 from train.config import TrainConfig
 from train.fit.events import Epoch, Event, Failed, Started
 from train.folders import RUNS_FOLDER
-from train.runs.folder import State, check_files, device_of, events_in, queue_of, runs_in, state_of
+from train.runs.run_state import State, check_files, device_of, events_in, queue_of, runs_in, state_of
 
 LOG_LINES = 40
 LOG_TAIL = 64 * KB  # of log.txt, which may be of any length

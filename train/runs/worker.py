@@ -9,14 +9,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rcdnet.cpu_sharing import background_environment
 from rcdnet.errors import RcdnetError
-from rcdnet.safe_io import KB, read_tail
-from rcdnet.threads import background_environment
-from train.files import append_line
+from rcdnet.safe_read import KB, read_tail
+from train.crash_safe_files import append_line
 from train.fit.events import Epoch, Failed, Finished, Started, line_of, read_events
-from train.runs.folder import at_work_on, check_files, queue_of
 from train.runs.jobs import worker_lock
-from train.runs.subprocesses import environment_for
+from train.runs.run_on_device import environment_for
+from train.runs.run_state import at_work_on, check_files, queue_of
 
 PATIENCE_S = 10  # for a worker that is just about to leave an empty queue
 TOLD_LIMIT = 64 * KB  # of what a process said, whose last line counts

@@ -14,11 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from rcdnet.errors import DatasetError, RcdnetError
-from rcdnet.safe_io import KB, Unreadable, file_type_error, parse_as, quoted, read_json
-from train.files import file_stamp
+from rcdnet.safe_read import KB, Unreadable, file_type_error, parse_as, quoted, read_json
+from train.crash_safe_files import file_stamp
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, read_events
 from train.folders import RUNS_FOLDER
-from train.locks import is_locked
+from train.lock_check import is_locked
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 DEVICE = re.compile(r"cpu|cuda:[0-9]{1,4}")

@@ -7,8 +7,8 @@ from rcdnet.present.prediction_report import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
 from train.evaluate.compare import format_estimate
-from train.explain.heatmap_metrics import CENTRE, MapFigures
-from train.results.markdown import markdown_list, markdown_table
+from train.explain.heatmap_records import CENTRE, MapFigures
+from train.results.markdown_tables import markdown_list, markdown_table
 from train.results.tables import Table
 
 METHOD = "Grad-CAM"  # of the Analyse page

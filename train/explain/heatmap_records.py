@@ -16,12 +16,12 @@ import numpy as np
 from rcdnet.errors import DatasetError
 from rcdnet.models.card import nan_as_null, null_as_nan
 from rcdnet.models.registry import MODELS
-from rcdnet.safe_io import KB, Unreadable, parse_as, read_json
+from rcdnet.safe_read import KB, Unreadable, parse_as, read_json
+from train.crash_safe_files import append_line, read_complete_lines, write_atomic
 from train.data.public_datasets import TITLES
-from train.evaluate.evaluation import Estimate
-from train.files import append_line, read_complete_lines, write_atomic
-from train.metrics import classification as metrics
-from train.metrics.intervals import MINIMUM_GROUPS, resampled_interval
+from train.evaluate.evaluation_record import Estimate
+from train.metrics.bootstrap import resamples
+from train.metrics.intervals import MINIMUM_GROUPS, resampled_interval, share_interval
 
 FIGURES = {
     # where the map lies
@@ -206,7 +206,7 @@ def _figures(model: str, source: str, method: str, rows: Sequence[MapRow]) -> Ma
     sums, counts = np.zeros((2, groups.max() + 1, len(FIGURES)))
     np.add.at(sums, groups, np.nan_to_num(values))
     np.add.at(counts, groups, ~np.isnan(values))
-    drawn = metrics.resamples(len(sums))
+    drawn = resamples(len(sums))
     with np.errstate(invalid="ignore"):
         means = sums.sum(axis=0) / counts.sum(axis=0)
         again = drawn @ sums / (drawn @ counts)
@@ -217,7 +217,7 @@ def _figures(model: str, source: str, method: str, rows: Sequence[MapRow]) -> Ma
     }
     pointing = found["pointing"].value
     if pointing in (0, 1) and known[0] >= MINIMUM_GROUPS:
-        found["pointing"] = Estimate(pointing, *metrics.share_interval(pointing, int(known[0])))
+        found["pointing"] = Estimate(pointing, *share_interval(pointing, int(known[0])))
     examined = sum(not math.isnan(row.road) for row in rows)
     return MapFigures(model, source, method, any(row.seen for row in rows), len(rows), examined, found)
 

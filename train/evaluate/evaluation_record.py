@@ -14,22 +14,21 @@ from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import nan_as_null
 from rcdnet.models.registry import MODELS
-from rcdnet.safe_io import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_json
+from rcdnet.safe_read import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_json
+from train.crash_safe_files import write_atomic
 from train.evaluate.predictions import PredictionRow
-from train.files import write_atomic
+from train.metrics.bootstrap import bootstrap
 from train.metrics.classification import (
     Confusion,
     area_under_roc,
-    bootstrap,
     calibration_error,
     confusion,
     figures_of,
     figures_of_samples,
     group_means,
     rates,
-    share_interval,
 )
-from train.metrics.intervals import interval_of_auc, intervals
+from train.metrics.intervals import interval_of_auc, intervals, share_interval
 
 LIMIT = 16 * MB  # of evaluation.json
 Figure = Annotated[float, Within(-LARGEST, LARGEST, null=math.nan)]
@@ -52,7 +51,7 @@ class Estimate:
 class Subgroup:
     """Some images of a set.
 
-    sensitivity, specificity: at the set's threshold, with `train.metrics.classification.share_interval` by image; nan without
+    sensitivity, specificity: at the set's threshold, with `train.metrics.intervals.share_interval` by image; nan without
     images of that class.
     """
 

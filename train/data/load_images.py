@@ -13,12 +13,12 @@ import numpy as np
 
 from rcdnet.errors import DatasetError, ImageError
 from rcdnet.scans.preprocessing import Letterbox, letterbox, prepare
-from rcdnet.scans.reader import Scan, orientation_of, read_bytes, read_mask, read_scan
+from rcdnet.scans.scan_and_mask import Scan, orientation_of, read_bytes, read_mask, read_scan
 from train.data.csv_tables import missing_file_hint
-from train.data.data_warnings import summarise_warnings
 from train.data.duplicates import Fingerprint, fingerprint
 from train.data.labels import NO_LESION, NORMAL
 from train.data.sample import Sample
+from train.data.scan_warnings import summarise_warnings
 
 T = TypeVar("T")
 _READERS = min(
@@ -145,8 +145,8 @@ def read_lesion(sample: Sample, shape: tuple[int, int], turn: int | None = None)
     turn: the image's `Scan.orientation`, looked up in its file where it is not given.
 
     Raises:
-        DatasetError: a mask is missing, or `rcdnet.scans.reader.read_mask` refuses it; or it is not known which way up a mask or box was
-            drawn on an image that its EXIF orientation turns.
+        DatasetError: a mask is missing, or `rcdnet.scans.scan_and_mask.read_mask` refuses it; or it is not known which way up a mask or
+            box was drawn on an image that its EXIF orientation turns.
     """
     lesion = np.zeros(shape, bool)
     if not sample.masks and not sample.box:

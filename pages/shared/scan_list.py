@@ -10,17 +10,17 @@ from zlib import crc32
 import numpy as np
 import streamlit as st
 
+from pages.shared.access_control import training_denied_reason
 from pages.shared.markdown_escape import escape_markdown
-from pages.shared.permissions import training_denied_reason
-from pages.shared.uploads import LIMITS, pop_upload, rejected_uploads
+from pages.shared.upload_limits import LIMITS, pop_upload, rejected_uploads
 from pages.shared.widget_state import PERSIST, set_widget_values
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.present.charts import CALL_SIGNS
 from rcdnet.present.overlay import fit_within, letterboxed, png_url
 from rcdnet.present.prediction_report import printable
 from rcdnet.reading.inference import Classifier, Prediction, classify, load_custom, load_trained
-from rcdnet.scans.reader import Scan, read_scan
-from train.runs.shared_weights import shared
+from rcdnet.scans.scan_and_mask import Scan, read_scan
+from train.runs.weights_for_analyse import shared
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
 MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory

@@ -4,9 +4,9 @@ config.json         the settings
 split.json          who trained and who validated
 data.json           what their images were (`train.data.data_manifest`)
 events.jsonl        what happened, a line each (`train.fit.events`)
-best.*, last.*      checkpoints (`train.fit.state`)
+best.*, last.*      checkpoints (`train.fit.checkpoints`)
 predictions.csv     the best weights on the validation images
-evaluation.json     figures of those predictions (`train.evaluate.evaluation`)
+evaluation.json     figures of those predictions (`train.evaluate.evaluation_record`)
 log.txt             what was printed, and the traceback of a failure
 step.json           epoch, step and steps of an epoch, while it is at it
 lock                held while a process trains here
@@ -23,17 +23,17 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from rcdnet.command_line import DISK_FULL_ERRNOS
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError, Diverged, NotTrained, RcdnetError, RunFailed
+from rcdnet.exit_codes import DISK_FULL_ERRNOS
 from train.config import INITS, TrainConfig
+from train.crash_safe_files import append_line, write_atomic
 from train.evaluate.compare import table
-from train.evaluate.validation import evaluate_run
-from train.files import append_line, write_atomic
+from train.evaluate.internal_validation import evaluate_run
+from train.fit.checkpoints import check_settings, read_progress
 from train.fit.engine import accelerator_for
 from train.fit.events import Epoch, Event, Failed, Finished, Started, Stopped, event_of, line_of, read_events
-from train.fit.state import check_settings, read_progress
-from train.runs.folder import check_files
-from train.runs.steps import divide, read_images, train_weights
+from train.runs.prepare_and_train import divide, read_images, train_weights
+from train.runs.run_state import check_files
 
 PATIENCE_S = 2  # for whoever only looks whether the lock is held
 UNTAUGHT = {  # what it means that a setting had nothing to learn from

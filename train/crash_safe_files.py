@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from rcdnet.safe_io import KB, MB, open_regular, read_regular
+from rcdnet.safe_read import KB, MB, open_regular, read_regular
 
 LINES_LIMIT = 64 * MB
 _BLOCK = 64 * KB

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.metrics import roc_curve
 
-from rcdnet.models.calibration import Calibration
-from train.metrics.classification import fit_weights, threshold_at_sensitivity
+from rcdnet.models.calibration import MOST, Calibration
 
 SENSITIVITY = 0.95
 
@@ -51,3 +53,44 @@ def operating_point(
     threshold = threshold_at_sensitivity(labels[used], probabilities, SENSITIVITY)
     rule = f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation"
     return OperatingPoint(calibration, threshold, rule, tuple(dict.fromkeys(sources[used].tolist())))
+
+
+def fit_weights(labels: np.ndarray, evidence: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights, none below 0, and the bias at which sigmoid(evidence @ weights + bias) has the least log loss.
+
+    Args:
+        evidence: float (N, K). A column that is the same everywhere gets the weight 0. counts: how much each row counts, float (N,).
+
+    Returns:
+        float (K,) and the bias; no weight moves the log-odds by more than `MOST` for one standard deviation.
+    """
+    spread = evidence.std(axis=0)
+    used = spread > 0
+    scaled = evidence[:, used] / spread[used]
+    sign, share = 1 - 2 * labels, counts / counts.sum()
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        wrong = sign * (scaled @ parameters[:-1] + parameters[-1])
+        slope = share * sign * expit(wrong)
+        return float(share @ np.logaddexp(0, wrong)), np.append(slope @ scaled, slope.sum())
+
+    start = np.append(np.ones(used.sum()), 0.0)
+    bounds = [(0, MOST)] * int(used.sum()) + [(-MOST, MOST)]
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+    weights = np.zeros(evidence.shape[1])
+    weights[used] = found[:-1] / spread[used]
+    return weights, float(found[-1])
+
+
+def threshold_at_sensitivity(labels: np.ndarray, scores: np.ndarray, sensitivity: float) -> float:
+    """A threshold at which `score >= threshold` finds at least that share of the positives, and as few negatives as can be.
+
+    It lies midway between the score it has to reach and the next lower one, so that no rounding moves a score across.
+
+    >>> round(threshold_at_sensitivity(np.array([0, 1, 1, 1]), np.array([0.2, 0.3, 0.6, 0.9]), 0.6), 6)
+    0.45
+    """
+    _, found, thresholds = roc_curve(labels, scores, drop_intermediate=False)
+    reached = float(thresholds[np.argmax(found >= sensitivity)])
+    lower = scores[scores < reached]
+    return (reached + float(lower.max())) / 2 if len(lower) else reached / 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rcdnet.safe_io import Unreadable, open_regular
+from rcdnet.safe_read import Unreadable, open_regular
 
 try:
     import fcntl

@@ -17,7 +17,7 @@ def summarise_warnings(samples: Sequence[Sample], warnings: Sequence[Sequence[st
     """A sentence or two for each kind of warning in each source: how many images of each class, and what was said of the first.
 
     Args:
-        warnings: of each sample, as `rcdnet.scans.reader.Scan` has them.
+        warnings: of each sample, as `rcdnet.scans.scan_and_mask.Scan` has them.
     """
     kinds: dict[tuple[str, str], list[int]] = {}
     first: dict[tuple[str, str], str] = {}

@@ -10,7 +10,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from rcdnet.errors import ImageError
-from rcdnet.scans.reader import MAX_BYTES
+from rcdnet.scans.scan_and_mask import MAX_BYTES
 
 MB = 1024**2
 FILE_MB, SESSION_MB, SERVER_MB = MAX_BYTES // MB, 300, 900

@@ -4,7 +4,7 @@ import re
 import stat
 from pathlib import Path
 
-# Pictures by name, whether `rcdnet.scans.reader.read_scan` takes them or says what to export: what is labelled is not passed over.
+# Pictures by name, whether `rcdnet.scans.scan_and_mask.read_scan` takes them or says what to export: what is labelled is not passed over.
 _PICTURES = {
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".heic",
     ".heif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".jls", ".jxl", ".dcm", ".dicom", ".ima", ".ppm", ".pgm", ".pbm", ".pnm", ".tga",

@@ -7,7 +7,7 @@ from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import load_checkpoint
 from train.folders import RUNS_FOLDER
 from train.publish.ship import ship
-from train.runs.folder import readable_runs_in
+from train.runs.run_state import readable_runs_in
 
 FOLDER = "app"  # inside the run's own, so that bundled weights are never touched and deleting the run deletes it
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rcdnet.errors import ImageError
-from rcdnet.safe_io import file_type_error
+from rcdnet.safe_read import file_type_error
 from rcdnet.scans.decoding import MAX_BYTES, DecodedImage, apply_orientation, decode_image, parse_structure
 
 # Share of an image's pixels that its two most frequent grey levels have: at most 0.48 in the 2100 scans of BUSI and BUS-BRA at

@@ -10,16 +10,16 @@ from accelerate import Accelerator
 
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
+from train.crash_safe_files import write_atomic
 from train.data.data_manifest import verify_manifest, write_manifest
-from train.data.decode import Decoded, decode
+from train.data.load_images import Decoded, decode
 from train.data.splits import Split, checked_split, make_split, resolve_auto_split
-from train.files import write_atomic
+from train.fit.checkpoints import read_progress
 from train.fit.events import Epoch, Event, Finished, Started, Step, Stopped
 from train.fit.initial_weights import check_start_leakage
 from train.fit.loop import fit
-from train.fit.state import read_progress
 from train.runs.data_locations import load_samples
-from train.runs.folder import roots_of
+from train.runs.run_state import roots_of
 
 STEP_EVERY_S = 2  # seconds between words on how far an epoch is
 STOP_EVERY = 10  # steps between looks at the stop file where several processes have to agree on it

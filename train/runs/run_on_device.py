@@ -5,8 +5,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from rcdnet.cpu_sharing import background_environment
 from rcdnet.errors import RunFailed
-from rcdnet.threads import background_environment
 from train.folders import HOME
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load, load_file, save
 from rcdnet.errors import CheckpointError, ConfigError
 from rcdnet.models.lesion_decoder import PREFIX
 from rcdnet.models.registry import CLASSES
-from rcdnet.safe_io import (
+from rcdnet.safe_read import (
     KB,
     MB,
     Count,
@@ -32,7 +32,7 @@ from rcdnet.safe_io import (
 )
 from rcdnet.scans import preprocessing
 from train.config import TrainConfig
-from train.files import write_atomic
+from train.crash_safe_files import write_atomic
 from train.fit.auxiliary_supervision import MultiTaskModel
 
 ABOUT_LIMIT = 64 * KB  # of best.json

@@ -11,12 +11,12 @@ from sklearn.metrics import roc_auc_score
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.evaluate.compare import verified_predictions
-from train.evaluate.evaluation import Evaluation, metrics_by_source, read_evaluation, write_evaluation
+from train.evaluate.evaluation_record import Evaluation, metrics_by_source, read_evaluation, write_evaluation
+from train.evaluate.internal_validation import selection_note
 from train.evaluate.predictions import PredictionRow, write_predictions
-from train.evaluate.validation import selection_note
 from train.fit.events import Started, read_events
+from train.metrics.calibration_and_threshold import OperatingPoint, operating_point
 from train.metrics.classification import calibration_error, confusion, group_means, rates
-from train.metrics.operating_point import OperatingPoint, operating_point
 
 APART = ("data", "fold", "seed")  # what may differ between runs of one recipe
 

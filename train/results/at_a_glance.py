@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rcdnet.models.registry import MODELS
 from rcdnet.present.prediction_report import join_names
 from train.data.public_datasets import TITLES
+from train.results.box_and_birads import BOX, READERS, against, verdict
 from train.results.load_results import Bundle, Result
-from train.results.markdown import markdown_table
-from train.results.reference_comparison import BOX, READERS, against, verdict
+from train.results.markdown_tables import markdown_table
 from train.results.tables import Table
 
 

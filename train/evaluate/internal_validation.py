@@ -8,19 +8,19 @@ from rcdnet.errors import DatasetError
 from train.config import TrainConfig
 from train.data.data_manifest import verify_manifest
 from train.data.dataset_readers import read_sources
-from train.data.decode import Decoded, decode
+from train.data.load_images import Decoded, decode
 from train.data.sample import Say, ignore_message
 from train.data.splits import Split
-from train.evaluate.box_baseline import fit_box_coefficients
-from train.evaluate.evaluation import (
+from train.evaluate.evaluation_record import (
     Evaluation,
     metrics_by_source,
     write_evaluation,
 )
+from train.evaluate.lesion_box_classifier import fit_box_coefficients
 from train.evaluate.network_outputs import load_network, network_outputs
 from train.evaluate.predictions import predictions, write_predictions
-from train.fit.state import check_settings, read_best, read_progress
-from train.metrics.operating_point import operating_point
+from train.fit.checkpoints import check_settings, read_best, read_progress
+from train.metrics.calibration_and_threshold import operating_point
 
 
 def evaluate_run(out: Path, config: TrainConfig, decoded: Decoded, split: Split) -> Evaluation:

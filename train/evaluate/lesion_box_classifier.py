@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rcdnet.models.lesion_decoder import box_features
-from train.data.decode import read_lesion, read_pixels
+from train.data.load_images import read_lesion, read_pixels
 from train.data.sample import Sample
 
 
