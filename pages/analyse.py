@@ -4,7 +4,7 @@ from itertools import cycle
 
 import streamlit as st
 
-from pages.shared.scan_list import UploadedScan, read_next_upload, scan_panel, select_models, uploads_pending
+from pages.shared.scan_list import UploadedScan, read_next_upload, scan_list, select_models, uploads_pending
 from pages.shared.widget_state import PERSIST
 from rcdnet.errors import NotTrained
 from rcdnet.models.registry import CLASSES, MODELS
@@ -51,7 +51,7 @@ def all_calls(uploaded: list[UploadedScan]) -> None:
     )
 
 
-uploaded, chosen = scan_panel(classifiers, all_calls)
+uploaded, chosen = scan_list(classifiers, all_calls)
 if not uploaded:
     st.title("Breast ultrasound, read by RcdNet and its baselines")
     st.markdown(

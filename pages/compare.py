@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.shared.linked_viewer import viewer
 from pages.shared.markdown_escape import escape_markdown
-from pages.shared.scan_list import UploadedScan, read_next_upload, scan_panel, select_models
+from pages.shared.scan_list import UploadedScan, read_next_upload, scan_list, select_models
 from pages.shared.upload_limits import pop_upload
 from pages.shared.widget_state import PERSIST, persistent_tabs, set_widget_values
 from rcdnet.errors import RcdnetError
@@ -25,7 +25,8 @@ from rcdnet.present.heatmap_grid import (
     viewer_data,
 )
 from rcdnet.present.overlay import SAFE_COLOUR_MAPS
-from rcdnet.present.prediction_report import agreement, join_names
+from rcdnet.present.prediction_report import agreement
+from rcdnet.present.text import join_names
 from rcdnet.reading.heatmaps import ARBITRARY_SIGN, METHODS, RANDOM_BASELINE, SLOW_METHODS, passes
 from rcdnet.reading.inference import classify
 from rcdnet.scans.scan_and_mask import read_mask
@@ -46,7 +47,7 @@ NO_SECOND = "none"
 
 state = st.session_state
 classifiers, _ = select_models()
-uploaded, chosen = scan_panel(classifiers)
+uploaded, chosen = scan_list(classifiers)
 if not uploaded:
     st.title("Heatmaps side by side")
     st.markdown(

@@ -15,7 +15,8 @@ from rcdnet.exit_codes import os_error_message, run_command
 from rcdnet.models.registry import MODELS
 from rcdnet.path_arguments import check_writable, expand_pattern, expand_user_path, images_in
 from rcdnet.present.overlay import overlay, png
-from rcdnet.present.prediction_report import call_row, calls_csv, printable
+from rcdnet.present.prediction_report import call_row, calls_csv
+from rcdnet.present.text import printable
 from rcdnet.reading.inference import Classifier, classify, load_classifier, load_trained
 from rcdnet.scans.scan_and_mask import read_bytes, read_scan
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from browsing import chromium, expect, idle, start_server, stop_server
-from drawn import app_tree
+from browser_app import chromium, expect, idle, start_server, stop_server
+from synthetic_results import app_tree
 
 ROUNDS = 5
 EMPTY = 'import streamlit as st\n\nst.title("How good is it, and how do we know?")\n'

@@ -160,7 +160,7 @@ def run(data, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def drawn_tree(tmp_path_factory) -> Path:
     """The app with drawn results of six models and of a user's own test; tests that change it copy it first."""
-    from drawn import app_tree, draw_own_test
+    from synthetic_results import app_tree, draw_own_test
 
     def draw_tree(tree: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:

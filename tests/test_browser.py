@@ -8,7 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from browsing import chromium, expect, idle, opened, start_server, stop_server
+from browser_app import chromium, expect, idle, opened, start_server, stop_server
 from conftest import ROOT, encoded, ramp
 from PIL import Image
 from processes import wait_for

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browsing import chromium, expect, idle, opened, start_server, stop_server
+from browser_app import chromium, expect, idle, opened, start_server, stop_server
 from conftest import ROOT, encoded
 from PIL import Image
 from processes import wait_for

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browsing import chromium, expect, idle, opened, start_server, stop_server
+from browser_app import chromium, expect, idle, opened, start_server, stop_server
 from conftest import copied
 
 from train.evaluate.curves import Point

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import app_copy, choose, chromium, enter, expect, fill, idle, opened, press, start_server, stop_server
+from browser_app import app_copy, choose, chromium, enter, expect, fill, idle, opened, press, start_server, stop_server
 from conftest import ROOT
 from processes import process_of, wait_for, worker_of
 

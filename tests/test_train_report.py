@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from browsing import chromium
+from browser_app import chromium
 
 from rcdnet.models.registry import MODELS
 from train.results.load_results import Result, load_bundled_results

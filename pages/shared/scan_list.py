@@ -1,4 +1,4 @@
-"""The panel of scans beside Analyse and Compare: uploads, samples, what was refused, and the list to choose from."""
+"""The list of scans beside Analyse and Compare: uploads, samples, what was refused, and the choice of one."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +17,7 @@ from pages.shared.widget_state import PERSIST, set_widget_values
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.present.charts import CALL_SIGNS
 from rcdnet.present.overlay import fit_within, letterboxed, png_url
-from rcdnet.present.prediction_report import printable
+from rcdnet.present.text import printable
 from rcdnet.reading.inference import Classifier, Prediction, classify, load_custom, load_trained
 from rcdnet.scans.scan_and_mask import Scan, read_scan
 from train.runs.weights_for_analyse import shared
@@ -67,7 +67,7 @@ def select_models() -> tuple[list[Classifier], dict[str, RcdnetError]]:
     return classifiers, unavailable
 
 
-def scan_panel(
+def scan_list(
     classifiers: list[Classifier], below: Callable[[list[UploadedScan]], None] | None = None
 ) -> tuple[list[UploadedScan], int]:
     """All scans of the session, and the place of the chosen one. A page that has drawn them ends with `read_next_upload`.

@@ -204,7 +204,7 @@ def method_similarity(
 def viewer_data(
     grid: Grid, look: Look, sentences: Sequence[str], boxes: Sequence[Sequence[float] | None]
 ) -> dict[str, object]:
-    """The grid as assets/viewer.js draws it: small raw maps, which the browser brings onto the scan as `Frame.to_image` does.
+    """The grid as assets/viewer.js draws it: small raw maps, which the browser brings onto the scan as `Letterbox.to_image` does.
 
     Args:
         sentences: stand beside the scan, the most important first. boxes: of each scan, as `shown` takes one.

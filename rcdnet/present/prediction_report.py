@@ -1,8 +1,6 @@
 """Calls as a table, and one scan as a figure, for taking away from the app or the command line."""
 
 import csv
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from io import BytesIO, StringIO
 
@@ -13,14 +11,12 @@ from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import ModelCard
 from rcdnet.present.overlay import fit_within, overlay
 from rcdnet.present.statements import ON_PHANTOMS, RESEARCH_USE
+from rcdnet.present.text import escape_formula, join_names
 from rcdnet.reading.inference import Prediction
 from rcdnet.scans.scan_and_mask import Scan
 
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
 _FIGURE_SIDE_PX = 900
-UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories
-FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")
-BLANK = re.compile(r"[\s\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]*")  # spaces, and letters without a shape
 
 
 def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object]:
@@ -161,26 +157,3 @@ def scan_figure(
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def escape_formula(cell: str) -> str:
-    """A spreadsheet runs a cell that begins like a formula; file names come from outside.
-
-    What cannot be seen is taken out, and what only looks like a space or a sign, such as a full-width one, counts as it looks.
-    """
-    cell = printable(cell)
-    start = BLANK.sub("", unicodedata.normalize("NFKC", cell), count=1)
-    return "'" + cell if start.startswith(FORMULA) else cell
-
-
-def printable(name: str) -> str:
-    r"""A name from outside without what nobody sees: control characters, marks that turn the direction of writing, halves of letters.
-
-    >>> shown("scan\u202egpj.exe"), shown("\x1b[2Ja\tb")
-    ('scangpj.exe', '[2Jab')
-    """
-    return "".join(c for c in name if unicodedata.category(c) not in UNSEEN)
-
-
-def join_names(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

@@ -29,7 +29,7 @@ def is_hidden_or_system(name: str) -> bool:
 def is_system_file(name: str) -> bool:
     """Whether a file or folder of this name is the system's own; a hidden one may be meant, where a table names it.
 
-    >>> [is_left_behind(name) for name in ("._scan.png", "Thumbs.db", "@eaDir", "~$table.xlsx", ".images", "scan.png")]
+    >>> [is_system_file(name) for name in ("._scan.png", "Thumbs.db", "@eaDir", "~$table.xlsx", ".images", "scan.png")]
     [True, True, True, True, False, False]
     """
     return name.casefold().startswith(("._", ".trash", "~$", "@__", "found.0")) or name.casefold() in _LITTER

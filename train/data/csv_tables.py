@@ -94,7 +94,7 @@ def clean(cell: str) -> str:
 def is_missing_value(cell: str) -> bool:
     """Whether a cell says that there is nothing to say.
 
-    >>> [is_without(cell) for cell in ("", "NaN", "n/a", " - ", "P1")]
+    >>> [is_missing_value(cell) for cell in ("", "NaN", "n/a", " - ", "P1")]
     [True, True, True, True, False]
     """
     return clean(cell).casefold() in _WITHOUT or not any(map(str.isalnum, cell))

@@ -22,7 +22,7 @@ def parse_patient_ids(cells: Sequence[str]) -> tuple[list[str | None], list[str]
     Written as 1, 001 and 1.0, or as p2 and P2, it is one patient, called as it is written first: two who are taken for one stay on
     one side of a split, one who is taken for two would not.
 
-    >>> patients_of(["001", "P2", "1", "p-2", "nan", "12", "1-2"])[0]
+    >>> parse_patient_ids(["001", "P2", "1", "p-2", "nan", "12", "1-2"])[0]
     ['001', 'P2', '001', 'P2', None, '12', '1-2']
     """
     first: dict[tuple[str, ...], str] = {}

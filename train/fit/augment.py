@@ -178,7 +178,7 @@ def _painted_over(grey: torch.Tensor, patch: torch.Tensor) -> torch.Tensor:
 def _framed(
     grey: torch.Tensor, grid: torch.Tensor, content: torch.Tensor, framed: torch.Tensor, text: torch.Tensor
 ) -> torch.Tensor:
-    """With a viewer's plain or written surface around the scan, where `Moves.framed` asks for one."""
+    """With a viewer's plain or written surface around the scan, where `AugmentParams.framed` asks for one."""
     x, y = grid[..., 0].unsqueeze(1), grid[..., 1].unsqueeze(1)
     left, top, right, bottom = content.view(-1, 4, 1, 1, 1).unbind(dim=1)
     level, ink, written = framed.view(-1, 3, 1, 1, 1).unbind(dim=1)

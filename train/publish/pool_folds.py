@@ -27,7 +27,7 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     One calibration and one threshold for all, from all: those that weights trained alike on every image can be given. In the
     calibration of several runs each data set counts alike, for a scan to come is no likelier to be like those of the larger one; a
     run that stands alone, with few images of the smaller, keeps its own. What they
-    would have been worth if chosen without the run they are applied to is `SetFigures.held_out`.
+    would have been worth if chosen without the run they are applied to is `SetMetrics.held_out`.
 
     Raises:
         DatasetError: the runs are not of one recipe, are not evaluated, or share an image.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rcdnet.models.registry import MODELS
-from rcdnet.present.prediction_report import join_names
+from rcdnet.present.text import join_names
 from train.data.public_datasets import TITLES
 from train.results.box_and_birads import BOX, READERS, against, verdict
 from train.results.load_results import Bundle, Result

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rcdnet.models.registry import MODELS
-from rcdnet.present.prediction_report import join_names
+from rcdnet.present.text import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
 from train.evaluate.compare import format_estimate

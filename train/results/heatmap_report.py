@@ -7,7 +7,7 @@ from pathlib import Path
 from rcdnet.models.lesion_decoder import contours
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.present.overlay import draw_contours, fit_within, overlay, png_url
-from rcdnet.present.prediction_report import printable
+from rcdnet.present.text import printable
 from rcdnet.reading.inference import classify
 from train.data.load_images import read_lesion, read_pixels
 from train.data.public_datasets import TITLES

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rcdnet.models.registry import MODELS
-from rcdnet.present.prediction_report import join_names
+from rcdnet.present.text import join_names
 from train.results import paper_results
 from train.results.load_results import Bundle, Result, grouped
 from train.results.report_block import ReportBlock

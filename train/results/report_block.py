@@ -7,7 +7,7 @@ from io import StringIO
 
 import plotly.graph_objects as go
 
-from rcdnet.present.prediction_report import escape_formula
+from rcdnet.present.text import escape_formula
 from train.evaluate.evaluation_record import Estimate
 from train.results import charts
 from train.results.tables import Table, known

@@ -10,7 +10,7 @@ from itertools import combinations
 import plotly.graph_objects as go
 
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.present.prediction_report import printable
+from rcdnet.present.text import printable
 from train.evaluate.compare import compare_rows, format_estimate
 from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
 from train.evaluate.predictions import PredictionRow

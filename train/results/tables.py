@@ -7,7 +7,7 @@ from typing import Any
 
 from rcdnet.models.card import ModelCard
 from rcdnet.models.registry import MODELS
-from rcdnet.present.prediction_report import join_names
+from rcdnet.present.text import join_names
 from train.evaluate.compare import COLUMNS, format_estimate, unsure
 from train.evaluate.evaluation_record import Estimate
 from train.results.load_results import Bundle, Result

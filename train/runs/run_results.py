@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.models.registry import CLASSES
 from rcdnet.present.overlay import letterboxed, png_url
-from rcdnet.present.prediction_report import printable
+from rcdnet.present.text import printable
 from rcdnet.scans.scan_and_mask import read_bytes, read_scan
 from train.config import TrainConfig
 from train.data.custom_dataset import source_name

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from broken_runs import DEEP, PLANTED, RESULTS, TRAIN, edited, marked_later, sparse
 from conftest import copied
-from planted import DEEP, PLANTED, RESULTS, TRAIN, edited, marked_later, sparse
 from processes import wait_for
 
 from rcdnet.errors import ConfigError, DatasetError

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import chromium, expect, idle, opened, start_server, stop_server
+from broken_runs import BOTH, PLANTED, RESULTS, TRAIN
+from browser_app import chromium, expect, idle, opened, start_server, stop_server
 from conftest import copied
-from planted import BOTH, PLANTED, RESULTS, TRAIN
 
 CHOSEN = [
     "settings nested deep", "settings with half a letter", "a pipe as settings", "settings of 300 MB", "events of 300 MB",

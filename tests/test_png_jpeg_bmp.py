@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from conftest import encoded, ramp
 from PIL import Image, PngImagePlugin
-from test_images import chunk, png_chunks
+from test_scan_and_mask import chunk, png_chunks
 
 from rcdnet.errors import ImageError
 from rcdnet.scans import decoding

@@ -17,12 +17,11 @@ from rcdnet.present.prediction_report import (
     call_row,
     call_sentence,
     calls_csv,
-    escape_formula,
     evidence_sentence,
-    printable,
     scan_figure,
     trust_sentence,
 )
+from rcdnet.present.text import escape_formula, printable
 from rcdnet.reading.inference import classify
 from rcdnet.scans.scan_and_mask import Scan
 
