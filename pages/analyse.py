@@ -4,7 +4,9 @@ from itertools import cycle
 
 import streamlit as st
 
-from pages.shared.scan_list import UploadedScan, read_next_upload, scan_list, select_models, uploads_pending
+from pages.shared.model_choice import select_models
+from pages.shared.scan_list import read_next_upload, scan_list, uploads_pending
+from pages.shared.uploaded_scan import UploadedScan
 from pages.shared.widget_state import PERSIST
 from rcdnet.errors import NotTrained
 from rcdnet.models.registry import CLASSES, MODELS

@@ -4,8 +4,10 @@ import streamlit as st
 
 from pages.shared.linked_viewer import viewer
 from pages.shared.markdown_escape import escape_markdown
-from pages.shared.scan_list import UploadedScan, read_next_upload, scan_list, select_models
+from pages.shared.model_choice import select_models
+from pages.shared.scan_list import read_next_upload, scan_list
 from pages.shared.upload_limits import pop_upload
+from pages.shared.uploaded_scan import UploadedScan
 from pages.shared.widget_state import PERSIST, persistent_tabs, set_widget_values
 from rcdnet.errors import RcdnetError
 from rcdnet.explain.faithfulness import PASSES, SHARES, evaluate_faithfulness, random_cam_prediction

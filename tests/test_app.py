@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 from streamlit.testing.v1 import AppTest
 
-import pages.shared.scan_list
+import pages.shared.uploaded_scan
 from rcdnet.reading.inference import Prediction
 from train.runs.run_results import EPOCH
 
@@ -21,13 +21,13 @@ SAMPLE = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
 def calls(monkeypatch) -> list[int]:
     """One entry for every time a scan goes through the models."""
     seen: list[int] = []
-    classify = pages.shared.scan_list.classify
+    classify = pages.shared.uploaded_scan.classify
 
     def counted(pixels, classifiers) -> list[Prediction]:
         seen.append(pixels.size)
         return classify(pixels, classifiers)
 
-    monkeypatch.setattr(pages.shared.scan_list, "classify", counted)
+    monkeypatch.setattr(pages.shared.uploaded_scan, "classify", counted)
     return seen
 
 

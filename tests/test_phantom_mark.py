@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
-import pages.shared.scan_list
+import pages.shared.model_choice
 from rcdnet.__main__ import main
 from rcdnet.present.statements import ON_PHANTOMS
 from rcdnet.reading.inference import Classifier, load_trained
@@ -42,9 +42,9 @@ def app(monkeypatch) -> AppTest:
         "toy": taught_by("64 images of phantoms, from random weights"),
         "mine": taught_by("9 images of x", "mine"),
     }
-    monkeypatch.setattr(pages.shared.scan_list, "shared", lambda: dict.fromkeys(offered, ROOT))
-    monkeypatch.setattr(pages.shared.scan_list, "load_custom", lambda name, folder: offered[name])
-    monkeypatch.setattr(pages.shared.scan_list, "training_denied_reason", str)
+    monkeypatch.setattr(pages.shared.model_choice, "shared", lambda: dict.fromkeys(offered, ROOT))
+    monkeypatch.setattr(pages.shared.model_choice, "load_custom", lambda name, folder: offered[name])
+    monkeypatch.setattr(pages.shared.model_choice, "training_denied_reason", str)
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     app.session_state["keep_own_models"] = list(offered)
     app.run()

@@ -2,69 +2,25 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from zlib import crc32
 
-import numpy as np
 import streamlit as st
 
-from pages.shared.access_control import training_denied_reason
-from pages.shared.markdown_escape import escape_markdown
 from pages.shared.upload_limits import LIMITS, pop_upload, rejected_uploads
-from pages.shared.widget_state import PERSIST, set_widget_values
+from pages.shared.uploaded_scan import UploadedScan, add_upload, predict
 from rcdnet.errors import ImageError, RcdnetError
 from rcdnet.present.charts import CALL_SIGNS
-from rcdnet.present.overlay import fit_within, letterboxed, png_url
 from rcdnet.present.text import printable
-from rcdnet.reading.inference import Classifier, Prediction, classify, load_custom, load_trained
-from rcdnet.scans.scan_and_mask import Scan, read_scan
-from train.runs.weights_for_analyse import shared
+from rcdnet.reading.inference import Classifier, Prediction
 
 SAMPLES = Path(__file__).parent.parent.parent / "assets" / "samples"
-MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
 # Begin what the session keeps of a scan beside it: a lesion that the reader gave, and the name of a second scan.
 SCAN_KEY_PREFIXES = ("mask ", "box ", "second ")
-SCREEN, THUMBNAIL = 800, (128, 96)  # pixels
 FEW_LINES, NAME_LENGTH, LONGEST_REASON = 4, 40, 200  # of files that were not read
 
 state = st.session_state
-
-
-@dataclass(frozen=True, eq=False)  # a list is searched for one: the very same, whatever another is called
-class UploadedScan:
-    """A scan in the session. preview: its pixels at a screen's size. predictions: by `Classifier.key`.
-
-    heatmaps: predictions with the maps of any method, by that key and method. faithfulness: of
-    `rcdnet.explain.faithfulness.evaluate_faithfulness`, as Compare keeps it.
-    """
-
-    name: str
-    scan: Scan
-    preview: np.ndarray = field(repr=False)
-    predictions: dict[str, Prediction] = field(repr=False)
-    heatmaps: dict[tuple[str, str], Prediction] = field(repr=False)
-    faithfulness: dict = field(repr=False)
-    thumbnail: str = field(repr=False)
-
-
-def select_models() -> tuple[list[Classifier], dict[str, RcdnetError]]:
-    """Every trained model, the user's own that are chosen after them, and why others are unavailable; stops without RcdNet."""
-    with st.spinner("Loading the models"):
-        classifiers, unavailable = load_trained()
-    if "rcdnet" in unavailable:
-        st.error(escape_markdown(str(unavailable["rcdnet"])))
-        st.stop()
-    own = {} if training_denied_reason() else shared()
-    set_widget_values(keep_own_models=[name for name in state.get("keep_own_models", []) if name in own])
-    with st.sidebar:
-        for name in st.multiselect("Your own models", list(own), key="keep_own_models", **PERSIST) if own else []:
-            try:
-                classifiers.append(load_custom(name, own[name]))
-            except RcdnetError as error:
-                st.warning(escape_markdown(str(error)))
-    return classifiers, unavailable
 
 
 def scan_list(
@@ -109,7 +65,7 @@ def scan_list(
         for position, one in enumerate(uploaded):
             # A model of one's own may have come later than the scan.
             if missing := [c for c in classifiers if c.key not in one.predictions]:
-                one.predictions.update(_calls_of(one.scan.pixels, missing))
+                one.predictions.update(predict(one.scan.pixels, missing))
             _list_entry(position, one, one.predictions[classifiers[0].key], chosen=position == chosen)
         if uploaded and below:
             below(uploaded)
@@ -207,29 +163,11 @@ def _take_in(classifiers: list[Classifier]) -> None:
     waiting, scans, refused, batch = state.waiting, state.scans, state.refused, state.batch
     name, data = waiting.pop(0)
     try:
-        scan = read_scan(data())
-        key = (scan.sha256, name)
-        if key not in scans:
-            if sum(one.scan.pixels.size for one in scans.values()) + scan.pixels.size > MAX_PIXELS:
-                raise ImageError("The memory set aside for one session is full. Clear the scans first.")
-            same = next((one for one in scans.values() if one.scan.sha256 == scan.sha256), None)
-            scans[key] = UploadedScan(
-                name,
-                scan,
-                fit_within(scan.pixels, SCREEN),
-                same.predictions if same else _calls_of(scan.pixels, classifiers),
-                same.heatmaps if same else {},
-                same.faithfulness if same else {},
-                png_url(letterboxed(scan.pixels, *THUMBNAIL)),
-            )
+        key = add_upload(scans, name, data(), classifiers)
         if "done" not in batch:
             batch["done"], batch["first"] = True, key
     except RcdnetError as error:
         _refuse(refused, name, str(error))
-
-
-def _calls_of(pixels: np.ndarray, asked: list[Classifier]) -> dict[str, Prediction]:
-    return {c.key: p for c, p in zip(asked, classify(pixels, asked), strict=True)}
 
 
 def _clear() -> None:
