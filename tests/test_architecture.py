@@ -21,7 +21,7 @@ PARTS = {  # each on those before it
     "rcdnet": ["scans", "models", "reading", "explain", "present"],
     "train": ["data", "fit", "metrics", "evaluate", "publish", "explain", "results", "runs"],
 }
-BASE = {"errors", "safe_io", "threads"}  # of rcdnet, on which every part may stand
+BASE = {"errors", "safe_read", "cpu_sharing"}  # of rcdnet, on which every part may stand
 FORBIDDEN = {
     "rcdnet": {"train", "pages", "pages.shared", "streamlit", "app"},
     "train": {"pages", "pages.shared", "streamlit", "app"},

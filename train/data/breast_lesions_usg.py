@@ -9,8 +9,7 @@ from typing import Any
 from rcdnet.errors import DatasetError
 from rcdnet.safe_read import MB, Unreadable, in_bytes, read_regular
 from train.data.folder_listing import suggest_path
-from train.data.labels import parse_label
-from train.data.sample import Sample, Say, ignore_message
+from train.data.sample import Sample, Say, ignore_message, parse_label
 
 IMAGES = "BrEaST-Lesions_USG-images_and_masks"
 TABLE = "BrEaST-Lesions-USG-clinical-data-*.xlsx"

@@ -7,9 +7,8 @@ from typing import TypeVar
 
 from rcdnet.errors import DatasetError
 from train.data.csv_tables import read_table
-from train.data.labels import parse_label
 from train.data.patient_ids import parse_patient_ids
-from train.data.sample import Sample, Say, ignore_message
+from train.data.sample import Sample, Say, ignore_message, parse_label
 
 LAYOUT = "bus_data.csv and 5-fold-cv.csv beside the folders Images and Masks"
 T = TypeVar("T")

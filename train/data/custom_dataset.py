@@ -15,10 +15,10 @@ from train.data.folder_listing import (
     require_class_folders,
     skipped_notes,
 )
-from train.data.labels import LABELS, parse_label
+from train.data.labels import LABELS
 from train.data.patient_ids import parse_patient_ids
 from train.data.public_datasets import TITLES
-from train.data.sample import PHANTOM_SOURCE, Sample, Say, ignore_message, is_phantom_folder
+from train.data.sample import PHANTOM_SOURCE, Sample, Say, ignore_message, is_phantom_folder, parse_label
 
 LAYOUT = "folders benign and malignant (and normal) with images, or a CSV file with path,label[,patient][,mask]"
 _MASK_FOLDERS = {"mask", "masks"}

@@ -4,6 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rcdnet.errors import DatasetError
+from rcdnet.models.registry import CLASSES
+from train.data.csv_tables import clean
+from train.data.labels import LABELS, NORMAL
+
 PHANTOM_SOURCE = "phantoms"  # the source of drawn scans, and the name of their table
 # Takes a sentence about what a reader passed over, or took for something else than is written.
 Say = Callable[[str], object]
@@ -40,3 +45,13 @@ def is_phantom_folder(folder: Path) -> bool:
 
 def ignore_message(sentence: str) -> None:
     """Takes a sentence where nobody asks for one."""
+
+
+def parse_label(text: str, name: str) -> int:
+    """The label that a table gives to an image of this name; `DatasetError` unless it is one of `LABELS`, for 1 may mean either."""
+    word = clean(text).casefold()
+    if word not in LABELS:
+        raise DatasetError(
+            f"{name} is labelled {text!r}; expected {', '.join(CLASSES)} or {NORMAL}. Correct it or leave it out."
+        )
+    return LABELS[word]
