@@ -5,6 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores; numpy reads it when it is loaded
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -21,9 +25,8 @@ from rcdnet.reading.inference import Classifier
 from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom, write_dataset
 from train.results.load_results import Bundle, load_bundled_results
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # several test processes share the cores
+if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
