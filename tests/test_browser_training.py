@@ -144,7 +144,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         page.reload()
         choose(page, "Run", "short")
         expect(page.get_by_text("Finished, 3 of 3 epochs")).to_be_visible()
-        choose(page, "Beside it", "mobilenetv2-1")
+        choose(page, "Compare with", "mobilenetv2-1")
         expect(page.get_by_role("heading", name=re.compile("^short. phantoms"))).to_be_visible()
         wait_for(lambda: {"short, training", "mobilenetv2-1, training"} <= set(traces(page)), 30)
         expect(page.locator("img[alt^='phantoms/']")).to_have_count(8)
