@@ -22,7 +22,7 @@ from train.results.load_results import Result
 from train.results.tables import roles
 from train.runs.run import start
 
-COLOUR = "This image carries colour, as a Doppler or elastography overlay does. Do not trust this call."
+COLOUR = "This image contains colour, like a Doppler or elastography overlay. Do not trust this call."
 SHORTCUT = "a network can learn it instead of the lesion"
 
 
@@ -42,7 +42,7 @@ def test_what_marks_one_class_is_called_a_shortcut(benign, malignant, shortcut):
     assert remark.startswith(
         f"set: {benign + malignant} of 20 images ({benign} of 10 benign, {malignant} of 10 malignant), set/"
     )
-    assert "This image carries colour, as a Doppler or elastography overlay does." in remark
+    assert "This image contains colour, like a Doppler or elastography overlay." in remark
     assert "this call" not in remark
     assert (SHORTCUT in remark) == shortcut
 

@@ -71,7 +71,7 @@ def test_a_picture_of_greys_is_no_mask(clinic):
 
 def test_a_mask_under_any_name_is_no_scan(clinic):
     (clinic / "benign" / "scan 1_mask.png").rename(clinic / "benign" / "segmented.png")
-    with pytest.raises(DatasetError, match=r"clinic/benign/segmented.png: The image is of two grey levels"):
+    with pytest.raises(DatasetError, match=r"clinic/benign/segmented.png: The image has only two grey levels"):
         decode(read_folder(clinic), 64)
 
 
