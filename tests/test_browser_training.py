@@ -167,7 +167,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         wait_for(lambda: weights.exists() or refused.count(), 60)
         if not weights.exists():  # three epochs may not be enough to answer; then nothing is offered
             return
-        expect(page.get_by_role("button", name="Take off the Analyse page")).to_be_visible()
+        expect(page.get_by_role("button", name="Remove from the Analyse page")).to_be_visible()
         idle(page)
         page.get_by_role("link", name="Analyse").click()
         choose(page, "Your own models", "short")
