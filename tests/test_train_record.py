@@ -160,7 +160,7 @@ def test_a_run_goes_on_where_nothing_changed_that_it_knows(begun, tmp_path):
     message: list[str] = []
     resume(begun / "run", say=message.append)
     assert any(
-        "Passed over, for no part of the split has them: 1 of the images, mine/benign/new.png first" in s
+        "Skipped, because they are on neither side of the split: 1 of the images, mine/benign/new.png first" in s
         for s in message
     )
     reevaluate_run(begun / "run")
