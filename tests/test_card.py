@@ -204,5 +204,5 @@ def test_weights_that_give_no_number_are_no_evaluation(own, tmp_path, capsys):
     write_checkpoint(weights, replace(read_card(NAME), sha256=hashlib.sha256(weights).hexdigest()), own)
     data, out = f"folder={tmp_path / 'set' / 'phantoms.csv'}", tmp_path / "test"
     assert train(["evaluate", str(own / f"{NAME}.safetensors"), "--data", data, "--out", str(out)]) == 1
-    assert "The weights give no number for 4 of 4 images" in capsys.readouterr().err
+    assert "The weights give no valid number for 4 of 4 images" in capsys.readouterr().err
     assert not out.exists()

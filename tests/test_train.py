@@ -247,7 +247,7 @@ def test_a_given_split_that_leaks_is_refused(run, data, tmp_path):
     with pytest.raises(RunFailed, match="of the same patient or a near-copy"):
         start(config, tmp_path / "a", split=tmp_path / "leak.json", say=lambda text: None)
     again = TrainConfig(**{**vars(config), "init": str(run / "best.safetensors"), "seed": 5})
-    with pytest.raises(RunFailed, match="images that would validate here trained the weights"):
+    with pytest.raises(RunFailed, match="validation images of this run were used to train the weights"):
         start(again, tmp_path / "b", say=lambda text: None)
 
 

@@ -128,7 +128,7 @@ CHANGES = [
     (other_file, r"the file of mine/benign/benign \(1\).png\. Put it back as it was, or begin a new run"),
     (other_mask, r"the mask of mine/benign/benign \(4\).png"),
     (no_mask, r"the mask of mine/benign/benign \(3\).png"),
-    (other_sides, "split.json divides the images otherwise"),
+    (other_sides, "split.json divides the images differently"),
 ]
 
 

@@ -106,8 +106,8 @@ def test_references_and_what_was_left_out_stand_beside(bundle):
     rows = {row[""]: row[r.name] for row in figures_table([r])}
     box = r.figures.references["box geometry"]
     assert rows["AUC of box geometry"] == f"{format_estimate(box.auc)} on {box.images}"
-    told = roles([replace(r, left_out=("a: the run knows its patient", "b: the run knows its patient"))])
-    assert told.endswith("2 left out: the run knows its patient.")
+    told = roles([replace(r, left_out=("a: its patient is in the run's data", "b: its patient is in the run's data"))])
+    assert told.endswith("2 left out: its patient is in the run's data.")
 
 
 def test_a_cell_or_a_column_that_begins_like_a_formula_is_harmless_and_a_number_stays_one():

@@ -170,7 +170,7 @@ def test_sources_of_one_class_each_are_refused_before_they_train():
     samples = [Sample(f"{CLASSES[k % 2]}/{k}", CLASSES[k % 2], Path(f"{k}.png"), k % 2) for k in range(40)]
     scans = np.random.default_rng(3).integers(0, 255, (40, 64, 64), np.uint8)
     prints = [fingerprint(scan) for scan in scans]
-    with pytest.raises(DatasetError, match="No source would validate with images of both classes"):
+    with pytest.raises(DatasetError, match="No source would have validation images of both classes"):
         make_split(TrainConfig("rcdnet", init="random"), samples, prints)
     make_split(TrainConfig("rcdnet", init="random", split="all"), samples, prints)
 
@@ -199,7 +199,7 @@ def test_images_behind_a_link_are_not_passed_over(clinic, tmp_path):
     (clinic / "benign").symlink_to(tmp_path / "elsewhere")  # which is followed
     assert len(read_folder(clinic)) == 4
     (clinic / "malignant" / "site 2").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DatasetError, match="malignant/site 2 is a link to a folder, whose images would be passed over"):
+    with pytest.raises(DatasetError, match="malignant/site 2 is a link to a folder, whose images would be skipped"):
         read_folder(clinic)
 
 

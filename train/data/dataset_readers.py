@@ -24,7 +24,7 @@ from train.data.sample import Sample, Say, ignore_message, is_phantom_folder, pa
 
 # Left out of BUSI with its reason; near-duplicates and label conflicts are found by `train.data.audit` instead.
 BUSI_EXCLUDED = {"malignant (11)": "shows an axilla, and a near-copy of it circulates under another number"} | {
-    f"benign ({number})": "carries a Doppler overlay, as no malignant image does: colour would give the label away"
+    f"benign ({number})": "carries a Doppler overlay, which no malignant image has: colour would give the label away"
     for number in (6, 234, 240, 255, 261, 277, 323)
 }
 LICENCES = {
@@ -152,7 +152,7 @@ def read_sources(data: Iterable[tuple[str, str]], say: Say = ignore_message) -> 
             try:
                 sample.id.encode()
             except UnicodeEncodeError:
-                raise DatasetError(f"The name {ascii(sample.id)[1:-1]} is no text. Rename the file.") from None
+                raise DatasetError(f"The name {ascii(sample.id)[1:-1]} is not valid text. Rename the file.") from None
             if sample.id in paths:
                 raise DatasetError(
                     f"{sample.id} is there twice, as {paths[sample.id].name} and {sample.path.name}. Expected every image once: "
