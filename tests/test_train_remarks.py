@@ -78,7 +78,7 @@ def test_the_audit_and_the_form_say_it(doppler, capsys):
     (finding,) = audit(read_folder(doppler))
     assert [SHORTCUT in remark for remark in finding.remarks] == [True, True]
     assert (
-        "doppler: 2 of 24 images (2 of 12 benign, 0 of 12 malignant), doppler/benign/benign (1).png first: All but"
+        "doppler: 2 of 24 images (2 of 12 benign, 0 of 12 malignant), doppler/benign/benign (1).png first: At least 99 %"
         in finding.remarks[0]
     )
     assert "12 of 24 images (0 of 12 benign, 12 of 12 malignant)" in finding.remarks[1]

@@ -212,7 +212,7 @@ def test_a_link_in_a_circle_leads_out_of_the_data(clinic, tmp_path):
 def test_a_name_that_is_no_text_is_refused_before_it_trains(clinic):
     (clinic / "benign" / "scan 1.png").rename(clinic / "benign" / os.fsdecode(b"M\xfcller.png"))
     (clinic / "benign" / "scan 1_mask.png").unlink()
-    with pytest.raises(DatasetError, match=r"The name clinic/benign/M\\udcfcller.png is no text"):
+    with pytest.raises(DatasetError, match=r"The name clinic/benign/M\\udcfcller.png is not valid text"):
         read_sources([("folder", str(clinic))])
 
 
