@@ -195,7 +195,7 @@ def test_too_little_memory_fails_with_advice(data, tmp_path):
 
 def test_a_run_is_never_overwritten_nor_finished_twice(run, data, capsys):
     assert main(["fit", *TINY, *data, "--out", str(run)]) == 1
-    assert "holds a run already" in capsys.readouterr().err
+    assert "already holds a run" in capsys.readouterr().err
     assert main(["fit", "--resume", str(run)]) == 1
     assert "is finished" in capsys.readouterr().err
     assert main(["fit", *TINY, *data]) == 2

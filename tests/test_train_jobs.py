@@ -50,7 +50,7 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     first = jobs.submit("first", config, "cpu", runs)
     second = jobs.submit("second", config, "cpu", runs)
     third = jobs.submit("third", config, "cpu", runs)
-    with pytest.raises(ConfigError, match="run named first already"):
+    with pytest.raises(ConfigError, match="already a run named first"):
         jobs.submit("first", config, "cpu", runs)
     wait_for(lambda: state_of(first) in (State.STARTING, State.RUNNING))
     assert (state_of(second), state_of(third)) == (State.QUEUED, State.QUEUED)
@@ -192,7 +192,7 @@ def test_a_name_is_not_kept_by_a_run_that_could_not_be_queued(tmp_path, busi, mo
         jobs.submit("mine", config, "cpu", tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "two-vit").mkdir()
-    with pytest.raises(ConfigError, match="run named two-vit already"):
+    with pytest.raises(ConfigError, match="already a run named two-vit"):
         jobs.submit_all({"two-rcdnet": config, "two-vit": config}, "cpu", tmp_path)
     assert not (tmp_path / "two-rcdnet").exists()
 

@@ -201,7 +201,7 @@ def test_a_damaged_record_is_said(begun, content):
 def test_a_run_whose_split_is_gone_is_not_divided_anew(begun):
     """Images that trained might validate from then on."""
     (begun / "run" / "split.json").unlink()
-    with pytest.raises(RunFailed, match=r"split\.json of run is gone"):
+    with pytest.raises(RunFailed, match=r"split\.json of run is missing"):
         resume(begun / "run")
     assert not (begun / "run" / "split.json").exists()
 
