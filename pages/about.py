@@ -22,9 +22,9 @@ st.markdown(PAPER_DIFFERENCES)
 st.markdown(
     """
 #### How the figures below were measured
-Each table says which images its figures are of and what was chosen on them. The images were split by patient and near-copy. Where weights trained on every image, their
-figures are those of runs of the same recipe that left images out. The recipe of the weights that come with the app was settled while watching BUS-BRA's folds 1 to 4 and
-parts of BUSI, so these figures lean to the good side. The Results page has the curves, the references and the tests across sites.
+Each table says which images were measured and what was chosen on them. Images of one patient, and near-copies, were kept on one side of the split. Where weights were
+trained on every image, their figures come from runs of the same recipe that left images out. The recipe of the weights that come with the app was chosen while looking at
+BUS-BRA's folds 1 to 4 and parts of BUSI, so these figures are optimistic. The Results page has the curves, the references and the tests across sites.
 """
 )
 st.subheader("The data")

@@ -30,7 +30,7 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.switch_page("app.py")
 
 OFF = "off"
-NO_OUTLINE = "RcdNet outlines no lesion in this scan, so its call means little."
+NO_OUTLINE = "RcdNet found no lesion to outline in this scan, so its call means little."
 LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
 
 state = st.session_state
@@ -58,10 +58,12 @@ if not uploaded:
     st.title("Breast ultrasound, read by RcdNet and its baselines")
     st.markdown(
         "Drop one or more scans into the panel on the left. For each one you see **RcdNet's call**, benign or malignant, "
-        "with its probability, its threshold and a heatmap of what it looked at, beside "
+        "with its probability, its threshold and a heatmap of what it looked at. Next to it you see the same from "
         f"{sum(name in MODELS for name in cards) - 1} of 5 baseline models that are trained."
     )
-    st.markdown("No scan at hand? **Try three synthetic phantoms** on the left. They are drawn, no patient is in them.")
+    st.markdown(
+        "No scan at hand? **Try three synthetic phantoms** on the left. They are drawn by a program and show no patient."
+    )
     st.stop()
 
 scan, preview, by_key = uploaded[chosen].scan, uploaded[chosen].preview, uploaded[chosen].predictions
@@ -83,7 +85,7 @@ with_outline = rcdnet.lesion is not None and controls[3].toggle(
     "Outline",
     key="keep_outline",
     **PERSIST,
-    help="Each model's own outline of the lesion, from a part trained on lesion masks",
+    help="Each model's own lesion outline (segmentation), from a part trained on lesion masks",
 )
 
 
@@ -117,7 +119,7 @@ def map_note(prediction) -> str:
         return "Heatmap off"
     class_name = class_shown(prediction)
     if prediction.strength(class_name) == 0:
-        return f"Empty map: nothing in the scan spoke for {class_name}"
+        return f"Empty map: nothing in the scan supported {class_name}"
     return f"Map for {class_name}, strength {prediction.strength(class_name):.2g}"
 
 
@@ -141,7 +143,7 @@ with explained:
         f'<div class="legend">0<div class="ramp" style="background:linear-gradient(90deg,{stops})"></div>map\'s own maximum</div>'
     )
     grid = " × ".join(map(str, rcdnet.maps.shape[1:]))
-    st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points, it does not outline.")
+    st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points to an area and does not outline it.")
 pictures.caption(f"**How far to trust RcdNet.** {trust_sentence(cards['rcdnet'])}")
 with verdict:
     st.html(
@@ -183,9 +185,9 @@ st.plotly_chart(
 )
 st.caption(
     "Each map is scaled to its own maximum, so only its strength tells a weak one from a strong one. "
-    "Strengths of different models do not compare."
+    "Strengths of different models cannot be compared."
     + (
-        " Calls also weigh what a model's own outline holds, where it draws one; no heatmap shows that."
+        " Where a model draws its own outline, its call also weighs what is inside. No heatmap shows that part."
         if weighed
         else ""
     )

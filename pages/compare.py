@@ -53,8 +53,8 @@ uploaded, chosen = scan_list(classifiers)
 if not uploaded:
     st.title("Heatmaps side by side")
     st.markdown(
-        "Drop a scan into the panel on the left, or try the phantoms, and see what each model looked at, by several methods at "
-        "once: where they agree, whether they lie on the lesion, and whether the model minds when what they point at is taken away."
+        "Drop a scan into the panel on the left, or try the phantoms. See what each model looked at, by several methods at once. "
+        "Check where the maps agree, whether they lie on the lesion, and whether the probability changes when the marked area is removed."
     )
     st.stop()
 
@@ -151,21 +151,21 @@ notes = [
 look = Look(opacity, colour_map, contour_lines)
 caveats = localisation_warnings(load_bundled_results().heatmaps, [c.spec.name for c in asked if not c.own], methods)
 if signless := [m for m in methods if m in ARBITRARY_SIGN]:
-    reverse = f"The sign of {join_names(signless)} is left to chance: a map may show the reverse of what stands out."
+    reverse = f"The sign of {join_names(signless)} is arbitrary: a map may show the reverse of what stands out."
     caveats = [reverse, *caveats]
-caveats = [f"{c.title}, not on scans: its calls say nothing here." for c in phantom_models] + caveats
+caveats = [f"{c.title}, not on scans: its calls mean nothing here." for c in phantom_models] + caveats
 viewer(data=viewer_data(grid, look, [*notes, SCALES[scale], *caveats], boxes), key=place, on_box_change=store_box)
 
 layers = {c.name: c.spec.target_layer for c in asked}
 alike, right, faithful, slower, away = persistent_tabs(
-    ["How alike are the maps?", "Do they lie on the lesion?", "Does the model mind?", "Slow methods", "Take away"],
+    ["How alike are the maps?", "Do they lie on the lesion?", "Does the model use them?", "Slow methods", "Download"],
     "tab_compare",
 )
 if alike.open:
     with alike:
         st.markdown(
-            "Rank correlation of every two maps (1: same order of hot and cold, 0: unrelated), and below it the share of their "
-            "hottest fifths that they have in common, 20 % by chance, or less where the maps are mostly empty."
+            "Each cell shows the rank correlation of two maps (1: same order of hot and cold, 0: unrelated). Below it is the overlap "
+            "of their hottest fifths: 20 % by chance, or less where the maps are mostly empty."
         )
         left, right_half = st.columns(2, gap="medium")
         with left:
@@ -176,7 +176,7 @@ if alike.open:
             st.plotly_chart(similarity_chart(*model_similarity(grid, columns[which])), key="between models")
             if mixed_classes(grid, columns[which]):
                 st.caption(
-                    "The models call different classes, and each map is that of its model's own call. Choose one class above to "
+                    "The models call different classes, and each map is for its own model's call. Choose one class above to "
                     "compare like with like."
                 )
         with right_half:
@@ -208,8 +208,8 @@ if right.open:
             st.error(escape_markdown(wrong))
         for name, mask in given.items():
             told, button = st.columns([4, 1], vertical_alignment="center")
-            told.caption(f"The mask that was given is used for {name}, before any box.")
-            if button.button(f"Forget the mask of {name}", width="stretch"):
+            told.caption(f"The uploaded mask is used for {name}, in preference to any box.")
+            if button.button(f"Remove the mask of {name}", width="stretch"):
                 del state[mask]
                 st.rerun()
         table = localisation_rows(grid)
@@ -217,8 +217,8 @@ if right.open:
             st.info("Give a mask here, or press “Draw a box” above and draw one around the lesion on any panel.")
         else:
             st.markdown(
-                "Energy over chance is 1 for a map that is even everywhere. The best threshold is found with the lesion known, so "
-                "nobody could choose it on a new scan."
+                "Energy over chance is 1 for a uniform map. The best cut is found with the lesion known, so nobody could choose it "
+                "on a new scan."
             )
             st.dataframe(table, hide_index=True, height="content")
 if faithful.open:
@@ -228,12 +228,13 @@ if faithful.open:
         of_class = [cells[0].class_name if len(classes) == 1 else cells[0].prediction.call for cells in grid.cells]
         keys = {c.title: (c.key, class_name, *methods) for c, class_name in zip(asked, of_class, strict=True)}
         st.markdown(
-            "Blur what a map points at, and a faithful map's class loses its probability soon (a small area under **deletion**); "
-            "leave only that sharp, and it comes back soon (a large area under **insertion**). **ROAD** fills the places in from "
-            f"their neighbours instead; 0 says nothing. {RANDOM_BASELINE} is the floor, a map drawn by chance. **Alike** is the rank "
-            "correlation with the map of the same network with drawn weights: near 1, the map shows the scan and not what was learnt. "
-            "The places are those of the model's square canvas, the border that is added around a scan among them, where a map may be hot "
-            "too." + (" Measured is each model's map for the class that it calls." if len(classes) > 1 else "")
+            "**Deletion** blurs the hottest places first. With a faithful map the class loses its probability early, so the area is "
+            "small. **Insertion** leaves only the hottest places sharp. With a faithful map the probability returns early, so the area "
+            "is large. **ROAD** fills the places in from their neighbours instead; 0 says nothing. "
+            f"{RANDOM_BASELINE}, a random map, is the floor. **Alike** is the rank correlation with the map of the same network with "
+            "random weights: near 1, the map shows the scan and not what was learnt. The places are those of the model's square canvas. "
+            "They include the border added around a scan, where a map may be hot too."
+            + (" Each model is measured on the map for the class that it calls." if len(classes) > 1 else "")
         )
         todo = [c for c in asked if keys[c.title] not in measured]
         if not methods:
@@ -262,15 +263,15 @@ if faithful.open:
             left, right_half = st.columns(2, gap="medium")
             deleted = {e.method: e.faithfulness.deletion for e in there[of]}
             inserted = {e.method: e.faithfulness.insertion for e in there[of]}
-            left.plotly_chart(removal_chart(SHARES, deleted, "Deletion: these places blurred"), key="deletion")
+            left.plotly_chart(removal_chart(SHARES, deleted, "Deletion: hottest places blurred"), key="deletion")
             right_half.plotly_chart(
-                removal_chart(SHARES, inserted, "Insertion: all but these blurred"), key="insertion"
+                removal_chart(SHARES, inserted, "Insertion: all but the hottest places blurred"), key="insertion"
             )
 if slower.open:
     with slower:
         st.markdown(
-            "AblationCAM takes one channel after another away, ScoreCAM shows the network the scan through each of them: seconds to "
-            "minutes for each model. They join the grid when they are done."
+            "AblationCAM removes one channel after another. ScoreCAM shows the network the scan through each channel. Both take seconds "
+            "to minutes for each model. Their maps join the grid when they are done."
         )
         for method in [m for m in SLOW_METHODS if m not in slow]:
             if st.button(f"Compute {method} for {len(asked)} models", key=f"slow {method}"):

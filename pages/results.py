@@ -22,9 +22,9 @@ TOOLBAR = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions":
 st.title("How good is it, and how do we know?")
 bundle = load_bundled_results()
 st.markdown(
-    f"Measured on images that were kept out of training, by patient and near-copy; BUSI names no patients. {measured_how(bundle.cards)} "
-    "Intervals are 95 %, by bootstrap over patients or groups of near-copies. What the paper reports stands by itself, for its "
-    "models, and most of its images, are not these."
+    "Measured on images that were kept out of training. Images of one patient, and near-copies, were kept together; BUSI names no "
+    f"patients. {measured_how(bundle.cards)} Intervals are 95 %, by bootstrap over patients or groups of near-copies. The paper's own "
+    "figures are shown separately, because its models and most of its images are different."
 )
 if bundle.missing:
     st.warning("\n\n".join(map(escape_markdown, bundle.missing.values())))

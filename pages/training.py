@@ -86,7 +86,7 @@ def new_run() -> None:
             with column:
                 widget = st.selectbox if f.choices else st.toggle if f.kind is bool else st.number_input
                 values[f.name] = widget(**f.given, **PERSIST)
-    with st.spinner("Looking the data through"):
+    with st.spinner("Checking the data"):
         draft = training_form.draft(models, values, chosen, name, RUNS, ROOT)
     left.caption("  \n".join(map(escape_markdown, [*draft.found, draft.split])))
     if differing := training_form.differing(values | {"init": start}, state[recipe]):
@@ -134,14 +134,16 @@ def old_runs() -> None:
     found, refused = watch.views(RUNS)
     st.caption("  \n".join(map(escape_markdown, refused.values())))
     if not found:
-        st.info("No run can be shown." if refused else "There is no run yet. Begin with a new one.")
+        st.info("No run can be shown." if refused else "There is no run yet. Start a new one.")
         return
     names = [view.name for view in found]
     at = names.index(state.training_run) if state.get("training_run") in names else 0
     left, right = st.columns(2)
     name = state["training_run"] = left.selectbox("Run", names, at, key=f"run {state['training_round']}")
     set_widget_values(keep_beside=[other for other in state.get("keep_beside", []) if other in names and other != name])
-    beside = right.multiselect("Beside it", [other for other in names if other != name], key="keep_beside", **PERSIST)
+    beside = right.multiselect(
+        "Compare with", [other for other in names if other != name], key="keep_beside", **PERSIST
+    )
 
     @st.fragment(run_every=2 if any(view.state.alive for view in found) else None)
     def live() -> None:
@@ -185,11 +187,9 @@ def external_test(name: str) -> None:
     titles = [title for title in training_form.data_titles(ROOT) if title != PHANTOMS]
     with st.expander("Test it on other data"):
         st.caption(
-            f"On a data set in the folder for data. Images that {name} learnt from, and near-copies of them, are left out."
+            f"Choose a set from the data folder. Images that {name} learnt from, and near-copies of them, are left out."
         )
-        which = st.selectbox(
-            "Test data", titles, key=f"test data of {name}", placeholder="There is no data set there yet"
-        )
+        which = st.selectbox("Test data", titles, key=f"test data of {name}", placeholder="There is no data set yet")
         if st.button("Test", disabled=which is None) and which:
             try:
                 with st.spinner(f"Testing {name} on {which}"):

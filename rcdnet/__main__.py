@@ -43,12 +43,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("predict", help="one answer for each image and model")
     command.set_defaults(run=_predict)
     command.add_argument("scans", nargs="+", metavar="FILE|FOLDER|PATTERN",
-                         help="PNG, JPEG, BMP or single-frame TIFF; the images of a folder, not of those inside it; a pattern such as "
+                         help="PNG, JPEG, BMP or single-frame TIFF; a folder, without the folders inside it; a pattern such as "
                          "*.png")  # fmt: skip
-    command.add_argument("--models", help=f"comma-separated, of {', '.join(MODELS)}; by default all that are trained")
-    command.add_argument("--format", choices=("json", "csv"), default="json", help="json is one object a line")
+    command.add_argument("--models", help=f"comma-separated list of {', '.join(MODELS)}; default: all trained models")
+    command.add_argument("--format", choices=("json", "csv"), default="json", help="json: one object per line")
     command.add_argument(
-        "--heatmaps", type=expand_user_path, metavar="DIR", help="write <image>.<model>.png overlays of the call"
+        "--heatmaps",
+        type=expand_user_path,
+        metavar="DIR",
+        help="also write <image>.<model>.png, the heatmap of the predicted class over the scan",
     )
 
     command = commands.add_parser("bench", help="time six models with heatmaps against six bare forward passes")
@@ -66,7 +69,7 @@ def _predict(options: argparse.Namespace) -> int:
         for reason in reasons.values():
             print(reason, file=sys.stderr)
         if not classifiers:
-            raise NotTrained("No model is trained, so there is nothing to answer with.")
+            raise NotTrained("No model is trained, so no scan can be read. The lines above say what to do.")
         failed = any(isinstance(reason, CheckpointError) for reason in reasons.values())
     rows: list[dict[str, object]] = []
     for row in _rows(_asked(options.scans), classifiers, options.heatmaps):
@@ -96,7 +99,7 @@ def _asked(texts: Sequence[str]) -> list[tuple[Path, str]]:
         if images.passed_over:
             names = [printable(one.name) for one in images.passed_over[:NAMED]]
             more = f" and {len(images.passed_over) - NAMED} more" if images.passed_over[NAMED:] else ""
-            print(f"Passed over in {printable(str(path))}: {', '.join(names)}{more}", file=sys.stderr)
+            print(f"Skipped in {printable(str(path))}: {', '.join(names)}{more}", file=sys.stderr)
     return found
 
 

@@ -67,16 +67,16 @@ def check_writable(folder: Path, *files: str) -> None:
     while not os.path.lexists(there):
         there = there.parent
     if not there.is_dir():
-        raise OutputError(f"{there} is no folder, so nothing can be written to {folder}. Give another place.")
+        raise OutputError(f"{there} is not a folder, so nothing can be written to {folder}. Give another place.")
     for path in (folder / name for name in files):
         if path.is_dir():
             raise OutputError(
-                f"{path} is a folder, and a file is to be written there. Remove it, or give another place."
+                f"{path} is a folder, but a file must be written there. Remove it, or give another place."
             )
     try:
         with tempfile.TemporaryDirectory(prefix=".rcdnet-", dir=there):
             pass
     except OSError as error:
         raise OutputError(
-            f"{folder} cannot be written to: {str(error.strerror).lower()}. Give another place, or get leave to write there."
+            f"{folder} cannot be written to: {str(error.strerror).lower()}. Give another place, or get permission to write there."
         ) from error

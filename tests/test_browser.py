@@ -210,7 +210,7 @@ def test_a_doppler_scan_carries_its_warning(page):
     rgb = np.repeat(ramp(200, 240)[..., None], 3, axis=2)
     rgb[60:120, 60:150] = (220, 30, 20)
     upload(page, ("doppler.png", encoded(Image.fromarray(rgb))))
-    expect(page.get_by_text("as a Doppler or elastography overlay does")).to_be_visible()
+    expect(page.get_by_text("like a Doppler or elastography overlay")).to_be_visible()
 
 
 @pytest.mark.parametrize("size", [(1440, 900), (1920, 1080)])

@@ -133,11 +133,11 @@ def test_a_box_and_then_a_mask_give_localisation_figures(page):
     idle(page)
     upload.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": right})
     expect(page.get_by_text("Energy over chance is 1").first).to_be_visible()
-    page.get_by_role("button", name="Forget the mask of Scan 1").click()
+    page.get_by_role("button", name="Remove the mask of Scan 1").click()
     expect(page.get_by_text("Give a mask here")).to_be_visible()
     idle(page)
     upload.set_input_files({"name": "mask.png", "mimeType": "image/png", "buffer": right})
-    expect(page.get_by_text("The mask that was given is used for Scan 1, before any box.")).to_be_visible()
+    expect(page.get_by_text("The uploaded mask is used for Scan 1, in preference to any box.")).to_be_visible()
 
 
 def test_maps_are_compared_and_a_slow_method_can_be_cancelled(page):
@@ -153,7 +153,7 @@ def test_maps_are_compared_and_a_slow_method_can_be_cancelled(page):
 
 
 def test_the_figure_and_the_raw_maps_hold_what_is_shown(page):
-    tab(page, "Take away")
+    tab(page, "Download")
     page.get_by_role("radio", name="SVG").or_(page.get_by_role("button", name="SVG", exact=True)).first.click()
     page.wait_for_timeout(500)  # the rerun replaces the button
     idle(page)
@@ -175,7 +175,7 @@ def test_one_model_is_measured_against_chance(page):
         for kept in range(left - 1, 0, -1):
             page.get_by_test_id("stMultiSelect").nth(box).get_by_role("combobox").press("Backspace")
             expect(panels(page)).to_have_count(kept * (1 if box else 3))
-    tab(page, "Does the model mind?")
+    tab(page, "Does the model use them?")
     page.get_by_role("button", name=re.compile("Measure 2 maps")).click()
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
     names = page.locator(".js-plotly-plot").first.evaluate("plot => plot.data.map(trace => trace.name)")

@@ -129,7 +129,7 @@ def test_figures_of_other_weights_are_not_shown(page, tree):
     before = weights.read_bytes()
     weights.write_bytes(b"trained anew")
     page.reload()
-    expect(page.get_by_text("The figures of RegNet are of other weights than those that lie there")).to_be_visible()
+    expect(page.get_by_text("The figures of RegNet are of other weights than those in the app")).to_be_visible()
     expect(page.get_by_text("python -m train ship RUN").first).to_be_visible()
     expect(page.get_by_text(re.compile("^RegNet: on"))).to_have_count(0)
     weights.write_bytes(before)

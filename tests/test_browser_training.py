@@ -109,7 +109,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
             expect(second.get_by_text("Changed: epochs, batch size, warmup epochs, end size.")).to_be_visible()
             expect(second.get_by_text(re.compile("phantoms: 40 benign and 40 malignant images"))).to_be_visible()
             call_it(second, "mobilenetv2-1")
-            expect(second.get_by_text("There is a run named mobilenetv2-1 already.")).to_be_visible()
+            expect(second.get_by_text("There is already a run named mobilenetv2-1.")).to_be_visible()
             expect(second.get_by_role("button", name="Start", exact=True)).to_be_disabled()
             call_it(second, "short")
             second.get_by_text("All settings").click()
@@ -144,7 +144,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         page.reload()
         choose(page, "Run", "short")
         expect(page.get_by_text("Finished, 3 of 3 epochs")).to_be_visible()
-        choose(page, "Beside it", "mobilenetv2-1")
+        choose(page, "Compare with", "mobilenetv2-1")
         expect(page.get_by_role("heading", name=re.compile("^short. phantoms"))).to_be_visible()
         wait_for(lambda: {"short, training", "mobilenetv2-1, training"} <= set(traces(page)), 30)
         expect(page.locator("img[alt^='phantoms/']")).to_have_count(8)
@@ -167,7 +167,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         wait_for(lambda: weights.exists() or refused.count(), 60)
         if not weights.exists():  # three epochs may not be enough to answer; then nothing is offered
             return
-        expect(page.get_by_role("button", name="Take off the Analyse page")).to_be_visible()
+        expect(page.get_by_role("button", name="Remove from the Analyse page")).to_be_visible()
         idle(page)
         page.get_by_role("link", name="Analyse").click()
         choose(page, "Your own models", "short")
@@ -227,7 +227,7 @@ def test_nobody_trains_on_a_server_that_others_can_reach(browser, tree):
     """Neither a button nor a run, its log or its images are there, so nothing that a browser sends can ask for them."""
     process, place = start_server(tree, "--server.address", "0.0.0.0")
     with opened(browser, place, "/training") as page:
-        expect(page.get_by_text("asks nobody to sign in, so nobody may train here")).to_be_visible()
+        expect(page.get_by_text("without signing in, so nobody may train here")).to_be_visible()
         idle(page)
         expect(page.get_by_test_id("stMain").get_by_role("combobox")).to_have_count(0)
         expect(page.get_by_test_id("stMain").get_by_role("button")).to_have_count(0)

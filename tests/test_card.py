@@ -74,7 +74,7 @@ MORE = {
     "a threshold of nought": ({"threshold": 0}, "threshold: 0 is not between 0 and 1"),
     "a threshold of one": ({"threshold": 1.0}, "threshold: 1 is not between 0 and 1"),
     "an infinite weight": ({"calibration__network": float("inf")}, "Infinity is no number"),
-    "a network without a say": ({"calibration__network": 0.0}, "the network has no say in the probability"),
+    "a network without a say": ({"calibration__network": 0.0}, "the network has no weight in the probability"),
     "an outline that speaks the wrong way": ({"calibration__outline": -0.5}, "calibration: outline: -0.5 is not within"),
     "a box of another length": ({"calibration__box": [1.0, 2.0]}, "calibration: box has 2 numbers, not 9"),
     "a calibration that is none": ({"calibration": None}, "calibration: None is not an object"),
@@ -187,13 +187,13 @@ def test_a_probability_that_is_no_number_is_an_error_and_no_call(own):
     tensors = load((own / f"{NAME}.safetensors").read_bytes())
     weights = save({k: v * float("nan") if k.startswith("classifier") else v for k, v in tensors.items()})
     write_checkpoint(weights, replace(read_card(NAME), sha256=hashlib.sha256(weights).hexdigest()), own)
-    with pytest.raises(CheckpointError, match="gives no number"):
+    with pytest.raises(CheckpointError, match="gives no valid number"):
         load_custom("mine", own)  # here, so that it takes no scan with it
 
 
 def test_a_card_made_by_hand_with_a_threshold_that_is_no_number_makes_no_call(phantom):
     network, card, decoder = load_checkpoint(NAME)
-    with pytest.raises(CheckpointError, match="MobileNetV2 gives no number for this scan, so it makes no call"):
+    with pytest.raises(CheckpointError, match="MobileNetV2 gave no valid number for this scan, so it makes no call"):
         classify(phantom, [Classifier(spec_of(NAME), replace(card, threshold=float("nan")), network, decoder)])
 
 
@@ -204,5 +204,5 @@ def test_weights_that_give_no_number_are_no_evaluation(own, tmp_path, capsys):
     write_checkpoint(weights, replace(read_card(NAME), sha256=hashlib.sha256(weights).hexdigest()), own)
     data, out = f"folder={tmp_path / 'set' / 'phantoms.csv'}", tmp_path / "test"
     assert train(["evaluate", str(own / f"{NAME}.safetensors"), "--data", data, "--out", str(out)]) == 1
-    assert "The weights give no number for 4 of 4 images" in capsys.readouterr().err
+    assert "The weights give no valid number for 4 of 4 images" in capsys.readouterr().err
     assert not out.exists()

@@ -35,7 +35,7 @@ def test_two_levels_are_a_mask_and_no_scan():
     mask = Image.fromarray(lesion)  # of one bit
     for data in (encoded(mask), encoded(mask.convert("L")), encoded(mask.convert("L"), "JPEG")):
         np.testing.assert_array_equal(read_mask(data, lesion.shape), lesion)
-        with pytest.raises(ImageError, match="two grey levels, as a lesion mask"):
+        with pytest.raises(ImageError, match="two grey levels, like a lesion mask"):
             read_scan(data)
 
 
@@ -108,7 +108,7 @@ def test_a_mask_with_soft_edges_is_a_mask(radius):
     mask = Image.fromarray(LESION.repeat(4, axis=0).repeat(4, axis=1)).convert("L")
     soft = mask.filter(ImageFilter.GaussianBlur(radius))
     for data in (encoded(soft), encoded(soft, "JPEG", quality=40)):
-        with pytest.raises(ImageError, match="two grey levels, as a lesion mask"):
+        with pytest.raises(ImageError, match="two grey levels, like a lesion mask"):
             read_scan(data)
 
 

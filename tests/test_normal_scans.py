@@ -170,7 +170,7 @@ def test_breast_is_read_as_published(breast):
 def test_what_is_no_breast_says_what_was_expected(breast, tmp_path):
     with pytest.raises(DatasetError, match=r"nowhere does not exist\. Expected BrEaST as it was downloaded"):
         read_breast(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="beside the folder BrEaST-Lesions_USG-images_and_masks"):
+    with pytest.raises(DatasetError, match="next to the folder BrEaST-Lesions_USG-images_and_masks"):
         read_breast(tmp_path)
     (breast / TABLE).write_bytes(b"CaseID,Image_filename")
     with pytest.raises(DatasetError, match=r"\.xlsx cannot be read .* Expected the table as it was downloaded"):
@@ -222,7 +222,7 @@ def test_a_test_on_normal_breasts_alone_has_no_call_to_measure(run, with_normals
     table = tmp_path / "table.csv"
     table.write_text("path,label\nBUSI/normal/normal (1).png,normal\n")
     assert main(["evaluate", str(run), "--data", f"folder={table}"]) == 1
-    assert "None of these scans is labelled as one with a lesion" in capsys.readouterr().err
+    assert "None of these scans is labelled as having a lesion" in capsys.readouterr().err
 
 
 def test_the_real_sets_hold_what_their_readme_says(data_folder):

@@ -61,7 +61,7 @@ def test_a_folder_is_read_in_order_and_says_what_it_passes_over(scans, capsys):
         (scans / name).write_text("x")
     code, rows, message = predicted(capsys, scans)
     assert (code, [Path(row["image"]).name for row in rows]) == (0, ["a.PNG", "b.png", "lone_mask.png", "scan [1].png"])
-    assert message == f"Passed over in {scans}: b_mask.png, more, notestxt.exe\n"
+    assert message == f"Skipped in {scans}: b_mask.png, more, notestxt.exe\n"
 
 
 def test_a_folder_without_images_is_a_row_of_its_own(tmp_path, scans, capsys):
@@ -112,11 +112,11 @@ def test_a_folder_for_data_that_is_a_link_in_a_circle_holds_nothing(tmp_path, mo
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     monkeypatch.setenv("RCDNET_DATA", str(tmp_path / "loop"))
     assert find_datasets(data_root()) == []
-    with pytest.raises(Exception, match="is not there any more"):
+    with pytest.raises(Exception, match="no longer exists"):
         resolve_datasets([DatasetLocation("folder", "loop")], tmp_path)
     with pytest.raises(SystemExit):
         train(["fit", "--data", f"folder={tmp_path / 'loop'}", "--out", str(tmp_path / "run")])
-    assert "is a link to nothing" in capsys.readouterr().err
+    assert "is a broken link" in capsys.readouterr().err
 
 
 def refused(command: list[str], monkeypatch, capsys) -> str:
@@ -158,7 +158,9 @@ def test_a_file_where_a_folder_is_to_be_is_said_before_the_work(name, below, tmp
     (tmp_path / "file").touch()
     place = tmp_path / "file" / below
     message = refused([str(place) if word == "PLACE" else word for word in WRITING[name]], monkeypatch, capsys)
-    assert message == f"{tmp_path / 'file'} is no folder, so nothing can be written to {place}. Give another place.\n"
+    assert (
+        message == f"{tmp_path / 'file'} is not a folder, so nothing can be written to {place}. Give another place.\n"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -169,13 +171,13 @@ def test_a_file_where_a_folder_is_to_be_is_said_before_the_work(name, below, tmp
 def test_a_folder_where_a_file_is_to_be_is_said_before_the_work(name, file, tmp_path, monkeypatch, capsys):
     (tmp_path / file).mkdir()
     message = refused([str(tmp_path) if word == "PLACE" else word for word in WRITING[name]], monkeypatch, capsys)
-    assert message.startswith(f"{tmp_path / file} is a folder, and a file is to be written there.")
+    assert message.startswith(f"{tmp_path / file} is a folder, but a file must be written there.")
 
 
 def test_weights_that_cannot_be_put_where_the_app_looks_are_not_shipped(tmp_path, monkeypatch, capsys):
     (tmp_path / "weights").touch()
     monkeypatch.setattr("train.__main__.WEIGHTS_FOLDER", tmp_path / "weights")
-    assert "is no folder" in refused(["ship", "runs/rcdnet"], monkeypatch, capsys)
+    assert "is not a folder" in refused(["ship", "runs/rcdnet"], monkeypatch, capsys)
 
 
 def test_a_place_that_may_not_be_written_to_is_said_before_the_work(tmp_path):
@@ -189,7 +191,7 @@ def test_a_place_that_may_not_be_written_to_is_said_before_the_work(tmp_path):
     done = subprocess.run([*as_anybody, *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"{tmp_path / 'locked' / 'set'} cannot be written to: permission denied. Give another place, or get leave to write there.\n"
+        f"{tmp_path / 'locked' / 'set'} cannot be written to: permission denied. Give another place, or get permission to write there.\n"
     )
 
 
@@ -198,7 +200,7 @@ def test_what_can_be_written_to_is_left_as_it_was(tmp_path):
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "dead").symlink_to(tmp_path / "nothing")
-    with pytest.raises(OutputError, match="dead is no folder"):
+    with pytest.raises(OutputError, match="dead is not a folder"):
         check_writable(tmp_path / "dead")
 
 

@@ -79,7 +79,7 @@ def test_compare_says_it_and_does_not_count_it(app):
     app.switch_page("pages/compare.py").run()
     assert not app.exception
     (message,) = (str(shown.proto) for shown in app.get("bidi_component") if "rcdnet_viewer" in str(shown.proto))
-    assert "toy (your ViT), trained on phantoms, not on scans: its calls say nothing here." in message
+    assert "toy (your ViT), trained on phantoms, not on scans: its calls mean nothing here." in message
     assert "RcdNet calls this scan" in message or "All 2 models" in message
 
 

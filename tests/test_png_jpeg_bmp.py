@@ -66,10 +66,10 @@ def run_length_bmp(size: int) -> bytes:
 TEXT, NO_PIXELS, COMMENT = chunk(b"tEXt", b"a\0b"), chunk(b"IDAT", b""), segment(0xFE, b"a comment")
 # What is accepted at its bound, and refused one above it.
 BOUNDS = {
-    "chunks": (lambda over: behind_header(*[TEXT] * (MAX_PARTS - 2 + over)), "more than 1,000 parts beside its pixels"),
+    "chunks": (lambda over: behind_header(*[TEXT] * (MAX_PARTS - 2 + over)), "more than 1,000 parts other than pixels"),
     "compressed text": (
         lambda over: behind_header(*[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10_000)))] * (MAX_PARTS - 2 + over)),
-        "more than 1,000 parts beside its pixels",
+        "more than 1,000 parts other than pixels",
     ),
     "pieces of pixels": (
         lambda over: behind_header(*[NO_PIXELS] * (MAX_PIECES - PNG.count(b"IDAT") + over)),
@@ -77,11 +77,11 @@ BOUNDS = {
     ),
     "segments": (
         lambda over: behind_start(*[COMMENT] * (MAX_PARTS - parts_of(JPEG) + over)),
-        "more than 1,000 parts beside its pixels",
+        "more than 1,000 parts other than pixels",
     ),
     "tables": (
         lambda over: behind_start(*[segment(0xDD, b"\0\0")] * (MAX_PARTS - parts_of(JPEG) + over)),
-        "more than 1,000 parts beside its pixels",
+        "more than 1,000 parts other than pixels",
     ),
     "passes": (lambda over: of_passes(MAX_SCANS + over), "more than 40 passes over its pixels"),
     "runs": (lambda over: run_length_bmp(MAX_RLE_BYTES + over), "run-length coded BMP is read up to 8 MB"),
@@ -265,7 +265,7 @@ NAMED = {
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), "a HEIC file"),
     "video": (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(500), "a video file"),
     "PDF": (b"%PDF-1.7\n" + bytes(500), "a PDF file"),
-    "Apple's PNG": (PNG[:8] + chunk(b"CgBI", b"\x50\0\x20\x02") + PNG[8:], "a PNG of Apple's own kind"),
+    "Apple's PNG": (PNG[:8] + chunk(b"CgBI", b"\x50\0\x20\x02") + PNG[8:], "a PNG in Apple's own format"),
     "JPEG in a BMP": (
         b"BM" + bytes(12) + struct.pack("<IiiHHII", 40, 100, 100, 1, 0, 4, 9) + bytes(99),
         "a BMP that holds a JPEG",
@@ -280,7 +280,7 @@ NAMED = {
 def test_a_kind_that_is_not_read_is_named(kind):
     """They were called damaged, so that exporting again could not help."""
     data, words = NAMED[kind]
-    with pytest.raises(ImageError, match=f"This is {words}.*, which is not read. Export the scan as an 8-bit PNG"):
+    with pytest.raises(ImageError, match=f"This is {words}.*, which is not supported. Export the scan as an 8-bit PNG"):
         read_scan(data)
 
 

@@ -49,8 +49,11 @@ def test_the_sentence_names_side_threshold_and_rule(predictions):
 
 def test_a_call_against_the_likelier_class_says_so(predictions):
     """A threshold that finds nearly every cancer calls malignant what is more likely benign."""
-    assert "0.20: benign is likelier, but it is at or above 0.08, " in call_sentence(with_p(predictions[0], 0.2, 0.08))
-    assert "0.60: malignant is likelier, but it is below 0.70, " in call_sentence(with_p(predictions[0], 0.6, 0.7))
+    low, high = (call_sentence(with_p(predictions[0], *numbers)) for numbers in ((0.2, 0.08), (0.6, 0.7)))
+    assert "0.20: at or above 0.08, " in low and low.endswith(
+        " By this probability, benign is more likely than malignant."
+    )
+    assert "0.60: below 0.70, " in high and high.endswith(" By this probability, malignant is more likely than benign.")
 
 
 def test_close_numbers_get_the_decimals_that_tell_them_apart(predictions):
@@ -62,10 +65,10 @@ def test_agreement(predictions):
         return agreement([with_p(p, v) for p, v in zip(predictions, values, strict=True)])
 
     assert calls(0.9, 0.9, 0.8, 0.7) == "All 4 models call this scan malignant."
-    assert calls(0.9, 0.1, 0.1, 0.2) == "RcdNet stands alone: it calls malignant, the other 3 call benign."
+    assert calls(0.9, 0.1, 0.1, 0.2) == "Only RcdNet calls this scan malignant; the other 3 models call it benign."
     assert calls(0.1, 0.9, 0.1, 0.2) == "3 of 4 models call this scan benign, as RcdNet does; MobileNetV2 differs."
     assert calls(0.1, 0.9, 0.1, 0.8).endswith("MobileNetV2 and ViT differ.")
-    assert agreement([with_p(predictions[0], 0.9)]) == "RcdNet calls this scan malignant; no other model was asked."
+    assert agreement([with_p(predictions[0], 0.9)]) == "RcdNet calls this scan malignant; no other model was run."
     two = [with_p(predictions[0], 0.9), with_p(predictions[3], 0.1)]
     assert agreement(two) == "RcdNet calls this scan malignant, ViT benign."
 
@@ -74,11 +77,11 @@ def test_what_a_call_rests_on_is_said(predictions):
     assert evidence_sentence(predictions[0]) == ""  # no outline, nothing beside the network
     parts = {"network": 1.24, "outline": -0.4, "shape": -0.01}
     assert evidence_sentence(replace(with_p(predictions[0], 0.8), parts=parts)) == (
-        "It rests on three parts, in log-odds: the network, which the heatmap explains, for malignant (+1.2), the inside of its "
-        "outline for benign (-0.4) and its shape neither way (+0.0); +0.6 is added to every scan."
+        "The call adds up three parts, in log-odds: the network, explained by the heatmap (+1.2, toward malignant), the inside of its "
+        "outline (-0.4, toward benign) and the outline's shape (+0.0, neutral). Every scan also gets a constant of +0.6."
     )
     faint = replace(with_p(predictions[0], 0.8), parts=parts, lesion=np.full((14, 14), 0.3, np.float32))
-    assert "what its outline would hold, were it sure of any, for benign (-0.4)" in evidence_sentence(faint)
+    assert "the inside of an outline too uncertain to draw (-0.4, toward benign)" in evidence_sentence(faint)
 
 
 def test_trust_names_both_sets_and_what_the_threshold_costs():
@@ -88,9 +91,9 @@ def test_trust_names_both_sets_and_what_the_threshold_costs():
     assert trust_sentence(card) == (
         "On set A, where the threshold was chosen: AUC 0.87 (0.82 to 0.91), 60 % of the benign lesions called malignant. "
         "On set B: 79 % of 28 cancers found, 47 % of the benign lesions called malignant. "
-        "The probability is not calibrated: it is no risk for a patient."
+        "The probability is not calibrated. It is not an individual patient's risk."
     )
-    assert "learnt from them as well" in trust_sentence(replace(card, run="all of it"))
+    assert "The weights used here were trained on them too." in trust_sentence(replace(card, run="all of it"))
     assert "is calibrated on those images alone" in trust_sentence(replace(card, calibration=Calibration(network=0.8)))
 
 

@@ -250,8 +250,8 @@ def test_the_document_compares_like_with_like():
             row = f"| {MODELS[name].title} | {images} | {c.second:.3f} | {c.first:.3f} | {judged(c)} |"
             assert row in text, row
     assert (
-        "ours start from ImageNet weights (RcdNet), random numbers (ResNet50,"
-        in shown("Beside the paper", "Reported by the paper: internal validation, its table 1").text
+        "Ours start from ImageNet weights (RcdNet), random numbers (ResNet50,"
+        in shown("Paper", "Reported by the paper: internal validation, its table 1").text
     )
 
 

@@ -105,7 +105,7 @@ def test_12_bit_samples_that_cannot_be_rescaled_are_refused():
         png_chunks(120, 100, 16, 2, colour[0]),
         png_chunks(120, 100, 16, 2, colour[8]),
     ):
-        with pytest.raises(ImageError, match="nearly black, as where 12-bit samples"):
+        with pytest.raises(ImageError, match="nearly black, as when 12-bit samples"):
             read_scan(data)
 
 
@@ -379,5 +379,5 @@ def test_a_bmp_of_rare_colours_is_named(phantom):
     masks = struct.pack("<4I", 0x3FF00000, 0xFFC00, 0x3FF, 0)
     head = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(body), 2835, 2835, 0, 0) + masks
     head = head.ljust(108, b"\0")
-    with pytest.raises(ImageError, match="rare bit depth or order of colours"):
+    with pytest.raises(ImageError, match="rare bit depth or colour order"):
         read_scan(b"BM" + struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head)) + head + body)

@@ -210,15 +210,15 @@ NAMED = {
     **{
         name: (tiff(RGB, photometric=name), words)
         for name, words in {
-            "cielab": r"CIE L\*a\*b\* colours", "icclab": r"ICC L\*a\*b\* colours", "ycbcr": "luma and chroma that are not JPEG's",
+            "cielab": r"CIE L\*a\*b\* colours", "icclab": r"ICC L\*a\*b\* colours", "ycbcr": "YCbCr pixels that are not compressed as JPEG",
             "logluv": "photometric interpretation 32845", "linear_raw": "photometric interpretation 34892",
         }.items()
     },
     "a transparency mask": (tiff(GREY, photometric="mask"), "a transparency mask"),
     "a sensor's pattern": (tiff(GREY, photometric="cfa"), "photometric interpretation 32803"),
-    "channels": (tiff(RGB, photometric="minisblack", planarconfig="contig"), "3 channels that are no colours"),
+    "channels": (tiff(RGB, photometric="minisblack", planarconfig="contig"), "3 channels that are not colours"),
     "complex numbers": (tiff(GREY.astype(np.complex64)), "64-bit samples of format 6"),
-    "a predictor that few mind": (tiff(GREY, compression="packbits", predictor="horizontal"), "8-bit samples behind predictor 2"),
+    "a predictor that few mind": (tiff(GREY, compression="packbits", predictor="horizontal"), "8-bit samples with predictor 2"),
     "signed": (tiff(GREY.astype(np.int64)), "signed samples"),
     "32 bits": (tiff(GREY.astype(np.uint32)), "32-bit samples"),
     "64 bits": (tiff(GREY.astype(np.uint64)), "64-bit samples"),
@@ -273,7 +273,7 @@ def test_several_full_pages_and_thumbnails_alone_are_refused():
         with pytest.raises(ImageError, match="several frames"):
             read_scan(data)
     raw = pages((GREY, {"subfiletype": 1, "subifds": 1}), (GREY, {"photometric": "cfa"}))
-    with pytest.raises(ImageError, match="thumbnails alone, as a camera's raw file does"):
+    with pytest.raises(ImageError, match="only thumbnails, like a camera's raw file"):
         read_scan(raw)
 
 
@@ -295,7 +295,7 @@ def built(entries: int = 9, thumbnails: int = 0, segments: int = 1, size: int | 
 def test_tags_and_pages_have_a_bound():
     for data in (built(), built(entries=MAX_ENTRIES), built(thumbnails=MAX_PAGES - 1)):
         np.testing.assert_array_equal(read_scan(data).pixels, ramp(64, 64))
-    with pytest.raises(ImageError, match="1001 notes beside its pixels; at most 1000"):
+    with pytest.raises(ImageError, match="1001 tags; at most 1000"):
         read_scan(built(entries=MAX_ENTRIES + 1))
     with pytest.raises(ImageError, match="several frames"):
         read_scan(built(thumbnails=MAX_PAGES))

@@ -195,7 +195,7 @@ def test_too_little_memory_fails_with_advice(data, tmp_path):
 
 def test_a_run_is_never_overwritten_nor_finished_twice(run, data, capsys):
     assert main(["fit", *TINY, *data, "--out", str(run)]) == 1
-    assert "holds a run already" in capsys.readouterr().err
+    assert "already holds a run" in capsys.readouterr().err
     assert main(["fit", "--resume", str(run)]) == 1
     assert "is finished" in capsys.readouterr().err
     assert main(["fit", *TINY, *data]) == 2
@@ -247,7 +247,7 @@ def test_a_given_split_that_leaks_is_refused(run, data, tmp_path):
     with pytest.raises(RunFailed, match="of the same patient or a near-copy"):
         start(config, tmp_path / "a", split=tmp_path / "leak.json", say=lambda text: None)
     again = TrainConfig(**{**vars(config), "init": str(run / "best.safetensors"), "seed": 5})
-    with pytest.raises(RunFailed, match="images that would validate here trained the weights"):
+    with pytest.raises(RunFailed, match="validation images of this run were used to train the weights"):
         start(again, tmp_path / "b", say=lambda text: None)
 
 

@@ -193,7 +193,7 @@ def test_a_line_is_added_to_a_long_file_without_reading_it(tmp_path):
 )
 def test_a_split_of_another_shape_is_refused(content, reason, tmp_path):
     (tmp_path / "split.json").write_text(content)
-    with pytest.raises(DatasetError, match="holds no split") as refused:
+    with pytest.raises(DatasetError, match="holds no valid split") as refused:
         Split.read(tmp_path / "split.json")
     assert reason in str(refused.value)
 

@@ -21,7 +21,7 @@ def test_a_waiting_run_that_is_begun_by_hand_waits_no_more(busi, tmp_path):
     (run / "config.json").write_text(config.to_json())
     for name in ("queued", "stop"):  # a wish to stop that a kill left behind
         (run / name).touch()
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already holds a run"):
         by_hand.start(replace(config, seed=1), run)
     assert isinstance(by_hand.resume(run, say=lambda text: None), Finished)
     assert not {"queued", "starting", "stop"} & {path.name for path in run.iterdir()}

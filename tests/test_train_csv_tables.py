@@ -108,7 +108,7 @@ def test_a_table_that_says_two_things_is_refused(set_, content, sentence):
         ("set/" + B, r"Is .*/set/benign/benign \(1\).png meant\?"),
         ("benign (1).png", "is not there. Is .*"),
         ("benign/bening (1).png", r"Is benign \(1\).png .*meant\?"),
-        (r"C:\scans\a.png", "That is a path of Windows: give paths relative to the table"),
+        (r"C:\scans\a.png", "That is a Windows path: give paths relative to the table"),
         (r"\\server\scans\a.png", "is not there"),
         ("benign/" + "long" * 100 + ".png", "cannot be opened|is not there"),
     ],
@@ -128,7 +128,7 @@ def test_litter_in_a_table_that_a_script_wrote_is_passed_over(set_):
     ids, message = read(set_, content)
     assert ids == [B, M]
     assert message == [
-        "t: passed over 2 hidden or system files or folders: benign/.ipynb_checkpoints/x.png, benign/._a.png"
+        "t: skipped 2 hidden or system files or folders: benign/.ipynb_checkpoints/x.png, benign/._a.png"
     ]
     above = f"path,label\n../set/{B},benign\n{M},malignant\n"
     assert read(set_, above) == ([f"../set/{B}", M], [])
@@ -173,14 +173,15 @@ def test_a_patient_is_one_however_written(one, other):
     assert found[0] == found[2] == one.strip()
     assert found[1] == "else"
     if one.strip() != other.strip():
-        assert "are taken for one each, for only their spelling differs" in message[0]
+        assert "are each taken for one patient, because only their spelling differs" in message[0]
 
 
 def test_other_patients_stay_others():
     names = ["1", "10", "1-2", "12", "1.2", "1.20", "p1", "q1", "1p", "A", "B", "2023-1", "2023-11"]
     found, message = parse_patient_ids(names)
     assert message == [
-        "patients 1-2 and 1.2 are taken for one each, for only their spelling differs; if they are two, give them other names"
+        "patients 1-2 and 1.2 are each taken for one patient, because only their spelling differs; if they are two, give them "
+        "different names"
     ]
     assert len(set(found)) == len(names) - 1
 
@@ -190,12 +191,12 @@ def test_no_patient_is_no_patient(word):
     """All who are not known were one patient, and on one side."""
     found, message = parse_patient_ids([word, "p1", word, ""])
     assert found == [None, "p1", None, None]
-    assert message == [f"the patient of 2 images is given as {word}, which is taken for not known"]
+    assert message == [f"the patient of 2 images is given as {word}, which is read as unknown"]
 
 
 def test_a_word_for_unknown_that_is_not_known_is_noticed():
     _, message = parse_patient_ids(["nicht bekannt"] * 30 + [f"p{k}" for k in range(30)])
-    assert message == ["30 of 60 images are of one patient, nicht bekannt; if that means not known, leave it empty"]
+    assert message == ["30 of 60 images are of one patient, nicht bekannt; if that stands for unknown, leave it empty"]
 
 
 def test_spellings_of_a_patient_never_part_in_a_split(busi, tmp_path):
@@ -230,7 +231,7 @@ def test_two_clinics_with_dots_in_their_names_are_two(busi, tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("busi+busbra", "cannot be called busi\\+busbra, for BUSI and BUS-BRA is"), ("a\nb", "has no name that can be shown")],
+    [("busi+busbra", "cannot be called busi\\+busbra: that name is kept for BUSI and BUS-BRA"), ("a\nb", "has no name that can be shown")],
 )  # fmt: skip
 def test_a_name_that_would_be_taken_for_another_is_refused(busi, tmp_path, name, sentence):
     shutil.copytree(busi, tmp_path / name)

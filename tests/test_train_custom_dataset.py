@@ -74,7 +74,7 @@ def test_a_picture_of_greys_is_no_mask(clinic):
 
 def test_a_mask_under_any_name_is_no_scan(clinic):
     (clinic / "benign" / "scan 1_mask.png").rename(clinic / "benign" / "segmented.png")
-    with pytest.raises(DatasetError, match=r"clinic/benign/segmented.png: The image is of two grey levels"):
+    with pytest.raises(DatasetError, match=r"clinic/benign/segmented.png: The image has only two grey levels"):
         decode(read_folder(clinic), 64)
 
 
@@ -173,7 +173,7 @@ def test_sources_of_one_class_each_are_refused_before_they_train():
     samples = [Sample(f"{CLASSES[k % 2]}/{k}", CLASSES[k % 2], Path(f"{k}.png"), k % 2) for k in range(40)]
     scans = np.random.default_rng(3).integers(0, 255, (40, 64, 64), np.uint8)
     prints = [fingerprint(scan) for scan in scans]
-    with pytest.raises(DatasetError, match="No source would validate with images of both classes"):
+    with pytest.raises(DatasetError, match="No source would have validation images of both classes"):
         make_split(TrainConfig("rcdnet", init="random"), samples, prints)
     make_split(TrainConfig("rcdnet", init="random", split="all"), samples, prints)
 
@@ -202,20 +202,20 @@ def test_images_behind_a_link_are_not_passed_over(clinic, tmp_path):
     (clinic / "benign").symlink_to(tmp_path / "elsewhere")  # which is followed
     assert len(read_folder(clinic)) == 4
     (clinic / "malignant" / "site 2").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DatasetError, match="malignant/site 2 is a link to a folder, whose images would be passed over"):
+    with pytest.raises(DatasetError, match="malignant/site 2 is a link to a folder, whose images would be skipped"):
         read_folder(clinic)
 
 
 def test_a_link_in_a_circle_leads_out_of_the_data(clinic, tmp_path):
     (clinic / "benign" / "loop.png").symlink_to(clinic / "benign" / "loop.png")
-    with pytest.raises(ConfigError, match=r"clinic/benign/loop.png leads out of the folder for data"):
+    with pytest.raises(ConfigError, match=r"clinic/benign/loop.png points outside the data folder"):
         load_samples([("folder", str(clinic))], tmp_path)
 
 
 def test_a_name_that_is_no_text_is_refused_before_it_trains(clinic):
     (clinic / "benign" / "scan 1.png").rename(clinic / "benign" / os.fsdecode(b"M\xfcller.png"))
     (clinic / "benign" / "scan 1_mask.png").unlink()
-    with pytest.raises(DatasetError, match=r"The name clinic/benign/M\\udcfcller.png is no text"):
+    with pytest.raises(DatasetError, match=r"The name clinic/benign/M\\udcfcller.png is not valid text"):
         read_sources([("folder", str(clinic))])
 
 
@@ -250,5 +250,5 @@ def test_a_mask_that_is_a_pipe_is_not_waited_for(clinic):
     os.mkfifo(clinic / "pipe")
     (clinic / "benign" / "scan 1_mask.png").symlink_to(clinic / "pipe")
     sample = next(s for s in read_folder(clinic) if s.path.name == "scan 1.png" and s.label == 0)
-    with pytest.raises(DatasetError, match="a named pipe, where an image belongs"):
+    with pytest.raises(DatasetError, match="a named pipe; an image file is expected"):
         read_lesion(sample, (100, 100))

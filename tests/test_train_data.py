@@ -112,7 +112,7 @@ def test_missing_and_wrong_data_are_named(tmp_path, busi):
     with pytest.raises(DatasetError, match="Two sources are named busi"):
         read_sources([("busi", str(busi)), ("busi", str(busi))])
     with pytest.raises(
-        DatasetError, match="cannot be called busi, for BUSI is"
+        DatasetError, match="cannot be called busi: that name is kept for BUSI"
     ):  # its images would be taken for public ones
         read_folder(tmp_path / "busi")
     for name in ("benign", "malignant"):

@@ -128,7 +128,7 @@ CHANGES = [
     (other_file, r"the file of mine/benign/benign \(1\).png\. Put it back as it was, or begin a new run"),
     (other_mask, r"the mask of mine/benign/benign \(4\).png"),
     (no_mask, r"the mask of mine/benign/benign \(3\).png"),
-    (other_sides, "split.json divides the images otherwise"),
+    (other_sides, "split.json divides the images differently"),
 ]
 
 
@@ -160,7 +160,7 @@ def test_a_run_goes_on_where_nothing_changed_that_it_knows(begun, tmp_path):
     message: list[str] = []
     resume(begun / "run", say=message.append)
     assert any(
-        "Passed over, for no part of the split has them: 1 of the images, mine/benign/new.png first" in s
+        "Skipped, because they are on neither side of the split: 1 of the images, mine/benign/new.png first" in s
         for s in message
     )
     reevaluate_run(begun / "run")
@@ -201,7 +201,7 @@ def test_a_damaged_record_is_said(begun, content):
 def test_a_run_whose_split_is_gone_is_not_divided_anew(begun):
     """Images that trained might validate from then on."""
     (begun / "run" / "split.json").unlink()
-    with pytest.raises(RunFailed, match=r"split\.json of run is gone"):
+    with pytest.raises(RunFailed, match=r"split\.json of run is missing"):
         resume(begun / "run")
     assert not (begun / "run" / "split.json").exists()
 

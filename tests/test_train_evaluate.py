@@ -100,7 +100,7 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     shutil.copy(busi / "benign" / "benign (2).png", place / "benign" / "seen.png")
     out = copied(run, tmp_path / "run")
     assert main(["evaluate", str(out), "--data", f"folder={place}"]) == 0
-    assert "Left out: clinic/benign/seen.png: the run knows it, or a near-copy of it" in capsys.readouterr().out
+    assert "Left out: clinic/benign/seen.png: it, or a near-copy of it, is in the run's data" in capsys.readouterr().out
     folder = out / "external" / "clinic"
     rows = read_predictions(folder / "predictions.csv")
     assert len(rows) == 8
@@ -108,7 +108,7 @@ def test_an_external_test_leaves_out_what_the_run_knows(run, busi, tmp_path, cap
     inside = json.loads((out / "evaluation.json").read_text())
     outside = json.loads((folder / "evaluation.json").read_text())
     assert (outside["threshold"], outside["calibration"]) == (inside["threshold"], inside["calibration"])
-    assert outside["left_out"] == ["clinic/benign/seen.png: the run knows it, or a near-copy of it"]
+    assert outside["left_out"] == ["clinic/benign/seen.png: it, or a near-copy of it, is in the run's data"]
     assert "nothing was chosen here" in outside["sets"][0]["role"]
     with pytest.raises(DatasetError, match="was used in training"):
         evaluate_external(out, [("busi", str(busi))])
@@ -132,7 +132,7 @@ def test_an_external_test_leaves_out_the_patients_of_a_table_that_the_run_read(b
     table.write_text("\n".join(["path,label,patient", *rows]))
     evaluation = evaluate_external(out, [("folder", str(table))])
     assert len(evaluation.left_out) == len(images) + 3
-    assert sum("the run knows its patient" in reason for reason in evaluation.left_out) == 3
+    assert sum("its patient is in the run's data" in reason for reason in evaluation.left_out) == 3
     assert sum(s.images for s in evaluation.sets) == len(later) - 3
 
 

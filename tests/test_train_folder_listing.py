@@ -60,7 +60,7 @@ def test_litter_is_counted_and_is_no_scan(clinic, litter):
     ids, message = heard(clinic)
     assert ids == WHOLE
     (sentence,) = message
-    assert sentence.startswith("clinic: passed over 1 hidden or system file or folder: benign/")
+    assert sentence.startswith("clinic: skipped 1 hidden or system file or folder: benign/")
     (finding,) = audit(read_folder(clinic))
     assert finding.conflicts == ()
 
@@ -70,8 +70,8 @@ def test_the_audit_says_what_was_passed_over(clinic, capsys):
     (clinic / "malignant" / "notes.txt").write_text("left breast")
     assert main(["audit", "--data", f"folder={clinic}"]) == 0
     message = capsys.readouterr().out
-    assert "clinic: passed over 1 hidden or system file or folder: benign/._1.png\n" in message
-    assert "clinic: passed over 1 file that is no image: malignant/notes.txt\n" in message
+    assert "clinic: skipped 1 hidden or system file or folder: benign/._1.png\n" in message
+    assert "clinic: skipped 1 file that is not an image: malignant/notes.txt\n" in message
     assert "clinic: 2 benign, 2 malignant;" in message
 
 
@@ -101,7 +101,7 @@ def test_what_is_no_picture_is_named(clinic):
     ids, message = heard(clinic)
     assert ids == WHOLE
     assert message == [
-        "clinic: passed over 5 files that are no images: benign/README, benign/clip.mp4, benign/pipe.png, benign/report.pdf, "
+        "clinic: skipped 5 files that are not images: benign/README, benign/clip.mp4, benign/pipe.png, benign/report.pdf, "
         "benign/scan.png.bak"
     ]
     assert not is_image_file(clinic / "benign" / "pipe.png")
@@ -117,8 +117,8 @@ def test_a_name_that_is_no_text_can_still_be_said(clinic, capsys):
     (clinic / "benign" / os.fsdecode(b".\xfc")).touch()
     assert main(["audit", "--data", f"folder={clinic}"]) == 0
     message = capsys.readouterr().out
-    assert r"clinic: passed over 1 file that is no image: benign/M\udcfcller\n.txt" in message
-    assert r"clinic: passed over 1 hidden or system file or folder: benign/.\udcfc" in message
+    assert r"clinic: skipped 1 file that is not an image: benign/M\udcfcller\n.txt" in message
+    assert r"clinic: skipped 1 hidden or system file or folder: benign/.\udcfc" in message
 
 
 def test_what_lies_beside_the_classes_is_named(clinic):
@@ -126,7 +126,7 @@ def test_what_lies_beside_the_classes_is_named(clinic):
     shutil.copy(clinic / "benign" / "1.png", clinic / "loose.png")
     assert heard(clinic) == (
         WHOLE,
-        ["clinic: passed over what lies beside the folders benign and malignant: cysts, loose.png"],
+        ["clinic: skipped what lies next to the folders benign and malignant: cysts, loose.png"],
     )
 
 

@@ -30,16 +30,16 @@ def test_places_are_found_by_their_layout_and_never_outside(tmp_path, busi, busb
         ("busbra", "BUSBRA"), ("folder", "clinic/table.csv"), ("busi", "sets/busi"),
     ]  # fmt: skip
     for path in ("../outside", str(outside), "link", "sets/../../outside"):
-        with pytest.raises(ConfigError, match="outside the folder for data"):
+        with pytest.raises(ConfigError, match="outside the data folder"):
             resolve_datasets([DatasetLocation("busi", path)], root)
-    with pytest.raises(DatasetError, match="is not there any more"):
+    with pytest.raises(DatasetError, match="no longer exists"):
         resolve_datasets([DatasetLocation("busi", "sets/none")], root)
-    with pytest.raises(ConfigError, match="leads out of the folder for data"):
+    with pytest.raises(ConfigError, match="points outside the data folder"):
         load_samples(resolve_datasets([found[1]], root), root)
     inside = root / "sets" / "busi" / "benign" / "benign (2).png"
     inside.unlink()
     inside.symlink_to(outside / "benign" / "benign (2).png")
-    with pytest.raises(ConfigError, match="leads out"):
+    with pytest.raises(ConfigError, match="points outside"):
         load_samples(resolve_datasets([found[2]], root), root)
     assert find_datasets(tmp_path / "nowhere") == []
 
@@ -59,7 +59,7 @@ def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
     assert (right.images, right.split) == (
         15,
         "Split 7:3: three tenths validate, or a third where a class has few patients or groups; 15 images train and 7 validate, "
-        "before near-copies are looked for.",
+        "before the search for near-copies.",
     )  # BUSI's rules leave two out by name
     assert right.found[0].startswith("busi: 11 benign and 11 malignant images, patients unknown, 22 with lesion masks.")
     assert right.found == summaries(load_samples(resolve_datasets([DatasetLocation("busi", "busi")], root), root))
@@ -122,8 +122,8 @@ def test_an_estimate_is_measured_and_a_failure_said(busi):
     ("signed_in", "address", "message"),
     [
         (None, "127.0.0.1", ""),
-        (None, "0.0.0.0", "asks nobody to sign in"),
-        (None, None, "asks nobody to sign in"),
+        (None, "0.0.0.0", "without signing in, so nobody may train here"),
+        (None, None, "without signing in, so nobody may train here"),
         ({"is_logged_in": False}, "0.0.0.0", "Sign in to train"),
         ({"is_logged_in": True, "email": "a@b.example", "email_verified": True}, "0.0.0.0", ""),
         ({"is_logged_in": True, "email": "A@B.example", "email_verified": "true"}, "127.0.0.1", ""),

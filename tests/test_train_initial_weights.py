@@ -102,7 +102,7 @@ def test_without_lesion_masks_of_both_classes_no_outline_is_learnt(busi, tmp_pat
     assert main(["fit", *TINY, "--epochs", "1", "--data", f"folder={tmp_path / 'scans'}", "--out", str(run)]) == 0
     log = (run / "log.txt").read_text()
     assert "No outline is learnt" in log
-    assert "BI-RADS category is known of no training image" in log
+    assert "No training image has a BI-RADS category" in log
     # What was asked for stays, so that runs of one recipe are known as such whatever their images know.
     config = TrainConfig.read(run / "config.json")
     assert (config.mask_weight, config.evidence_weight, config.birads_weight) == (1, 0.5, 0.5)

@@ -50,11 +50,11 @@ def test_jobs_wait_for_their_device_and_can_be_taken_back(runs, busi):
     first = jobs.submit("first", config, "cpu", runs)
     second = jobs.submit("second", config, "cpu", runs)
     third = jobs.submit("third", config, "cpu", runs)
-    with pytest.raises(ConfigError, match="run named first already"):
+    with pytest.raises(ConfigError, match="already a run named first"):
         jobs.submit("first", config, "cpu", runs)
     wait_for(lambda: state_of(first) in (State.STARTING, State.RUNNING))
     assert (state_of(second), state_of(third)) == (State.QUEUED, State.QUEUED)
-    assert watch.view_of(third).sentence == "Queued for cpu, 1 before it"
+    assert watch.view_of(third).sentence == "Queued for cpu, 1 ahead of it"
     jobs.stop(second)
     assert state_of(second) is State.STOPPED
     assert watch.view_of(third).sentence == "Queued for cpu, next in line"
@@ -143,7 +143,7 @@ def test_data_that_leaves_its_folder_while_a_run_waits_is_not_read(runs, busi, t
     image.symlink_to(busi / "benign" / "benign (2).png")
     jobs.resume(runs / "left")
     wait_for(lambda: state_of(runs / "left") is State.FAILED)
-    assert "leads out of the folder for data" in watch.view_of(runs / "left").message
+    assert "points outside the data folder" in watch.view_of(runs / "left").message
 
 
 def test_data_that_goes_away_while_a_run_reads_it_and_memory_that_is_full(runs, busi, tmp_path):
@@ -160,7 +160,7 @@ def test_data_that_goes_away_while_a_run_reads_it_and_memory_that_is_full(runs, 
     for error in (MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
         kind, advice = failure_of(error)
         assert kind == "out_of_memory"
-        assert "Begin again with a smaller batch_size or start_size" in advice
+        assert "Start again with a smaller batch_size or start_size" in advice
 
 
 def test_a_run_is_deleted_once_and_never_through_a_link(tmp_path, run):
@@ -175,7 +175,7 @@ def test_a_run_is_deleted_once_and_never_through_a_link(tmp_path, run):
     assert "damaged" in watch.views(runs)[1]["mine"]
     jobs.delete(runs / "mine")
     for action in (jobs.delete, jobs.resume, jobs.stop):
-        with pytest.raises(ConfigError, match="not there any more"):
+        with pytest.raises(ConfigError, match="no longer exists"):
             action(runs / "mine")
     (runs / ".deleted-half-1").mkdir()
     jobs.ensure_workers(runs)
@@ -192,7 +192,7 @@ def test_a_name_is_not_kept_by_a_run_that_could_not_be_queued(tmp_path, busi, mo
         jobs.submit("mine", config, "cpu", tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "two-vit").mkdir()
-    with pytest.raises(ConfigError, match="run named two-vit already"):
+    with pytest.raises(ConfigError, match="already a run named two-vit"):
         jobs.submit_all({"two-rcdnet": config, "two-vit": config}, "cpu", tmp_path)
     assert not (tmp_path / "two-rcdnet").exists()
 
@@ -225,7 +225,7 @@ def test_a_full_disk_is_said_with_advice(runs, busi, tmp_path):
     "name", ["../up", "a/b", "/root", "", ".hidden", "x" * 61, "bundled-rcdnet", "späť", "a b", "-rf"]
 )
 def test_names_that_could_leave_the_folder_are_refused(name, tmp_path):
-    with pytest.raises(ConfigError, match="is no name for a run"):
+    with pytest.raises(ConfigError, match="is not a valid name for a run"):
         jobs.folder_of(name, tmp_path)
 
 
@@ -287,7 +287,7 @@ def test_a_finished_run_is_tested_on_a_data_set_below_the_root(run, runs, tmp_pa
     assert external_tests.run_external_test(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
     (result,) = load_user_results(runs)[0]["mine on our-clinic"]
     assert (result.figures.images, result.images, result.external) == (6, "our-clinic, external test", True)
-    with pytest.raises(DatasetError, match="is not there any more"):
+    with pytest.raises(DatasetError, match="no longer exists"):
         external_tests.run_external_test(mine, "../elsewhere (BUSI)", root)
     (mine / "evaluation.json").unlink()
     assert not external_tests.testable(mine)

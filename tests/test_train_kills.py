@@ -64,7 +64,7 @@ def test_a_stop_file_ends_the_run_between_batches_and_it_can_be_resumed(run, dat
     process.send_signal(signal.SIGSTOP)  # held, so that it cannot finish meanwhile
     second = subprocess.run(command("--resume", out), cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert second.returncode == 1
-    assert "Another process trains in" in second.stderr
+    assert "Another process is training in" in second.stderr
     (out / "stop").touch()
     process.send_signal(signal.SIGCONT)
     assert process.wait(100) == 0

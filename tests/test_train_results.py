@@ -66,11 +66,11 @@ def test_the_overview_puts_the_six_side_by_side_on_the_same_images(bundle):
     assert f"finds {found * 100:.0f} of 100 cancers" in sentences.text
     assert "malignant at a threshold chosen to find 95 of 100 of these (AUC" in sentences.text
     trained = "RcdNet was trained for 30 epochs on images of 128 to 192 pixels a side; it reads scans at 224."
-    others = "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt were trained otherwise: epochs 20 instead of 30."
+    others = "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt were trained differently: epochs 20 instead of 30."
     for text in (sentences.text, table.text, blocks_of("Differences", bundle)[0].text):
         assert trained in text
         assert others in text
-    other = "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt were trained otherwise than RcdNet; Overview says how."
+    other = "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt were trained differently from RcdNet; see Overview."
     assert blocks_of("Curves", bundle)[0].text.endswith(other)
     assert measured_how(bundle.cards).startswith("The weights that the app uses learnt from all of these images")
     itself = replace(bundle.cards["vit"], run=bundle.cards["vit"].validation[0].results)
@@ -106,8 +106,8 @@ def test_references_and_what_was_left_out_stand_beside(bundle):
     rows = {row[""]: row[r.name] for row in figures_table([r])}
     box = r.figures.references["box geometry"]
     assert rows["AUC of box geometry"] == f"{format_estimate(box.auc)} on {box.images}"
-    told = roles([replace(r, left_out=("a: the run knows its patient", "b: the run knows its patient"))])
-    assert told.endswith("2 left out: the run knows its patient.")
+    told = roles([replace(r, left_out=("a: its patient is in the run's data", "b: its patient is in the run's data"))])
+    assert told.endswith("2 left out: its patient is in the run's data.")
 
 
 def test_a_cell_or_a_column_that_begins_like_a_formula_is_harmless_and_a_number_stays_one():
@@ -168,7 +168,7 @@ def test_the_worst_cases_are_the_most_wrong(bundle):
 
 
 def test_what_the_paper_reports_is_never_in_one_table_with_ours(bundle):
-    shown = blocks_of("Beside the paper", bundle)
+    shown = blocks_of("Paper", bundle)
     reported = [e for e in shown if e.title.startswith("Reported by the paper")]
     assert len(reported) == 2
     assert "0.9351" in reported[1].csv

@@ -17,4 +17,4 @@ def test_runs_on_other_images_stand_in_a_table_of_their_own(bundle, monkeypatch,
     assert list(together.table[0]) == ["", "first", "alike"]
     assert "may have seen these images" in together.text
     assert list(alone.table[0]) == ["", "other"]
-    assert alone.text.startswith("On other images, so these figures do not compare with those above.")
+    assert alone.text.startswith("On other images, so these figures cannot be compared with those above.")

@@ -22,7 +22,7 @@ from train.results.load_results import Result
 from train.results.tables import roles
 from train.runs.start_and_resume import start
 
-COLOUR = "This image carries colour, as a Doppler or elastography overlay does. Do not trust this call."
+COLOUR = "This image contains colour, like a Doppler or elastography overlay. Do not trust this call."
 SHORTCUT = "a network can learn it instead of the lesion"
 
 
@@ -42,7 +42,7 @@ def test_what_marks_one_class_is_called_a_shortcut(benign, malignant, shortcut):
     assert remark.startswith(
         f"set: {benign + malignant} of 20 images ({benign} of 10 benign, {malignant} of 10 malignant), set/"
     )
-    assert "This image carries colour, as a Doppler or elastography overlay does." in remark
+    assert "This image contains colour, like a Doppler or elastography overlay." in remark
     assert "this call" not in remark
     assert (SHORTCUT in remark) == shortcut
 
@@ -78,7 +78,7 @@ def test_the_audit_and_the_form_say_it(doppler, capsys):
     (finding,) = audit(read_folder(doppler))
     assert [SHORTCUT in remark for remark in finding.remarks] == [True, True]
     assert (
-        "doppler: 2 of 24 images (2 of 12 benign, 0 of 12 malignant), doppler/benign/benign (1).png first: All but"
+        "doppler: 2 of 24 images (2 of 12 benign, 0 of 12 malignant), doppler/benign/benign (1).png first: At least 99 %"
         in finding.remarks[0]
     )
     assert "12 of 24 images (0 of 12 benign, 12 of 12 malignant)" in finding.remarks[1]

@@ -144,7 +144,7 @@ def test_splits_that_cannot_be_made_are_refused(busi, busbra):
         split_of([s for s in read_busbra(busbra) if s.label == 1 or s.fold == 4], split="official", fold=4)
     with pytest.raises(DatasetError, match="at least 20 are needed"):
         split_of(read_busi(busi), split="k-fold", folds=20)
-    with pytest.raises(DatasetError, match="holds no split"):
+    with pytest.raises(DatasetError, match="holds no valid split"):
         Split.read(ROOT / "LICENSE")
 
 

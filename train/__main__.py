@@ -54,13 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train and evaluate the six models.")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("fit", help="train one model, or go on with a run")
+    command = commands.add_parser("fit", help="train one model, or resume a run")
     command.set_defaults(run=_fit)
     command.add_argument(
-        "--resume", type=expand_user_path, metavar="RUN", help="go on with this run, with its own settings"
+        "--resume", type=expand_user_path, metavar="RUN", help="resume this run, with its own settings"
     )
     command.add_argument("--out", type=expand_user_path, help="folder of a new run")
-    command.add_argument("--preset", choices=list(PRESETS), default="paper", help="what the settings below begin from")
+    command.add_argument(
+        "--preset", choices=list(PRESETS), default="paper", help="the recipe that the settings below change"
+    )
     command.add_argument(
         "--split-file", type=expand_user_path, metavar="FILE", help="a split.json to use instead of making one"
     )
@@ -83,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_ship)
     command.add_argument("weights", type=expand_user_path, metavar="RUN")
     command.add_argument("--folds", nargs="*", default=[], metavar="RUN",
-                         help="runs of the same recipe on other parts of the data, which say how good it is; from another seed, how far "
-                         "that hangs on it")  # fmt: skip
+                         help="runs of the same recipe on other folds of the data, to measure how good it is; runs from another seed show "
+                         "how far that depends on the seed")  # fmt: skip
     command.add_argument("--cross-site", nargs="*", default=[], metavar="RUN",
                          help="runs of the same recipe on one data set, tested on another")  # fmt: skip
 
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_report)
     command.add_argument("--out", type=expand_user_path, required=True, help="folder for report.html")
     command.add_argument("--own", nargs="*", default=[], metavar="NAME",
-                         help="runs below runs/, or their external tests as 'RUN on TEST', to stand beside")  # fmt: skip
+                         help="runs below runs/, or their external tests as 'RUN on TEST', to show next to them")  # fmt: skip
 
     command = commands.add_parser("figures", help="every figure of the bundled models as one Markdown file")
     command.set_defaults(run=_figures)
@@ -101,28 +103,28 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("heatmaps", help="measure the heatmaps of a whole set of images with known lesions")
     command.set_defaults(run=_heatmaps)
     command.add_argument("--data", action="append", default=[], metavar="SOURCE=DIR", type=_source,
-                         help="default: where the runs say that their data lies")  # fmt: skip
+                         help="default: the data folders recorded in the runs")  # fmt: skip
     command.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME|RUN",
-                         help="bundled models, and runs, whose validation images alone are taken; default: all bundled")  # fmt: skip
-    command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: the seven that need no slow passes")
+                         help="bundled models, and runs (validation images only); default: all bundled")  # fmt: skip
+    command.add_argument("--methods", nargs="+", metavar="METHOD", help="default: the seven fast ones")
     command.add_argument("--examined", type=int, default=25, metavar="N",
-                         help="images of each model and source for insertion, deletion and ROAD, which cost seconds a map")  # fmt: skip
+                         help="images of each model and source for insertion, deletion and ROAD, which take seconds per map")  # fmt: skip
     command.add_argument(
-        "--out", type=expand_user_path, required=True, help="folder for maps.csv and report; it is gone on with"
+        "--out", type=expand_user_path, required=True, help="folder for maps.csv and report; a study there is continued"
     )
-    command.add_argument("--publish", action="store_true", help="show the figures, no image, on the Results page")
+    command.add_argument("--publish", action="store_true", help="show the figures, without images, on the Results page")
 
-    command = commands.add_parser("audit", help="look a data set through before training on it")
+    command = commands.add_parser("audit", help="check a data set before training on it")
     command.set_defaults(run=_audit)
     command.add_argument("--data", required=True, action="append", metavar="SOURCE=DIR", type=_source)
 
-    command = commands.add_parser("fetch", help="download a data set from its official place")
+    command = commands.add_parser("fetch", help="download a data set from its official source")
     command.set_defaults(run=_fetch)
     command.add_argument("name", choices=list(PUBLIC_DATASETS))
     command.add_argument("--out", type=expand_user_path, default=Path("data"), help="default data")
     command.add_argument("--url", help="another address of the same archive")
 
-    command = commands.add_parser("bench", help="images per second, beside the ceiling and a plain loop")
+    command = commands.add_parser("bench", help="images per second, compared with the ceiling and a plain loop")
     command.set_defaults(run=_bench)
     command.add_argument("--preset", choices=list(PRESETS), default="paper")
     command.add_argument("--rounds", type=int, default=5)
@@ -159,7 +161,7 @@ def _config(options: argparse.Namespace) -> TrainConfig:
 def _fit(options: argparse.Namespace) -> int:
     given = [f.name for f in fields(TrainConfig) if getattr(options, f.name) is not None]
     if options.resume and (given or options.out or options.split_file):
-        print("A run that is resumed keeps its settings; give --resume alone.", file=sys.stderr)
+        print("A resumed run keeps its settings; give --resume alone.", file=sys.stderr)
         return 2
     if out := options.resume or options.out:
         check_writable(out, "config.json", "events.jsonl", "log.txt")
@@ -168,7 +170,7 @@ def _fit(options: argparse.Namespace) -> int:
     elif options.out:
         event = start(_config(options), options.out, split=options.split_file, say=_say)
     else:
-        print("Give a folder for the run as --out, or one to go on with as --resume.", file=sys.stderr)
+        print("Give a folder for a new run as --out, or a run to resume as --resume.", file=sys.stderr)
         return 2
     return int(isinstance(event, Failed))
 
@@ -200,7 +202,7 @@ def _ship(options: argparse.Namespace) -> None:
     check_writable(WEIGHTS_FOLDER)
     check_writable(RESULTS_FOLDER)
     card = ship(options.weights, _matching(options.folds), _matching(options.cross_site))
-    print(f"{MODELS[card.model].title} is now the app's, with threshold {card.threshold:.3f}.")
+    print(f"The app now uses these weights for {MODELS[card.model].title}, with threshold {card.threshold:.3f}.")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -275,11 +277,11 @@ def _source(text: str) -> tuple[str, str]:
     name, separator, place = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(
-            f"{text!r} names no source; write busbra=DIR, busi=DIR, breast=DIR or folder=DIR"
+            f"{text!r} has no source in front; write busbra=DIR, busi=DIR, breast=DIR or folder=DIR"
         )
     path = expand_user_path(place)
     if path.is_symlink() and not path.exists():
-        raise argparse.ArgumentTypeError(f"{place} is a link to nothing")
+        raise argparse.ArgumentTypeError(f"{place} is a broken link")
     return name, str(path)
 
 

@@ -31,33 +31,33 @@ class TrainConfig:
 
     model: str = setting("rcdnet", "which of the six models", choices=MODELS)
     data: tuple[tuple[str, str], ...] = field(
-        default=(), metadata={"meaning": "pairs of source (busi, busbra, breast or folder) and where it lies"}
+        default=(), metadata={"meaning": "pairs of source (busi, busbra, breast or folder) and its location"}
     )
     init: str = setting(
         "imagenet",
-        "weights to start from: imagenet (as the paper's pre-trained ones are taken to be; RcdNet's and MobileNetV2's came "
-        "with the app, the others need the network once), bundled (the app's), random, or a safetensors file",
+        "weights to start from: imagenet (assumed for the paper's pre-trained ones; RcdNet's and MobileNetV2's come with the "
+        "app, the others are downloaded once), bundled (the app's), random, or a safetensors file",
     )
     split: str = setting(
         "7:3",
-        "who validates: 7:3 as in the paper; official, the data set's own folds; k-fold; all, where every image trains and none "
-        "validates; or auto: official folds where a data set has them, else k-fold, or 7:3 where a class has few patients",
+        "how the validation images are chosen: 7:3 as in the paper; official: the data set's own folds; k-fold; all: every image "
+        "trains and none validates; auto: official folds where a data set has them, else k-fold, or 7:3 where a class has few patients",
         choices=("auto", "7:3", "official", "k-fold", "all"),
     )
-    fold: int = setting(1, "the fold that validates, counted from 1 (official and k-fold)", low=1, high=20)
+    fold: int = setting(1, "the fold used for validation, counted from 1 (official and k-fold)", low=1, high=20)
     folds: int = setting(5, "number of folds (k-fold, and sources without official folds)", low=2, high=20)
     broken: str = setting(
-        "stop", "what a file that cannot be read does: stop the run, or skip it", choices=("stop", "skip")
+        "stop", "what to do with a file that cannot be read: stop the run, or skip the file", choices=("stop", "skip")
     )
     epochs: int = setting(30, "passes over the training images", low=1, high=5000)
     min_steps: int = setting(
         0,
-        "updates at least; an epoch of a small set passes over its images as often as that takes",
+        "minimum number of updates; an epoch of a small data set repeats its images as often as needed",
         low=0,
         high=1_000_000,
     )
     batch_size: int = setting(
-        32, "images a step, over all devices together; even, for Mixup pairs them", low=2, high=4096
+        32, "images per step, over all devices together; an even number, because Mixup pairs them", low=2, high=4096
     )
     optimizer: str = setting(
         "adam", "adam as in the paper, or adamw with decoupled weight decay", choices=("adam", "adamw")
@@ -65,22 +65,24 @@ class TrainConfig:
     learning_rate: float = setting(1e-3, "peak of the cosine schedule", low=1e-8, high=1.0)
     warmup_epochs: int = setting(0, "epochs over which the learning rate rises to its peak", low=0, high=1000)
     weight_decay: float = setting(1e-4, "pull of the weights towards zero", low=0.0, high=1.0)
-    label_smoothing: float = setting(0.1, "share of each label given to both classes alike", low=0.0, high=0.5)
+    label_smoothing: float = setting(
+        0.1, "share of each label that is spread evenly over both classes", low=0.0, high=0.5
+    )
     mixup: float = setting(0.2, "alpha of Mixup; 0 turns it off", low=0.0, high=8.0)
     ema: float = setting(
         0.0,
-        "decay of the averaged weights that are kept, which begin as a plain mean; 0 keeps the last ones",
+        "decay of the moving average of the weights, which is kept; it begins as a plain mean; 0 keeps the last weights",
         low=0.0,
         high=0.99999,
     )
     keep: str = setting(
         "best",
-        "whose weights are kept: best, of the epoch with the highest validation AUC; or last, so that nothing is chosen on "
+        "which weights are kept: best, from the epoch with the highest validation AUC; or last, so that nothing is chosen on "
         "the validation images",
         choices=("best", "last"),
     )
     validate_every: int = setting(
-        1, "epochs between two looks at the validation images; the last epoch always has one", low=1, high=5000
+        1, "number of epochs from one validation to the next; the last epoch is always validated", low=1, high=5000
     )
     start_size: int = setting(224, "side of the training images in pixels at first", low=32, high=224)
     end_size: int = setting(
@@ -90,7 +92,7 @@ class TrainConfig:
         0.875, "smallest side of the random crop, as a share of the canvas; 1 turns it off", low=0.3, high=1.0
     )
     flip: float = setting(
-        0.5, "chance of a mirror image, left to right; never upside down, for skin is on top", low=0.0, high=1.0
+        0.5, "chance of a mirror image, left to right; never upside down, because the skin is on top", low=0.0, high=1.0
     )
     rotation: float = setting(10.0, "largest turn in degrees, either way", low=0.0, high=45.0)
     scale: float = setting(0.1, "largest change of size, as a share, either way", low=0.0, high=0.5)
@@ -108,13 +110,13 @@ class TrainConfig:
     marked: float = setting(0.0, "chance that measuring marks are drawn on a scan", low=0.0, high=1.0)
     windows: float = setting(
         0.0,
-        "chance that a part of a scan is shown, as often one with the whole lesion as one without any, where its mask is known",
+        "chance that only a part of a scan is shown, where its mask is known: equally often with the whole lesion and without any of it",
         low=0.0,
         high=1.0,
     )
     drop_path: float = setting(
         0.0,
-        "chance that a training step leaves a residual block out, at its highest in the last one",
+        "chance that a training step skips a residual block; highest for the last block",
         low=0.0,
         high=0.9,
     )
@@ -123,7 +125,7 @@ class TrainConfig:
     )
     evidence_weight: float = setting(
         0.0,
-        "weight of the lesion masks on the heatmap: inside the lesion each place speaks for its class, outside for neither; "
+        "weight of the lesion masks on the heatmap: inside the lesion each place supports its class, outside neither class; "
         "0 turns it off",
         low=0.0,
         high=100.0,
@@ -139,8 +141,10 @@ class TrainConfig:
         "auto is bf16 on a GPU that has it and fp32 elsewhere; bf16 also works on a CPU that has it",
         choices=("auto", "fp32", "bf16"),
     )
-    compile: bool = field(default=False, metadata={"meaning": "compile the model first; pays on a GPU in long runs"})
-    seed: int = setting(0, "of weights, split, order and augmentation", low=0, high=2**31 - 1)
+    compile: bool = field(
+        default=False, metadata={"meaning": "compile the model first; worth it for long runs on a GPU"}
+    )
+    seed: int = setting(0, "random seed for weights, split, order and augmentation", low=0, high=2**31 - 1)
 
     def __post_init__(self):
         mistakes = self._wrong_types()

@@ -42,7 +42,7 @@ def scan_list(
             "Breast ultrasound scans",
             accept_multiple_files=True,
             key=f"upload_{state.upload_round}",
-            help="They stay in memory on this machine, and a still image of up to 4096 pixels a side is read.",
+            help="Scans stay in memory on this machine. Each is one still image of up to 4096 pixels a side.",
         )
         st.caption(f"PNG, JPEG, BMP or TIFF, {LIMITS}.")
         rejected_uploads(key="rejected_uploads", on_refused_change=_keep_rejected)

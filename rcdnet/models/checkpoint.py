@@ -107,8 +107,8 @@ def load_checkpoint(name: str, folder: Path = WEIGHTS_FOLDER) -> Checkpoint:
         )
     if not card.calibration.network > 0:
         raise CheckpointError(
-            f"By the card of {title} the network has no say in the probability, so every scan would get the same. Restore it, or train "
-            f"it with: {training_hint(name)}"
+            f"On the card of {title}, the network has no weight in the probability, so every scan would get the same one. Restore the "
+            f"card, or train the model with: {training_hint(name)}"
         )
     path = folder / f"{name}.safetensors"
     if not path.exists():

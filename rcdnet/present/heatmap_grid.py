@@ -17,13 +17,13 @@ from rcdnet.reading.heatmaps import CLASS_AGNOSTIC
 from rcdnet.reading.inference import Prediction
 from rcdnet.scans.preprocessing import Letterbox
 
-PREDICTED_CLASS = "class called"
+PREDICTED_CLASS = "predicted class"
 CONTOUR_LEVELS = (0.25, 0.5, 0.75)  # of a map's scale
-OWN, PAIR, ALL = "each its own", "one for each model and method", "one for all"
+OWN, PAIR, ALL = "one per map", "one per model and method", "one for all"
 SCALES = {
     OWN: "Each map is coloured up to its own maximum: a weak map looks as hot as a strong one.",
-    PAIR: "The maps of one model by one method share a scale, over classes and scans. Different rows or methods do not compare.",
-    ALL: "All maps share one scale. Models and methods have units of their own, so a pale map need not be a weak one.",
+    PAIR: "The maps of one model by one method share a scale, over classes and scans. Do not compare different rows or methods.",
+    ALL: "All maps share one scale. Models and methods use different units, so a pale map is not always a weak one.",
 }
 
 
@@ -150,13 +150,13 @@ def build_grid(
 
 def column_title(column: Column, grid: Grid) -> tuple[str, list[str]]:
     """Method, and below it the class and, where there are two, the scan."""
-    of_class = "whatever the class" if column.method in CLASS_AGNOSTIC else f"for {_the(column.class_name)}"
+    of_class = "the same for either class" if column.method in CLASS_AGNOSTIC else f"for {_the(column.class_name)}"
     return column.method, [of_class, *([grid.scans[column.scan].name] if len(grid.scans) > 1 else [])]
 
 
 def scale_ends(grid: Grid) -> tuple[str, str]:
     """What the colour scale begins and ends with."""
-    top = {OWN: "the map's own maximum", PAIR: "the largest of the model and method"}
+    top = {OWN: "the map's own maximum", PAIR: "the maximum of this model and method"}
     return "0", top.get(grid.scale) or f"{grid.cells[0][0].peak:.2g} in every panel"
 
 
@@ -267,4 +267,4 @@ def _outlines(scan: Shown) -> list[list[list[float]]]:
 
 
 def _the(class_name: str) -> str:
-    return "the class called" if class_name == PREDICTED_CLASS else class_name
+    return "the predicted class" if class_name == PREDICTED_CLASS else class_name

@@ -50,10 +50,11 @@ def call_sentence(p: Prediction) -> str:
     """Probability and threshold in words."""
     probability, threshold = distinct_decimals(p)
     side = "at or above" if p.call == "malignant" else "below"
-    likelier = "malignant" if p.p_malignant >= 0.5 else "benign"
+    sentence = f"Probability of malignancy {probability}: {side} {threshold}, {p.threshold_rule}."
+    likelier, other = ("malignant", "benign") if p.p_malignant >= 0.5 else ("benign", "malignant")
     if likelier != p.call:  # a threshold that finds nearly every cancer lies far below one half
-        side = f"{likelier} is likelier, but it is {side}"
-    return f"Probability of malignancy {probability}: {side} {threshold}, {p.threshold_rule}."
+        sentence += f" By this probability, {likelier} is more likely than {other}."
+    return sentence
 
 
 def distinct_decimals(p: Prediction) -> tuple[str, str]:
@@ -76,10 +77,10 @@ def trust_sentence(card: ModelCard) -> str:
     ]
     if not card.measured_itself:
         sentences.append(
-            "These are figures of the same training without those images; the weights that answer here learnt from them as well."
+            "These figures come from runs of the same training without those images. The weights used here were trained on them too."
         )
     calibrated = "is calibrated on those images alone" if card.calibration != Calibration() else "is not calibrated"
-    return " ".join([*sentences, f"The probability {calibrated}: it is no risk for a patient."])
+    return " ".join([*sentences, f"The probability {calibrated}. It is not an individual patient's risk."])
 
 
 def evidence_sentence(p: Prediction) -> str:
@@ -87,27 +88,25 @@ def evidence_sentence(p: Prediction) -> str:
     if not any(value for part, value in p.parts.items() if part != "network"):
         return ""
     words = {
-        "network": "the network, which the heatmap explains,",
-        "outline": "what its outline would hold, were it sure of any,"
-        if p.misses_lesion
-        else "the inside of its outline",
-        "shape": "its shape",
+        "network": "the network, explained by the heatmap",
+        "outline": "the inside of an outline too uncertain to draw" if p.misses_lesion else "the inside of its outline",
+        "shape": "the outline's shape",
     }
     terms = [
-        f"{words[part]} {'neither way' if value == 0 else 'for malignant' if value > 0 else 'for benign'} ({value:+.1f})"
+        f"{words[part]} ({value:+.1f}, {'neutral' if value == 0 else 'toward malignant' if value > 0 else 'toward benign'})"
         for part, value in (
             (part, round(value, 1) + 0.0) for part, value in p.parts.items()
         )  # + 0.0: no minus before a zero
     ]
     constant = logit(p.p_malignant) - sum(p.parts.values())
-    return f"It rests on three parts, in log-odds: {join_names(terms)}; {constant:+.1f} is added to every scan."
+    return f"The call adds up three parts, in log-odds: {join_names(terms)}. Every scan also gets a constant of {constant:+.1f}."
 
 
 def agreement(predictions: Sequence[Prediction]) -> str:
     """One plain sentence on how the other models' calls relate to the first one's."""
     first, others = predictions[0], predictions[1:]
     if not others:
-        return f"{first.title} calls this scan {first.call}; no other model was asked."
+        return f"{first.title} calls this scan {first.call}; no other model was run."
     same = [p.title for p in others if p.call == first.call]
     differing = [p.title for p in others if p.call != first.call]
     if not differing:
@@ -115,7 +114,9 @@ def agreement(predictions: Sequence[Prediction]) -> str:
     if len(others) == 1:
         return f"{first.title} calls this scan {first.call}, {differing[0]} {others[0].call}."
     if not same:
-        return f"{first.title} stands alone: it calls {first.call}, the other {len(others)} call {others[0].call}."
+        return (
+            f"Only {first.title} calls this scan {first.call}; the other {len(others)} models call it {others[0].call}."
+        )
     return (
         f"{len(same) + 1} of {len(predictions)} models call this scan {first.call}, as {first.title} does; "
         f"{join_names(differing)} {'differs' if len(differing) == 1 else 'differ'}."
@@ -149,7 +150,7 @@ def scan_figure(
             fontsize=10,
         )
     figure.supxlabel(
-        "Heatmap: Grad-CAM of the class called, each scaled to its own maximum. " + " ".join(scan.warnings),
+        "Heatmap: Grad-CAM of the predicted class, each scaled to its own maximum. " + " ".join(scan.warnings),
         color="white",
         fontsize=9,
         wrap=True,

@@ -5,18 +5,19 @@ ON_PHANTOMS = "Trained on drawn phantoms, not on scans"
 INTENDED_USE = (
     "Research, teaching and demonstration: to see how RcdNet and five baseline networks read a breast ultrasound image that shows "
     "one lesion, and where each of them looked. It answers one question, benign or malignant, for that lesion.",
-    "It is not for diagnosis. It is no medical device, has been approved by nobody, and no decision about a patient may rest on it.",
+    "It is not for diagnosis. It is not a medical device, and nobody has approved it. No decision about a patient may be based on it.",
 )
 LIMITS = (
-    "It always answers benign or malignant, also for a normal breast, an axilla, an implant or a picture of something else. Its "
+    "It always answers benign or malignant, even for a normal breast, an axilla, an implant or a picture of something else. Its "
     "call on those means nothing.",
     "It reads one still image: no patient history, no second view, no prior examination, no motion.",
-    "Colour images (Doppler, elastography) are read without their colour, and the page says so. No model was trained on any.",
-    "The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is no risk for a "
-    "patient.",
-    "The heatmaps lie on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised a class, not the "
-    "lesion's outline. On Analyse they are Grad-CAM, each scaled to its own maximum; Compare has other methods and says its scale.",
-    "Thresholds were chosen on the scanners of the validation images; another scanner shifts them.",
+    "Colour images (Doppler, elastography) are read without their colour, and the page says so. No model was trained on such images.",
+    "The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is not an "
+    "individual patient's risk.",
+    "The heatmaps lie on a coarse grid (14 × 14 for RcdNet and ViT, 7 × 7 for the others). They show what raised the score of a "
+    "class, not the lesion's outline. On Analyse they are Grad-CAM, each scaled to its own maximum. Compare has other methods and "
+    "states its scale.",
+    "Thresholds were chosen on the scanners of the validation images. Another scanner shifts them.",
 )
 DATA = (
     "BUS-BRA: pathology proven by biopsy, one or more views of a patient. BUSI: the label of the data set's authors.",
@@ -32,8 +33,8 @@ PAPER_DIFFERENCES = (
     "paper's and are stated as measured."
 )
 PRIVACY = (
-    "Uploads stay in the memory of the machine that runs this app. They are never written to disk or logged, their metadata is "
-    "dropped once they are read, nothing is sent anywhere, and they are gone when you clear them or the session ends."
+    "Uploads stay in the memory of the machine that runs this app. They are never written to disk or logged, and nothing is "
+    "sent anywhere. Their metadata is dropped once they are read. They are gone when you clear them or the session ends."
 )
 CITATIONS = (
     "RcdNet: Liu B, Liu S, Cao Z, Zhang J, Pu X, Yu J. Front Bioeng Biotechnol 2025;13:1526260. doi:10.3389/fbioe.2025.1526260. "
@@ -44,5 +45,5 @@ CITATIONS = (
     "Grad-CAM: Selvaraju RR et al. ICCV 2017. doi:10.1109/ICCV.2017.74. Computed by pytorch-grad-cam (MIT).",
     "CBAM: Woo S et al. ECCV 2018. doi:10.1007/978-3-030-01234-2_1.",
     "EfficientNet-Lite0, whose ImageNet weights RcdNet started from: Tan M, Le Q. ICML 2019. arXiv:1905.11946. Apache-2.0.",
-    "The weights derive from both data sets: whoever passes them on cites both.",
+    "The weights derive from both data sets. Anyone who passes them on must cite both.",
 )

@@ -84,7 +84,7 @@ class Prediction:
         """`CheckpointError` for what is no probability: nothing can be called by it."""
         if not (np.isfinite(self.probabilities).all() and math.isfinite(self.threshold)):
             raise CheckpointError(
-                f"{self.title} gives no number for this scan, so it makes no call. Its weights or its card are damaged: restore both."
+                f"{self.title} gave no valid number for this scan, so it makes no call. Its weights or its card are damaged: restore both."
             )
 
     @property
@@ -143,7 +143,9 @@ def load_custom(name: str, folder: Path) -> Classifier:
     """
     model = next((path.stem for path in folder.glob("*.json") if path.stem in MODELS), None)
     if model is None:
-        raise CheckpointError(f"{name} holds no weights for the app. Offer them again on the Training page.")
+        raise CheckpointError(
+            f"{name} holds no weights for the app. Press “Use on the Analyse page” again on the Train page."
+        )
     return _load_own(name, folder, model, card_digest(model, folder))
 
 
@@ -154,7 +156,7 @@ def _load_own(name: str, folder: Path, model: str, digest: str) -> Classifier:
     try:
         classify(_TRIAL, [own])  # what gives no number is said here, and takes no scan with it
     except (CheckpointError, HeatmapError) as error:
-        raise CheckpointError(f"{own.title} gives no number, so it makes no call. Train it again.") from error
+        raise CheckpointError(f"{own.title} gives no valid number, so it makes no call. Train it again.") from error
     return own
 
 

@@ -80,7 +80,9 @@ def decode_image(data: bytes, *, scaled: bool = True) -> DecodedImage:
     except _DECODER_ERRORS as error:
         raise ImageError(_DAMAGED) from error
     if not scaled and deep and not isinstance(picture, Samples) and not channels.any():
-        raise ImageError("Of this mask's 16-bit colours the upper half is black everywhere. Save it as an 8-bit PNG.")
+        raise ImageError(
+            "This mask has 16-bit colours whose upper 8 bits are all 0, so it reads as black. Save it as an 8-bit PNG."
+        )
     pixels, colour = (channels, ()) if channels.ndim == 2 else _grey_of_rgb(channels)
     return DecodedImage(pixels, orientation, (*notes, *colour), deep)
 
@@ -91,7 +93,7 @@ def parse_structure(data: bytes) -> tuple[png_jpeg_bmp.ImageStream | tiff.Direct
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
     if len(data) > MAX_BYTES:
         raise ImageError(
-            f"The file is larger than {MAX_BYTES // 1024**2} MB, the most that is read. "
+            f"The file is larger than the limit of {MAX_BYTES // 1024**2} MB. "
             "Export a single still image instead of a clip."
         )
     try:
@@ -117,7 +119,7 @@ def _opened(still: png_jpeg_bmp.ImageStream) -> Image.Image | Samples:
         if "Unsupported BMP" not in str(error):
             raise
         raise ImageError(
-            "This is a BMP of a rare bit depth or order of colours, which is not read. Export the scan as an 8-bit PNG."
+            "This BMP has a rare bit depth or colour order, which is not supported. Export the scan as an 8-bit PNG."
         ) from error
     image.load()
     if not image.mode.startswith("I"):
@@ -130,7 +132,7 @@ def _opened(still: png_jpeg_bmp.ImageStream) -> Image.Image | Samples:
 def _check_size(width: int, height: int) -> None:
     if max(width, height) > MAX_SIDE_PX:
         raise ImageError(
-            f"The image has {width} × {height} pixels; at most {MAX_SIDE_PX} a side are read. "
+            f"The image has {width} × {height} pixels; at most {MAX_SIDE_PX} a side are allowed. "
             "Export it at a smaller size."
         )
     if min(width, height) < MIN_SIDE_PX:
@@ -175,6 +177,6 @@ def _grey_of_rgb(rgb: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if float((spread > _COLOUR_SPREAD).mean()) <= _COLOUR_SHARE:
         return grey, ()
     return grey, (
-        "This image carries colour, as a Doppler or elastography overlay does. The models saw it without colour, "
-        "and none that comes with this app was trained on such images: do not trust this call.",
+        "This image contains colour, like a Doppler or elastography overlay. The models read it without colour, and no model that "
+        "comes with this app was trained on such images. Do not trust this call.",
     )

@@ -84,7 +84,7 @@ def parse_image_file(data: bytes) -> ImageStream:
 
 
 def _not_read(kind: str) -> ImageError:
-    return ImageError(f"This is {kind}, which is not read. Export the scan as an 8-bit PNG and upload that.")
+    return ImageError(f"This is {kind}, which is not supported. Export the scan as an 8-bit PNG and upload that.")
 
 
 def _too_many(what: str, most: int) -> ImageError:
@@ -104,14 +104,14 @@ def _walk_png(data: bytes) -> ImageStream:
         if crc != zlib.crc32(body, zlib.crc32(kind)) or (not kinds) != (kind in (b"IHDR", b"CgBI")):
             raise ValueError(f"chunk {kind!r} at {at}")
         if kind == b"CgBI":
-            raise _not_read("a PNG of Apple's own kind")
+            raise _not_read("a PNG in Apple's own format")
         kinds.add(kind)
         if kind == b"IDAT":
             pixels.append(body)
         else:
             parts += 1
         if parts > MAX_PARTS:
-            raise _too_many("parts beside its pixels", MAX_PARTS)
+            raise _too_many("parts other than pixels", MAX_PARTS)
         if len(pixels) > MAX_PIECES:
             raise _too_many("pieces of pixels", MAX_PIECES)
         if kind in (b"IHDR", b"PLTE", b"tRNS"):
@@ -179,7 +179,7 @@ def _walk_jpeg(data: bytes) -> ImageStream:
             continue
         parts += 1
         if parts > MAX_PARTS:
-            raise _too_many("parts beside its pixels", MAX_PARTS)
+            raise _too_many("parts other than pixels", MAX_PARTS)
         if marker in (0x00, 0x01, *range(0xD0, 0xD9)):  # nothing follows these
             at += 2
             continue

@@ -51,7 +51,7 @@ def read_bytes(path: Path) -> bytes:
         ImageError: a pipe or a device, which would be waited for, or a folder. OSError: it is not there, or may not be read.
     """
     if path.exists() and (what := file_type_error(path)):
-        raise ImageError(f"{path.name} is {what}, where an image belongs. Put one in its place.")
+        raise ImageError(f"{path.name} is {what}; an image file is expected. Put one in its place.")
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 
@@ -74,18 +74,18 @@ def read_scan(data: bytes) -> Scan:
     if bright < _DARK and (stored.deep or np.ptp(pixels) > 2):
         if stored.deep:
             raise ImageError(
-                "Most of this image is nearly black, as where 12-bit samples are stored as 16-bit ones, so a call on it would mean "
-                "nothing. Export it as an 8-bit PNG."
+                "Most of this image is nearly black, as when 12-bit samples are stored as 16-bit ones. A call on it would mean nothing. "
+                "Export it as an 8-bit PNG."
             )
         notes = (
             *notes,
-            "All but a hundredth of this image is nearly black, as where 12-bit samples were exported too dark, so little detail is left. "
-            "Export it as an 8-bit PNG for a result that can be trusted.",
+            "At least 99 % of this image is nearly black, as when 12-bit samples are exported too dark. Little detail is left. Export it "
+            "as an 8-bit PNG for a result that can be trusted.",
         )
     if np.ptp(pixels) <= 2:
         raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")
     if _is_of_two_levels(pixels):
-        raise ImageError("The image is of two grey levels, as a lesion mask or a drawing is. Upload the scan itself.")
+        raise ImageError("The image has only two grey levels, like a lesion mask or a drawing. Upload the scan itself.")
     upright = np.ascontiguousarray(apply_orientation(pixels, stored.orientation))
     return Scan(upright, hashlib.sha256(data).hexdigest(), notes, stored.orientation)
 
@@ -112,7 +112,7 @@ def read_mask(
     share = (pixels - pixels.min()) / max(1, np.ptp(pixels))
     if ((share > 1 / 8) & (share < 7 / 8)).mean() > _MASK_SHADES:
         raise ImageError(
-            "Much of this mask is neither black nor white, as in a scan. Expected the lesion in white on black."
+            "Much of this mask is neither black nor white, like a scan. Expected the lesion in white on black."
         )
     lesion = pixels > (127 if pixels.max() > 127 else 0)
     if np.concatenate([lesion[0], lesion[-1], lesion[:, 0], lesion[:, -1]]).mean() > _MASK_EDGE:

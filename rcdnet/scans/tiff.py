@@ -106,9 +106,7 @@ def picture_of(data: bytes) -> Directory:
     if len(pages) == 1 and 330 not in pages[0].entries:  # marked as reduced, with nothing that it were the reduction of
         full = pages
     if not full:
-        raise ImageError(
-            "The TIFF holds thumbnails alone, as a camera's raw file does. Export the picture itself as PNG."
-        )
+        raise ImageError("The TIFF holds only thumbnails, like a camera's raw file. Export the picture itself as PNG.")
     width, height = max((p.size for p in full), key=prod)
     full = [p for p in full if 2 * p.size[0] > width or 2 * p.size[1] > height]
     if len(full) > 1 or _is_stack(full[0]):
@@ -145,9 +143,7 @@ def _orientation(page: Directory) -> int:
 def _directory(data: bytes, at: int, order: str, big: bool) -> Directory:
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     if count > MAX_ENTRIES:
-        raise ImageError(
-            f"The TIFF holds {count} notes beside its pixels; at most {MAX_ENTRIES} are read. Export the scan as PNG."
-        )
+        raise ImageError(f"The TIFF holds {count} tags; at most {MAX_ENTRIES} are read. Export the scan as PNG.")
     at += 8 if big else 2
     step, layout, inline = (20, "HHQ", 8) if big else (12, "HHI", 4)
     entries: dict[int, tuple[int, int, int]] = {}

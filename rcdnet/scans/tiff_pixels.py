@@ -22,7 +22,7 @@ _NONE, _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 7, 8, 32946, 32773
 _FAX = (2, 3, 4)
 _OF_BYTES = (_NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS)
 _COMPRESSIONS = {
-    6: "JPEG of the old style", 32809: "ThunderScan", 33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000",
+    6: "old-style JPEG", 32809: "ThunderScan", 33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000",
     34676: "SGI Log", 34677: "SGI Log", 34887: "LERC", 34892: "lossy JPEG", 34925: "LZMA", 34933: "PNG", 34934: "JPEG XR",
     22610: "JPEG XR", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
 }  # fmt: skip
@@ -41,7 +41,7 @@ def decode(page: Directory) -> Image.Image | Samples:
     colours = _COLOURS[photometric]
     extras = page.values(338, most=_MAX_SAMPLES)[: count - colours]
     if colours == 1 and count > 2:
-        raise _not_read(f"{count} channels that are no colours")
+        raise _not_read(f"{count} channels that are not colours")
     if photometric == _RGB and count == 4 and not extras:
         extras = (2,)  # as many programs leave it out
     clear = [
@@ -74,13 +74,15 @@ def decode(page: Directory) -> Image.Image | Samples:
 
 
 def _not_read(what: str) -> ImageError:
-    return ImageError(f"The TIFF holds {what}, which is not read. Export the scan as an 8-bit PNG and upload that.")
+    return ImageError(
+        f"The TIFF holds {what}, which is not supported. Export the scan as an 8-bit PNG and upload that."
+    )
 
 
 def _layout(page: Directory) -> tuple[int, int, int, int]:
     """Photometric interpretation, bits, sample format and samples a pixel; `ImageError` names what is not read of them."""
     if 262 not in page.entries:
-        raise _not_read("pixels of which it does not say whether 0 is black or white")
+        raise _not_read("pixels without stating whether 0 is black or white")
     photometric, packing, count = page.value(262), page.value(259, 1), page.value(277, 1)
     depths = set(page.values(258, (1,), most=_MAX_SAMPLES))
     forms = set(page.values(339, (1,), most=_MAX_SAMPLES))
@@ -99,10 +101,10 @@ def _layout(page: Directory) -> tuple[int, int, int, int]:
     if not (1 <= bits <= 16 or bits in (32, 64)) or (form == 2 and bits % 8):
         raise _not_read(f"{bits}-bit samples")
     if photometric in (_PALETTE, _CMYK) and (form != 1 or bits > 16 or (photometric == _PALETTE and bits > 8)):
-        raise _not_read(f"{bits}-bit palette or ink samples")
+        raise _not_read(f"{bits}-bit palette or CMYK samples")
     separate = page.value(284, 1) == 2
     if photometric == _YCBCR and (packing != _JPEG or separate):
-        raise _not_read("luma and chroma that are not JPEG's")
+        raise _not_read("YCbCr pixels that are not compressed as JPEG")
     if packing == _JPEG and (
         bits != 8 or form != 1 or not (separate or count == 1 or (count == 3 and photometric in (_RGB, _YCBCR)))
     ):
@@ -110,13 +112,13 @@ def _layout(page: Directory) -> tuple[int, int, int, int]:
     if packing in _FAX and (bits != 1 or count != 1):
         raise _not_read("fax pixels other than black and white")
     if page.value(266, 1) != 1 and not (packing in _FAX or packing == _NONE):
-        raise _not_read("compressed bytes whose bits run backwards")
+        raise _not_read("compressed bytes in reversed bit order")
     predictor = page.value(317, 1)
     if predictor != 1 and not (
         packing in (_LZW, _DEFLATE, _OLD_DEFLATE)  # with others some programs mind it and some do not
         and ((predictor == 2 and bits % 8 == 0) or (predictor == 3 and form == 3))
     ):
-        raise _not_read(f"{bits}-bit samples behind predictor {predictor}")
+        raise _not_read(f"{bits}-bit samples with predictor {predictor}")
     return photometric, bits, form, count
 
 

@@ -69,7 +69,7 @@ def summary(f: Finding) -> str:
         f"{sum(map(len, f.copies))} images are near-copies, in {len(f.copies)} groups that a split keeps together.",
     ]
     if f.conflicts:
-        parts.append(f"{len(f.conflicts)} of the groups stand under two labels and are left out.")
+        parts.append(f"{len(f.conflicts)} of the groups have two labels and are left out.")
     parts.append(f"Burned-in text on {len(f.text)}, calipers on {len(f.calipers)}.")
     if f.unreadable:
         parts.append(f"{len(f.unreadable)} cannot be read: {f.unreadable[0]}")
@@ -86,7 +86,7 @@ def report_lines(f: Finding) -> list[str]:
         f"  near-duplicates: {sum(map(len, f.copies))} images in {len(f.copies)} groups",
         *(f"    {'TWO LABELS  ' if group in f.conflicts else ''}{', '.join(group)}" for group in f.copies),
         f"  burned-in text found on {len(f.text)} images, calipers on {len(f.calipers)}",
-        *(f"  left out by rule: {n}, for it {why}" for n, why in BUSI_EXCLUDED.items() if f.source == "busi"),
+        *(f"  left out by rule: {n}, because it {why}" for n, why in BUSI_EXCLUDED.items() if f.source == "busi"),
         *(f"  {remark}" for remark in f.remarks),
         f"  unreadable: {len(f.unreadable)}",
         *(f"    {sentence}" for sentence in f.unreadable),

@@ -35,11 +35,11 @@ def read_breast(folder: Path, say: Say = ignore_message) -> list[Sample]:
     if not (folder / IMAGES).is_dir() or not tables:
         missing = folder if not folder.is_dir() else folder / (IMAGES if tables else TABLE)
         raise DatasetError(
-            f"{missing} does not exist. Expected BrEaST as it was downloaded: its table of clinical data beside the folder {IMAGES}. "
+            f"{missing} does not exist. Expected BrEaST as it was downloaded: its table of clinical data next to the folder {IMAGES}. "
             f"{suggest_path(folder) if missing == folder else ''}".rstrip()
         )
     if len(tables) > 1:
-        raise DatasetError(f"{folder} holds {tables[0].name} and {tables[1].name}. Take one of them out.")
+        raise DatasetError(f"{folder} holds {tables[0].name} and {tables[1].name}. Remove one of them.")
     return [_sample(folder / IMAGES, row) for row in _rows(tables[0])]
 
 

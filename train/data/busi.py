@@ -11,7 +11,7 @@ from train.data.sample import Sample, Say, ignore_message, is_phantom_folder
 LAYOUT = "folders benign, malignant and normal with PNG images, and NAME_mask.png beside each"
 # Left out of BUSI with its reason; near-duplicates and label conflicts are found by `train.data.audit` instead.
 BUSI_EXCLUDED = {"malignant (11)": "shows an axilla, and a near-copy of it circulates under another number"} | {
-    f"benign ({number})": "carries a Doppler overlay, as no malignant image does: colour would give the label away"
+    f"benign ({number})": "carries a Doppler overlay, which no malignant image has: colour would give the label away"
     for number in (6, 234, 240, 255, 261, 277, 323)
 }
 

@@ -48,7 +48,7 @@ def read_table(path: Path, columns: Iterable[str], *, own: bool = False) -> Rows
             f"{path.name} has no column {', '.join(missing)}; it has {', '.join(filter(None, names)) or 'none'}."
         )
     if twice := [name for name in TABLE if own and names.count(name) > 1]:
-        raise DatasetError(f"{path.name} has two columns named {twice[0]}. Take one of them out.")
+        raise DatasetError(f"{path.name} has two columns named {twice[0]}. Remove one of them.")
     if others := [name for name in names if own and name and name not in TABLE]:
         raise DatasetError(
             f"{path.name} has the columns {', '.join(others)}, which are not read. Expected {', '.join(TABLE)}: rename them or take "
@@ -69,7 +69,7 @@ def read_table(path: Path, columns: Iterable[str], *, own: bool = False) -> Rows
         rows.append(dict(zip(names, padded, strict=False)))
         lines.append(line)
     if own and any(clean(row.get("", "")) for row in rows):
-        notes.append(f"{path.name} has a column without a name, which was passed over")
+        notes.append(f"{path.name} has a column without a name, which was skipped")
     return Rows(tuple(rows), tuple(lines), tuple(notes))
 
 
@@ -118,7 +118,7 @@ def path_of(base: Path, cell: str) -> Path:
 def missing_file_hint(path: Path) -> str:
     """What helps somebody whose table or folder names a file that is not there."""
     if os.name != "nt" and any(re.fullmatch("[A-Za-z]:", part) for part in path.parts):
-        return "That is a path of Windows: give paths relative to the table."
+        return "That is a Windows path: give paths relative to the table."
     return suggest_path(path) or "Put it back, or correct its row."
 
 

@@ -48,7 +48,9 @@ def read_folder(place: Path, say: Say = ignore_message) -> list[Sample]:
     name = source_name(place)
     if set(name.split("+")) <= TITLES.keys():  # an external test on both has both names
         public = " and ".join(TITLES[part] for part in name.split("+"))
-        raise DatasetError(f"A folder or table of your own cannot be called {name}, for {public} is. Rename {place}.")
+        raise DatasetError(
+            f"Your own folder or table cannot be called {name}: that name is kept for {public}. Rename {place}."
+        )
     if not name or any(unicodedata.category(letter) in ("Cc", "Cf") for letter in name):
         raise DatasetError(f"{str(place)!a} has no name that can be shown. Rename it, or put it into a folder.")
     return _of_table(place, name, say) if _is_table(place) else _of_folders(place, name, say)
@@ -74,7 +76,7 @@ def _of_folders(place: Path, name: str, say: Say) -> list[Sample]:
     if more := [entry for entry in beside if (place / entry).is_dir() or is_image_file(place / entry)]:
         *first, last = folders
         say(
-            f"{name}: passed over what lies beside the folders {', '.join(first)} and {last}: {', '.join(map(printable, more))}"
+            f"{name}: skipped what lies next to the folders {', '.join(first)} and {last}: {', '.join(map(printable, more))}"
         )
     return samples
 
@@ -89,7 +91,7 @@ def _of_table(table: Path, name: str, say: Say) -> list[Sample]:
     for row, line, patient in zip(found.rows, found.lines, patients, strict=True):
         written, mask = clean(row["path"]), row.get("mask", "")
         if not written:
-            raise DatasetError(f"Line {line} of {table.name} names no image. Give its path, or take the row out.")
+            raise DatasetError(f"Line {line} of {table.name} names no image. Give its path, or delete the row.")
         path = path_of(table.parent, row["path"])
         own = path.is_relative_to(table.parent) and not Path(written).is_absolute()
         inside = path.relative_to(table.parent) if own else path

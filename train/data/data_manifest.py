@@ -66,7 +66,7 @@ def verify_manifest(run: Path, split: Split, decoded: Decoded) -> None:
         record = _read(run / MANIFEST_FILE)
         before = record.images
         now = _images(decoded, before)
-        changes += [] if record.split == split.digest else ["split.json divides the images otherwise"]
+        changes += [] if record.split == split.digest else ["split.json divides the images differently"]
         for name, called in _CALLED.items():
             changed = [i for i in now if getattr(before[i], name) != getattr(now[i], name)]
             changes += _said(called, changed)

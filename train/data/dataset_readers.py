@@ -48,7 +48,7 @@ def read_sources(data: Iterable[tuple[str, str]], say: Say = ignore_message) -> 
             try:
                 sample.id.encode()
             except UnicodeEncodeError:
-                raise DatasetError(f"The name {ascii(sample.id)[1:-1]} is no text. Rename the file.") from None
+                raise DatasetError(f"The name {ascii(sample.id)[1:-1]} is not valid text. Rename the file.") from None
             if sample.id in paths:
                 raise DatasetError(
                     f"{sample.id} is there twice, as {paths[sample.id].name} and {sample.path.name}. Expected every image once: "

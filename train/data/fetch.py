@@ -20,7 +20,7 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
     from requests import RequestException
 
     if name not in PUBLIC_DATASETS:
-        raise DatasetError(f"There is nothing to fetch under {name!r}. The data sets are {', '.join(PUBLIC_DATASETS)}.")
+        raise DatasetError(f"There is no data set {name!r} to fetch. The data sets are {', '.join(PUBLIC_DATASETS)}.")
     dataset = PUBLIC_DATASETS[name]
     address = url or dataset.url
     download = pooch.HTTPDownloader(progressbar=True, timeout=30)
@@ -35,7 +35,7 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
         )
     except BadZipFile as error:
         (folder / dataset.file_name).unlink(missing_ok=True)
-        raise DatasetError(f"What lies at {address} is no zip archive. Give another address with --url.") from error
+        raise DatasetError(f"The file at {address} is not a zip archive. Give another address with --url.") from error
     except RequestException as error:
         raise DatasetError(
             f"{dataset.title} could not be fetched from {address} ({type(error).__name__}). Check the network, or download it "
@@ -43,7 +43,7 @@ def fetch(name: str, folder: Path, *, url: str | None = None) -> Path:
         ) from error
     except ValueError as error:
         raise DatasetError(
-            f"What lies at {address} is not the published archive of {dataset.title}: {error} Nothing was unpacked."
+            f"The file at {address} is not the published archive of {dataset.title}: {error} Nothing was unpacked."
         ) from error
     found = next((Path(f) for f in files if dataset.folder in Path(f).parts), None)
     if found is None:

@@ -40,7 +40,7 @@ def list_folder(folder: Path) -> Listing:
         folders[:] = [name for name in folders if not is_hidden_or_system(name)]
         if linked := sorted(name for name in folders if (here / name).is_symlink()):
             raise DatasetError(
-                f"{(here / linked[0]).relative_to(folder.parent).as_posix()} is a link to a folder, whose images would be passed over. "
+                f"{(here / linked[0]).relative_to(folder.parent).as_posix()} is a link to a folder, whose images would be skipped. "
                 "Put the folder itself there, or name its images in a table."
             )
         for name in files:
@@ -59,10 +59,10 @@ def skipped_notes(listing: Listing, place: Path) -> list[str]:
     found = []
     if count := len(listing.litter):
         many = "s" if count > 1 else ""
-        found.append(f"passed over {count} hidden or system file{many} or folder{many}: {names_of(listing.litter)}")
+        found.append(f"skipped {count} hidden or system file{many} or folder{many}: {names_of(listing.litter)}")
     if count := len(listing.others):
-        what = "files that are no images" if count > 1 else "file that is no image"
-        found.append(f"passed over {count} {what}: {names_of(listing.others)}")
+        what = "files that are not images" if count > 1 else "file that is not an image"
+        found.append(f"skipped {count} {what}: {names_of(listing.others)}")
     return found
 
 
@@ -187,5 +187,5 @@ def _folders(place: Path, *, quiet: bool = False) -> list[str]:
 
 def _cannot_open(error: OSError) -> None:
     raise DatasetError(
-        f"{error.filename} cannot be opened ({error.strerror}), so its images would be passed over. Allow it to be read, or take it out."
+        f"{error.filename} cannot be opened ({error.strerror}), so its images would be skipped. Allow it to be read, or remove it."
     ) from error

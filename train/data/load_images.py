@@ -73,7 +73,7 @@ class Decoded:
         row = {sample.id: index for index, sample in enumerate(self.samples)}
         if gone := [i for i in ids if i not in row]:
             raise DatasetError(
-                f"{len(gone)} images of the split are not in the data, {gone[0]} first. Put them back where config.json "
+                f"{len(gone)} images of the split are missing from the data, such as {gone[0]}. Put them back where config.json "
                 "says the data lies, or begin a new run."
             )
         return np.array([row[i] for i in ids], np.int64)

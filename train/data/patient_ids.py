@@ -37,26 +37,26 @@ def parse_patient_ids(cells: Sequence[str]) -> tuple[list[str | None], list[str]
             continue
         if _ROUNDED.fullmatch(written):
             raise DatasetError(
-                f"A patient is given as {written}, a number that a spreadsheet rounded, so two patients may be one. Format the column as "
-                "text and give the numbers anew."
+                f"A patient is given as {written}, a number that a spreadsheet rounded, so two patients may look like one. Format the "
+                "column as text and enter the numbers again."
             )
         key = _key(written)
         found.append(first.setdefault(key, written))
         spellings.setdefault(key, {})[written] = None
     notes = [
-        f"the patient of {count} image{'s' * (count > 1)} is given as {printable(cell)}, which is taken for not known"
+        f"the patient of {count} image{'s' * (count > 1)} is given as {printable(cell)}, which is read as unknown"
         for cell, count in unknown.items()
     ]
     if alike := [" and ".join(map(printable, names)) for names in spellings.values() if len(names) > 1]:
         more = f", and so are {len(alike) - 3} more groups" if len(alike) > 3 else ""
         notes.append(
-            f"patients {'; '.join(alike[:3])} are taken for one each{more}, for only their spelling differs; if they are two, give them "
-            "other names"
+            f"patients {'; '.join(alike[:3])} are each taken for one patient{more}, because only their spelling differs; if they are "
+            "two, give them different names"
         )
     for name, count in Counter(filter(None, found)).most_common(1):
         if count >= max(_MANY, _MOST_OF * len(cells)):
             notes.append(
-                f"{count} of {len(cells)} images are of one patient, {printable(name)}; if that means not known, leave it empty"
+                f"{count} of {len(cells)} images are of one patient, {printable(name)}; if that stands for unknown, leave it empty"
             )
     return found, notes
 

@@ -39,8 +39,8 @@ def _remark(samples: Sequence[Sample], source: str, rows: Sequence[int], fact: s
     said = f"{source}: {len(rows)} of {len(members)} images ({of_each}), {samples[rows[0]].id} first: {fact}"
     if all(all_ for _, all_ in counts) and _tells_apart(counts):
         said += (
-            " That is in one class alone or in far more of it, so a network can learn it instead of the lesion. Give both classes alike, "
-            "or leave these images out."
+            " This occurs only in one class, or far more often in it, so a network can learn it instead of the lesion. Balance both "
+            "classes, or leave these images out."
         )
     return said
 

@@ -58,7 +58,7 @@ class Split:
             split: Split = parse_as(Split, read_json(path, LIMIT))
             return split
         except Unreadable as error:
-            raise DatasetError(f"{path} holds no split ({error}). Restore it, or begin a new run.") from error
+            raise DatasetError(f"{path} holds no valid split ({error}). Restore it, or begin a new run.") from error
 
     @property
     def digest(self) -> str:
@@ -154,7 +154,7 @@ def _check_measurable(validation: Sequence[Sample]) -> None:
     seen = {(sample.source, sample.label) for sample in validation}
     if not any({(source, label) for label in range(len(CLASSES))} <= seen for source, _ in seen):
         raise DatasetError(
-            "No source would validate with images of both classes. Put both classes into one folder or table, or add images."
+            "No source would have validation images of both classes. Put both classes into one folder or table, or add images."
         )
 
 

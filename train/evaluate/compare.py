@@ -111,7 +111,7 @@ def verified_predictions(folder: Path, evaluation: Evaluation) -> list[Predictio
     same = all((s.images, s.malignant) == (len(counts[s.name]), sum(counts[s.name])) for s in evaluation.sets)
     if digest != evaluation.predictions_sha256 or not same:
         raise DatasetError(
-            f"{path} is not the file its evaluation was made from. Make both anew: python -m train evaluate RUN"
+            f"{path} is not the file its evaluation was made from. Make both again: python -m train evaluate RUN"
         )
     return rows
 

@@ -68,7 +68,7 @@ def evaluate_external(
         before = read_evaluation(run / "evaluation.json")
         if before.weights_sha256 != (digest,):
             raise DatasetError(
-                f"The evaluation in {run} is of other weights. Make it anew: python -m train evaluate {run}"
+                f"The evaluation in {run} is of other weights. Make it again: python -m train evaluate {run}"
             )
         model, epoch = own.model, before.epoch
         role = f"external: nothing was chosen here{start_caveat(own)}"
@@ -81,7 +81,7 @@ def evaluate_external(
     lesions = decoded.labels != NO_LESION  # as `Decoded.rows_of_lesions`
     if not lesions.any():
         raise DatasetError(
-            "None of these scans is labelled as one with a lesion, so there is no call to measure. Give other data."
+            "None of these scans is labelled as having a lesion, so there is no call to measure. Give other data."
         )
     keep = lesions & np.array([sample.id not in reasons for sample in decoded.samples], bool)
     if not keep.any():
@@ -134,7 +134,7 @@ def _known(decoded: Decoded, data: Sequence[tuple[str, str]], config: TrainConfi
     patients = {sample.patient for sample in its_own.samples if sample.patient}
     for sample in decoded.samples:
         if sample.patient in patients and sample.source in same:
-            reasons[sample.id] = "the run knows its patient"
+            reasons[sample.id] = "its patient is in the run's data"
     for row in np.unique(near_duplicate_pairs(decoded.fingerprints, its_own.fingerprints)[:, 0]):
-        reasons[decoded.samples[row].id] = "the run knows it, or a near-copy of it"
+        reasons[decoded.samples[row].id] = "it, or a near-copy of it, is in the run's data"
     return reasons

@@ -59,7 +59,7 @@ def reevaluate_run(out: Path, say: Say = ignore_message) -> Evaluation:
     check_settings(out, config)
     if not split.validation:
         raise DatasetError(
-            f"Every image of {out} trained, so none is left to evaluate on. Give other data with --data."
+            f"{out} was trained on every image, so none is left to evaluate on. Give other data with --data."
         )
     decoded = decode(read_sources(config.data, say), config.input_size, skip_broken=config.broken == "skip")
     verify_manifest(out, split, decoded)

@@ -66,8 +66,8 @@ def network_outputs(
     known = np.array(evidence).reshape(-1, 3)
     if not np.isfinite(known).all():
         raise CheckpointError(
-            f"The weights give no number for {(~np.isfinite(known).all(axis=1)).sum()} of {len(rows)} images, so nothing can be said "
-            "of them. They are damaged: take the file of another epoch, or train again."
+            f"The weights give no valid number for {(~np.isfinite(known).all(axis=1)).sum()} of {len(rows)} images. "
+            "They are damaged: take the file of another epoch, or train again."
         )
     return NetworkOutputs(known, tuple(pointing), np.array(dice))
 

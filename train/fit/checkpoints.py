@@ -151,8 +151,8 @@ def restore_state(
     tensors = load_file(out / "last.safetensors")
     if {k[4:] for k in tensors if k.startswith("net.")} != net.state_dict().keys():
         raise CheckpointError(
-            f"{out / 'last.safetensors'} holds other parts than this run trains: lesion masks or BI-RADS categories came or went "
-            "since it began. Put the data back as it was, or begin a new run."
+            f"{out / 'last.safetensors'} holds other parts than this run trains: lesion masks or BI-RADS categories were added or "
+            "removed since it began. Put the data back as it was, or begin a new run."
         )
     net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
     if kept is not net:

@@ -54,7 +54,7 @@ def starting_model(name: str, init: str, *, drop_path: float = 0.0) -> Start:
         except Exception as error:  # the hub's own errors have no common root
             raise ConfigError(
                 f"The ImageNet weights of {title} could not be fetched ({type(error).__name__}). Connect once to "
-                "huggingface.co, or start from random weights; on the command line a file of timm's weights will do too: --init FILE."
+                "huggingface.co, or start from random weights. On the command line you can also give timm's weight file: --init FILE."
             ) from error
     return _from_file(name, Path(init), drop_path)
 
@@ -71,8 +71,8 @@ def check_start_leakage(init: str, split: Split) -> None:
     shared = set(split.validation) & set(Split.read(other).train) if other.exists() else set()
     if shared:
         raise DatasetError(
-            f"{len(shared)} images that would validate here trained the weights of {Path(init).parent.name}. Start from other "
-            f"weights, or on the command line give that run's split: --split-file {other}"
+            f"{len(shared)} validation images of this run were used to train the weights of {Path(init).parent.name}. Start from other "
+            f"weights, or use that run's split on the command line: --split-file {other}"
         )
 
 

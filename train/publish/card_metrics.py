@@ -24,7 +24,7 @@ def verified_evaluation(run: Path, place: Path | None = None) -> Evaluation:
     evaluation = read_evaluation((place or run) / "evaluation.json")
     if evaluation.weights_sha256 != (hashlib.sha256(to_half_precision(read_best(run))).hexdigest(),):
         again = f"python -m train evaluate {run}" + (" --data SOURCE=DIR" if place else "")
-        raise DatasetError(f"The evaluation in {place or run} is of other weights. Make it anew: {again}")
+        raise DatasetError(f"The evaluation in {place or run} is of other weights. Make it again: {again}")
     verified_predictions(place or run, evaluation)
     return evaluation
 

@@ -160,7 +160,9 @@ def _by_seed(folds: Sequence[Path], seed: int) -> tuple[list[Path], dict[int, li
         found.setdefault(TrainConfig.read(fold / "config.json").seed, []).append(fold)
     own = found.pop(seed, [])
     if found and not own:
-        raise DatasetError(f"No fold has the seed of the weights to be shipped, {seed}. Give those that have it too.")
+        raise DatasetError(
+            f"No fold has the seed of the weights to be shipped, {seed}. Give the folds of that seed too."
+        )
     return own, found
 
 
@@ -169,7 +171,7 @@ def _check_same_folds(own: Sequence[Path], runs: Sequence[Path], seed: int) -> N
     left_out = [{frozenset(Split.read(run / "split.json").validation) for run in side} for side in (own, runs)]
     if left_out[0] != left_out[1]:
         raise DatasetError(
-            f"The folds of seed {seed} leave out other images than those of {own[0].name} and its like. Train each with --split-file "
+            f"The folds of seed {seed} leave out other images than {own[0].name} and its sibling folds. Train each with --split-file "
             "on the split.json of its counterpart, and give all of them."
         )
     for run in runs:
@@ -179,7 +181,7 @@ def _check_same_folds(own: Sequence[Path], runs: Sequence[Path], seed: int) -> N
 def _check_finished(run: Path) -> None:
     epochs, done = TrainConfig.read(run / "config.json").epochs, read_progress(run).epoch
     if done < epochs:
-        raise DatasetError(f"{run} has {done} of {epochs} epochs. Go on with: python -m train fit --resume {run}")
+        raise DatasetError(f"{run} has {done} of {epochs} epochs. Resume it with: python -m train fit --resume {run}")
 
 
 def _check_fold(config: TrainConfig, split: Split, fold: Path) -> None:

@@ -34,7 +34,7 @@ def roc_chart(curves: Mapping[str, Curve], points: Mapping[str, Point]) -> go.Fi
         curve, point = curves[name], points[name]
         figure.add_scatter(
             x=curve.x, y=curve.y, mode="lines", name=name, legendgroup=name, line=style["line"], customdata=curve.thresholds,
-            hovertemplate=name + ": finds %{y:.3f}, false alarms %{x:.3f} at %{customdata:.3f}<extra></extra>",
+            hovertemplate=name + ": sensitivity %{y:.3f}, false alarms %{x:.3f} at threshold %{customdata:.3f}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
             x=[1 - point.specificity], y=[point.sensitivity], mode="markers", legendgroup=name, showlegend=False,
@@ -61,7 +61,7 @@ def precision_recall_chart(
             x=[point.sensitivity], y=[point.ppv], mode="markers", legendgroup=name, showlegend=False, marker=style["marker"],
             hovertemplate=name + " at its threshold: precision %{y:.3f}, recall %{x:.3f}<extra></extra>",
         )  # fmt: skip
-    return _square(figure, "recall: share of cancers found", "precision: share of alarms that are cancers")
+    return _square(figure, "recall: share of cancers found", "precision: share of malignant calls that are cancers")
 
 
 def calibration_chart(bins: Mapping[str, Bins]) -> go.Figure:
@@ -77,9 +77,9 @@ def calibration_chart(bins: Mapping[str, Bins]) -> go.Figure:
             x=b.probability, y=b.malignant, mode="lines+markers", name=name, line=style["line"] | {"width": 1.5},
             marker=style["marker"] | {"size": 5 + 25 * np.sqrt(b.images / b.images.sum())}, customdata=b.images,
             visible=True if k == 0 else "legendonly",
-            hovertemplate=name + ": said %{x:.2f}, were %{y:.2f} of %{customdata} images<extra></extra>",
+            hovertemplate=name + ": predicted %{x:.2f}, observed %{y:.2f} in %{customdata} images<extra></extra>",
         )  # fmt: skip
-    return _square(figure, "probability that the model says", "share that is malignant")
+    return _square(figure, "predicted probability of malignancy", "observed share malignant")
 
 
 def interval_chart(estimates: Sequence[tuple[str, str, Estimate]], label: str) -> go.Figure:

@@ -15,24 +15,24 @@ from train.results.report_block import ReportBlock
 from train.results.tables import Table, known
 
 WHERE = (
-    "Every map is the one for the true class of its image, set against the lesion that was drawn by hand. Two floors stand beside the "
-    "methods: RandomCAM weighs the network's channels by chance, and image centre is a spot in the middle of every scan. A method that "
+    "Each map is for the true class of its image and is compared with the hand-drawn lesion. Two floors are shown next to the "
+    "methods: RandomCAM weighs the network's channels at random, and image centre is a spot in the middle of every scan. A method that "
     "is no better than these is not shown to be right."
 )
 TRUST = (
-    "Places are those of the model's square canvas, the border added around a scan among them. "
-    "Insertion, deletion, ROAD and likeness cost seconds a map, so they are of images drawn by chance: those examined. Of fewer than ten "
-    "patients or groups no interval is given."
+    "Places are those of the model's square canvas, including the border added around a scan. Insertion, deletion, ROAD and likeness "
+    "take seconds per map, so they were measured on a random sample: the images examined. No interval is given for fewer than ten "
+    "patients or groups."
 )
 MEANING = {
     "pointing": "Share of maps whose highest point lies in the lesion. High is good; a random point's share is in the table.",
     "ratio": "The share of the map that lies in the lesion, over the lesion's share of the scan. 1 is an even map.",
-    "iou": "Overlap with the lesion of the map cut at half of its maximum. High is good; a coarse map cannot reach 1.",
+    "iou": "Overlap between the lesion and the map cut at half of its maximum. High is good; a coarse map cannot reach 1.",
     "best_iou": "The same at the cut that suits each map best, which nobody knows beforehand.",
-    "insertion": "The model's probability as the hottest places alone are shown, as an area. High is good.",
-    "deletion": "The model's probability as the hottest places are blurred away, as an area. Low is good.",
-    "road": "How much more the model minds losing the hottest places than the coldest. Above 0 is good.",
-    "alike": "Rank correlation with the map of a network whose weights were drawn. Near 1, the map shows the scan, not what was learnt.",
+    "insertion": "Area under the model's probability while only the hottest places are shown. High is good.",
+    "deletion": "Area under the model's probability while the hottest places are blurred. Low is good.",
+    "road": "How much more the prediction suffers from losing the hottest places than the coldest. Above 0 is good.",
+    "alike": "Rank correlation with the map of a network with random weights. Near 1, the map shows the scan, not what was learnt.",
 }
 
 

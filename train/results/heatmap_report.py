@@ -65,6 +65,6 @@ def _picture(weights: StudyInput, sample: Sample, row: MapRow) -> Picture:
     picture = fit_within(draw_contours(drawn, contours(lesion.astype("float32"))), _SIDE)
     return Picture(
         png_url(picture),
-        f"{printable(row.id)}, {CLASSES[row.label]}, said {row.probability:.2f} malignant; IoU {row.iou:.2f}, "
+        f"{printable(row.id)}, {CLASSES[row.label]}, probability of malignancy {row.probability:.2f}; IoU {row.iou:.2f}, "
         f"energy inside {row.energy:.2f}",
     )

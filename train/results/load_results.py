@@ -146,7 +146,7 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
             weights = weights_folder / f"{model}.safetensors"
             if not weights.exists() or hashlib.sha256(weights.read_bytes()).hexdigest() != card.sha256:
                 raise CheckpointError(
-                    f"The figures of {spec.title} are of other weights than those that lie there. Make both anew: "
+                    f"The figures of {spec.title} are of other weights than those in the app. Make both again: "
                     f"python -m train ship RUN"
                 )
             own = {kind: _traced(spec.title, card, getattr(card, kind), results_folder) for kind in found}
@@ -295,5 +295,5 @@ def _evaluation_of_now(run: Path, place: Path) -> Evaluation:
         TrainConfig.read(run / "config.json")
     if evaluation.weights_sha256 != (now,):
         data = "" if place == run else " --data SOURCE=DIR"
-        raise DatasetError(f"It is of other weights. Make it anew: python -m train evaluate {weights}{data}")
+        raise DatasetError(f"It is of other weights. Make it again: python -m train evaluate {weights}{data}")
     return evaluation

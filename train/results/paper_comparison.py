@@ -34,10 +34,10 @@ def paper_comparison(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportB
         ]  # fmt: skip
 
     started = (
-        f"Its RcdNet starts from pre-trained weights, of the others' start it says nothing; ours start from {_starts(bundle)}, and their "
-        "calls also weigh an outline learnt from lesion masks, which it does not use. It divides the images 7 to 3 and says that "
-        "duplicates were screened, not how; ours are divided by patient and near-copy, of which BUSI has many. Figures of the "
-        "two cannot be set against each other."
+        "The paper's RcdNet starts from pre-trained weights; how its other models start is not stated. Ours start from "
+        f"{_starts(bundle)}. Our calls also weigh an outline learnt from lesion masks, which the paper does not use. The paper splits the "
+        "images 7:3 and says that duplicates were screened, but not how. Our split keeps patients and near-copies together; BUSI has many "
+        "near-copies. The two sets of figures cannot be compared."
     )
     internal = ReportBlock(
         "Reported by the paper: internal validation, its table 1",

@@ -64,9 +64,9 @@ def _other_seeds(bundle: Bundle) -> list[list[ReportBlock]]:
         of_model = [r for r in (*bundle.validation, *bundle.seeds) if r.model == model]
         results = sorted(of_model, key=lambda r: r.figures.name)  # each data set's together
         text = (
-            "Trained again by the same recipe on the same images, with the order, the augmentation and those first weights that ImageNet "
-            "does not give drawn anew. Two trainings may differ by this much, which the intervals do not account for. The weights that "
-            "the app uses are of the seed whose images are named without one."
+            "The same recipe on the same images, trained again from other seeds. The seed sets the image order, the augmentation and the "
+            "initial weights that do not come from ImageNet. Two trainings may differ by this much, and the intervals do not account for "
+            "it. The app's weights are of the seed whose images are named without a seed number."
         )
         points = [(r.images, r.name, r.figures.figures["auc"]) for r in results]
         title = f"{results[0].name} from {len(results) // len({r.figures.name for r in results})} seeds"
@@ -85,7 +85,7 @@ def curves(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
         errors = "; ".join(f"{r.name} {format_estimate(r.figures.figures['ece'])}" for r in results)
         blocks.append([
             ReportBlock(
-                f"ROC curve. {title}", f"The sign on each curve is the model's threshold. {trained_otherwise(bundle, results)}",
+                f"ROC curve. {title}", f"The marker on each curve is the model's threshold. {trained_otherwise(bundle, results)}",
                 figure=charts.roc_chart(rocs, at), data=_points(rocs, "false alarms", "found"),
             ),
             ReportBlock(
@@ -123,8 +123,8 @@ def differences(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
             for (a, b), c in compared.items()
         ]  # fmt: skip
         text = (
-            f"DeLong's test by patient or near-duplicate group. {len(compared)} pairs are tested and no p-value is corrected for "
-            f"that: expect one in twenty below 0.05 by chance. {told(bundle, results)}"
+            f"DeLong's test by patient or near-duplicate group. {len(compared)} pairs are tested without correction for multiple "
+            f"testing: expect one p-value in twenty below 0.05 by chance. {told(bundle, results)}"
         )
         blocks.append([ReportBlock(title, text, table, charts.delong_chart([r.name for r in results], compared))])
     return blocks
@@ -135,11 +135,11 @@ def other_sites(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
     if not bundle.cross_site:
         return []
     text = (
-        "The same recipe, trained on one data set alone and tested on the other, whose images chose neither weights, "
-        "calibration nor threshold: a tenth of the data set it learnt from was kept aside for those two. The recipe itself was "
-        "settled while watching parts of both. This is nearer to what to "
-        "expect in a hospital the model does not know than the figures of validation are. These are not the weights that "
-        "the app uses. Neither set is the paper's external one."
+        "The same recipe, trained on one data set alone and tested on the other. No image of the test set was used to choose weights, "
+        "calibration or threshold. A tenth of the data set it learnt from was kept aside to choose calibration and threshold. "
+        "The recipe itself was chosen while looking at results on parts of both. At a hospital the model does not know, expect figures "
+        "nearer to these than to those on validation. These are not the weights that the app uses. Neither set is the paper's "
+        "external one."
     )
     points = [(f"{r.name}, {r.images}", r.name, r.figures.figures["auc"]) for r in bundle.cross_site]
     return [[interval_block("Across sites", text, figures_table(bundle.cross_site), points)]]
@@ -161,10 +161,10 @@ def subgroups(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
         if not table:
             continue
         text = (
-            "At the model's threshold; intervals of sensitivity and specificity by Wilson's method as if each image were another patient, "
-            "of the AUC by bootstrap over patients or groups. Without an AUC: fewer than ten images of one class. Groups overlap. "
-            "Burned-in marks are found by a rule that misses many: many of BUS-BRA's images without any found carry calipers all the "
-            "same, so these two rows do not tell what marks do to a call."
+            "At the model's threshold. Intervals of sensitivity and specificity are by Wilson's method, as if each image were another "
+            "patient. Intervals of the AUC are by bootstrap over patients or groups. No AUC is given where one class has fewer than ten "
+            "images. Groups overlap. Burned-in marks are found by a rule that misses many: many BUS-BRA images in the group without "
+            "marks do carry calipers. So these two rows do not show how marks affect a call."
         )
         blocks.append([interval_block(f"{r.name}. {r.images}", text, table, points)])
     return blocks
@@ -174,9 +174,9 @@ def training(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """Loss, accuracy and AUC of the recorded runs."""
     blocks = []
     text = (
-        "Training on augmented images, validation on plain ones, at threshold 0.5: of the network alone, without outline and calibration, "
-        "and the AUC as the mean of the data sets, so not the figures of Overview. Where a run trained on every image, nothing could "
-        "validate it; the runs that left images out show what the recipe does."
+        "Training figures are on augmented images, validation figures on plain ones, all at threshold 0.5. They are of the network alone, "
+        "without outline and calibration, and the AUC is the mean of the data sets. So they differ from the figures of Overview. A run "
+        "that trained on every image has no validation; the runs that left images out show what the recipe does."
     )
     for model, runs in bundle.runs.items():
         if not runs:
@@ -213,9 +213,8 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
             for row in worst
         ]  # fmt: skip
         text = (
-            f"Of the images that {first.name} calls wrongly the {len(worst)} that it is furthest wrong about, with "
-            "each model's probability of malignancy. "
-            "No image of a data set comes with the app; look them up by id in the data."
+            f"The {len(worst)} images that {first.name} calls wrongly by the widest margin, with each model's probability of "
+            "malignancy. The app comes without the images of the data sets; look them up there by id."
         )
         blocks.append([ReportBlock(title, text, table)])
     return blocks
@@ -230,7 +229,7 @@ SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[ReportBlock]]
     "Heatmaps": heatmaps,
     "Training": training,
     "Worst cases": worst_cases,
-    "Beside the paper": paper_comparison,
+    "Paper": paper_comparison,
 }
 
 

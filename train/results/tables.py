@@ -82,7 +82,7 @@ def roles(results: Sequence[Result]) -> str:
     for r in results:
         if held := r.figures.held_out:
             sentences.append(
-                f"With the calibration and threshold that the other folds choose, {r.name} has an AUC of {held['auc']:.3f} by image and "
+                f"With calibration and threshold chosen on the other folds, {r.name} has an AUC of {held['auc']:.3f} by image and "
                 f"{held['auc_by_group']:.3f} by patient or group, sensitivity {held['sensitivity']:.3f}, specificity "
                 f"{held['specificity']:.3f} and a calibration error of {held['ece']:.3f}."
             )
@@ -118,7 +118,7 @@ def training_told(cards: Mapping[str, ModelCard]) -> list[str]:
         f"at {first.input_size}."
     ]
     return sentences + [
-        f"{_were(models)} trained {f'otherwise: {told}' if told else 'alike'}."
+        f"{_were(models)} trained {f'differently: {told}' if told else 'in the same way'}."
         for told, models in _differing(cards).items()
     ]
 
@@ -133,7 +133,7 @@ def trained_otherwise(bundle: Bundle, results: Sequence[Result]) -> str:
     """Which of the results that came with the app are of another recipe than the first, in a few words."""
     cards = _cards(bundle, results)
     models = [model for told, models in _differing(cards).items() if told for model in models]
-    return f"{_were(models)} trained otherwise than {results[0].name}; Overview says how." if models else ""
+    return f"{_were(models)} trained differently from {results[0].name}; see Overview." if models else ""
 
 
 def _cards(bundle: Bundle, results: Sequence[Result]) -> dict[str, ModelCard]:

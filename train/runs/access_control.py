@@ -18,13 +18,13 @@ def denial_reason(signed_in: Mapping[str, Any] | None, settings: Mapping[str, An
         if address in LOOPBACK:
             return ""
         return (
-            "This server can be reached from other machines and asks nobody to sign in, so nobody may train here. Configure "
+            "This server can be reached from other machines without signing in, so nobody may train here. Configure "
             "[auth] as docs/training.md says, or let the server listen on 127.0.0.1."
         )
     if not signed_in.get("is_logged_in"):
         return "Sign in to train models."
     if not settings.get("unverified") and str(signed_in.get("email_verified")).lower() != "true":
-        return "Who signs you in does not say that your e-mail address is verified, so you may not train. Ask who runs this server."
+        return "Your sign-in provider does not say that your e-mail address is verified, so you may not train. Ask who runs this server."
     if str(signed_in.get("email") or "").lower() not in {str(email).lower() for email in settings.get("allowed", ())}:
         return f"{signed_in.get('email') or 'This account'} is not on the list of those who may train. Ask who runs this server."
     return ""

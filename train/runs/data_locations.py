@@ -108,7 +108,7 @@ def load_samples(data: Sequence[tuple[str, str]], *roots: Path, say: Say = ignor
     for sample in samples:
         for path in (sample.path, *sample.masks):
             if whole and not any(_leads_to(path).is_relative_to(root) for root in whole):
-                raise ConfigError(f"{sample.id} leads out of the folder for data. Take it out, or copy the file there.")
+                raise ConfigError(f"{sample.id} points outside the data folder. Remove it, or copy the file there.")
     return samples
 
 
@@ -139,7 +139,7 @@ def _resolved(path: Path) -> Path:
 def _inside(root: Path, path: str) -> Path:
     place = _resolved(root / path)
     if not place.is_relative_to(root.resolve()):
-        raise ConfigError(f"{path} lies outside the folder for data, {root}. Choose a place below it.")
+        raise ConfigError(f"{path} is outside the data folder, {root}. Choose a place inside it.")
     if not place.exists():
-        raise DatasetError(f"{path} is not there any more. Look at the folder for data, {root}.")
+        raise DatasetError(f"{path} no longer exists. Check the data folder, {root}.")
     return place

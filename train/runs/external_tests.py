@@ -27,7 +27,7 @@ def run_external_test(run: Path, title: str, root: Path) -> str:
     """
     place = next((place for place in find_datasets(root) if place.title == title), None)
     if place is None:
-        raise DatasetError(f"{title} is not there any more. Look at the folder for data, {root}.")
+        raise DatasetError(f"{title} no longer exists. Check the data folder, {root}.")
     ((source, path),) = data = resolve_datasets([place], root)
     load_samples(data, root)
     name = re.sub(r"\W+", "-", place.path).strip("-") or source

@@ -115,7 +115,7 @@ def folder_of(name: str, runs: Path = RUNS_FOLDER) -> Path:
     """The folder of a run of that name, there or not; `ConfigError` if the name could leave `runs`."""
     if not NAME.fullmatch(name) or name.startswith(BUNDLED):
         raise ConfigError(
-            f"{name!r} is no name for a run. Use up to 60 letters, digits, - and _, a letter or digit first."
+            f"{name!r} is not a valid name for a run. Use up to 60 letters, digits, - and _, a letter or digit first."
         )
     return runs / name
 
@@ -124,13 +124,13 @@ def new_folder(name: str, runs: Path = RUNS_FOLDER) -> Path:
     """The folder of a run to come, not made yet; `ConfigError` if the name could leave `runs`, or is taken."""
     run = folder_of(name, runs)
     if os.path.lexists(run):
-        raise ConfigError(f"There is a run named {name} already. Choose another name.")
+        raise ConfigError(f"There is already a run named {name}. Choose another name.")
     return run
 
 
 def _check_there(run: Path) -> None:
     if not run.is_dir():
-        raise ConfigError(f"{run.name} is not there any more. Somebody else has deleted it.")
+        raise ConfigError(f"{run.name} no longer exists. Somebody else has deleted it.")
 
 
 def ensure_workers(runs: Path = RUNS_FOLDER) -> None:

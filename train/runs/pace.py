@@ -43,7 +43,7 @@ def seconds_of(config: TrainConfig, images: int, device: str) -> float:
 def estimate(configs: Mapping[str, TrainConfig], images: int, device: str, runs: Path = RUNS_FOLDER) -> str:
     """How long each run will take, in a sentence each; or why a few of its steps failed, or are better not taken now."""
     if busy := [run.name for run in at_work_on(device, runs)]:
-        return f"{busy[0]} trains on {device} now; a trial beside it would slow it down and measure wrong. Ask again later."
+        return f"{busy[0]} is training on {device}. A trial now would slow it down and give a wrong estimate. Ask again later."
     try:
         return " ".join(f"{name}: about {in_words(seconds_of(c, images, device))}." for name, c in configs.items())
     except RunFailed as error:

@@ -37,10 +37,12 @@ def read_images(config: TrainConfig, out: Path, note: Note) -> Decoded:
         note(f"Skipped: {reason}")
     if unknown := sum(not sample.patient for sample in decoded.samples):
         note(
-            f"The patient of {unknown} images is not known, so two of one patient that are not alike may part in the split"
+            f"The patient of {unknown} images is not known, so unlike images of one patient may be on both sides of the split"
         )
     if boxed := sum(bool(sample.box and not sample.masks) for sample in decoded.samples):
-        note(f"{boxed} lesions have a box and no mask; where masks supervise, the ellipse in the box stands for them")
+        note(
+            f"{boxed} lesions have a box and no mask; where masks are used for training, the ellipse in the box replaces them"
+        )
     return decoded
 
 
@@ -54,7 +56,7 @@ def divide(
     """
     if read_progress(out).epoch and not (out / "split.json").exists():
         raise DatasetError(
-            f"split.json of {out.name} is gone, so who trained is not known. Restore it, or begin a new run."
+            f"split.json of {out.name} is missing, so it is not known which images trained. Restore it, or start a new run."
         )
     if accelerator.is_main_process and not (out / "split.json").exists():
         split = _new_split(config, split_file, decoded)
@@ -62,12 +64,14 @@ def divide(
         split.write(out / "split.json")
         note(f"Split: {split.rule}")
         for left_out in split.conflicts:
-            note(f"Left out, for a near-copy of it has the other label: {left_out}")
+            note(f"Left out, because a near-copy has the other label: {left_out}")
     accelerator.wait_for_everyone()
     split = Split.read(out / "split.json")
     verify_manifest(out, split, decoded)
     if unused := {s.id for s in decoded.samples}.difference(split.train, split.validation, split.conflicts):
-        note(f"Passed over, for no part of the split has them: {len(unused)} of the images, {min(unused)} first")
+        note(
+            f"Skipped, because they are on neither side of the split: {len(unused)} of the images, {min(unused)} first"
+        )
     if (name := resolve_auto_split(config, split)) != config.split:
         config = replace(config, split=name)
         if accelerator.is_main_process:

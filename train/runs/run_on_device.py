@@ -34,5 +34,5 @@ def run_module(arguments: Sequence[str], device: str, patience_s: float, given: 
     except subprocess.TimeoutExpired:
         raise TimeoutError from None
     if done.returncode:
-        raise RunFailed((done.stderr.strip().splitlines() or ["It ended without a word; memory may be full."])[-1])
+        raise RunFailed((done.stderr.strip().splitlines() or ["It ended without a message; memory may be full."])[-1])
     return done.stdout

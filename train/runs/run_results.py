@@ -65,7 +65,7 @@ def actions(view: View) -> tuple[tuple[str, Callable[[Path], object], bool], ...
     return (
         ("Stop", jobs.stop, view.state.stoppable),
         ("Resume", jobs.resume, view.state.resumable),
-        ("Take off the Analyse page", withdraw, True)
+        ("Remove from the Analyse page", withdraw, True)
         if (RUNS_FOLDER / view.name / FOLDER).exists()
         else ("Use on the Analyse page", share, view.state == State.FINISHED),
     )
@@ -106,7 +106,7 @@ def result_blocks(names: Sequence[str], views: Sequence[View], runs: Path) -> li
     """Best and last epoch of each named run; then the evaluation of the first, set by set, with the others' beside it."""
     blocks = [
         ReportBlock(
-            f"{view.name}, on validation while it trained", "The best epoch, and the last. Accuracy at 0.5.", table
+            f"{view.name}, on validation during training", "Best and last epoch. Accuracy at threshold 0.5.", table
         )
         for view in views
         if view.name in names and (table := figures_by_epoch(view))
@@ -117,7 +117,7 @@ def result_blocks(names: Sequence[str], views: Sequence[View], runs: Path) -> li
     for result in (r for name in names for r in own.get(name, ())):
         on_same.setdefault(ids_of(result), []).append(result)
     firsts = own.get(names[0], ())
-    apart = "On other images, so these figures do not compare with those above. "
+    apart = "On other images, so these figures cannot be compared with those above. "
     return blocks + [
         _evaluated(results, apart if firsts and results[0] not in firsts else "") for results in on_same.values()
     ]
@@ -157,7 +157,7 @@ def worst_images(run: Path, count: int = WORST) -> list[WorstImage]:
         found.append(
             WorstImage(
                 row.id,
-                f"{printable(row.id)}: {CLASSES[row.label]}, said {row.probability:.2f}",
+                f"{printable(row.id)}: {CLASSES[row.label]}, probability of malignancy {row.probability:.2f}",
                 png_url(letterboxed(pixels, *SIDES)),
             )
         )

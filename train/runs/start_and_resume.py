@@ -37,9 +37,9 @@ from train.runs.run_state import check_files
 
 PATIENCE_S = 2  # for whoever only looks whether the lock is held
 UNTAUGHT = {  # what it means that a setting had nothing to learn from
-    "mask_weight": "No outline is learnt: of the training images, lesion masks or boxes are not known in both classes",
-    "evidence_weight": "Nothing tells the heatmap where the lesion is, for the same reason",
-    "birads_weight": "The BI-RADS category is known of no training image, so it teaches nothing",
+    "mask_weight": "No outline is learnt, because the training images do not have lesion masks or boxes in both classes",
+    "evidence_weight": "For the same reason, nothing teaches the heatmap where the lesion is",
+    "birads_weight": "No training image has a BI-RADS category, so none is learnt from",
 }
 
 
@@ -52,7 +52,7 @@ def start(config: TrainConfig, out: Path, *, split: Path | None = None, say: Cal
     """
     check_files(out)
     if any((out / name).exists() for name in ("events.jsonl", "queued", "starting")):
-        raise ConfigError(f"{out} holds a run already. Go on with --resume {out}, or give another --out.")
+        raise ConfigError(f"{out} already holds a run. Resume it with --resume {out}, or give another --out.")
     if not config.data:
         raise ConfigError(
             "No data was named. Give at least one, as --data busbra=DIR, busi=DIR, breast=DIR or folder=DIR."
@@ -71,7 +71,7 @@ def resume(out: Path, *, say: Callable[[str], None] = print) -> Event:
     check_files(out)
     config = TrainConfig.read(out / "config.json")
     if any(isinstance(event, Finished) for event in read_events(out / "events.jsonl")):
-        raise ConfigError(f"The run in {out} is finished. Begin a new one with another --out.")
+        raise ConfigError(f"The run in {out} is finished. Start a new one with another --out.")
     check_settings(out, config)
     return _locked(config, out, None, say, new=False)
 
@@ -86,7 +86,7 @@ def _locked(config: TrainConfig, out: Path, split: Path | None, say: Callable[[s
         lock.acquire(timeout=PATIENCE_S)
     except Timeout:
         raise ConfigError(
-            f"Another process trains in {out}. Wait for it, or stop it by making the file {out / 'stop'}."
+            f"Another process is training in {out}. Wait for it, or stop it by creating the file {out / 'stop'}."
         ) from None
     begun_by_hand = not (out / "starting").exists()
     if begun_by_hand:  # then a wish to stop is of an earlier process, which a kill left behind
@@ -174,8 +174,8 @@ def failure_of(error: BaseException) -> tuple[str, str]:
     # A GPU that is full already says so in words alone.
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words):
-        return "out_of_memory", "The memory is full. Begin again with a smaller batch_size or start_size."
-    return "internal", f"{type(error).__name__}: {error}. This is a defect; log.txt holds the traceback."
+        return "out_of_memory", "The memory is full. Start again with a smaller batch_size or start_size."
+    return "internal", f"{type(error).__name__}: {error}. This is a bug; log.txt holds the traceback."
 
 
 def describe_event(event: Event) -> str:
@@ -185,10 +185,10 @@ def describe_event(event: Event) -> str:
             what = f"{event.model} on {event.device}" + (
                 f", {event.processes} processes" if event.processes > 1 else ""
             )
-            where = f", going on after epoch {event.epoch}" if event.epoch else ""
+            where = f", resumed after epoch {event.epoch}" if event.epoch else ""
             return (
                 f"Started {what}{where}: {event.training} training and {event.validation} validation images, "
-                f"{event.conflicts} left out for their label, {len(event.skipped)} skipped"
+                f"{event.conflicts} left out for conflicting labels, {len(event.skipped)} skipped"
                 + "".join(f". {UNTAUGHT[name]}" for name in event.untaught)
             )
         case Epoch():

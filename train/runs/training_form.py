@@ -19,15 +19,15 @@ from train.runs.run_state import readable_runs_in
 ASKED_ELSEWHERE = ("model", "data", "init")
 KEY = "keep_train_"  # begins the name under which the page keeps what was filled in
 DATA_HELP = (
-    "Data sets in the folder for data on the server, which docs/training.md names. Phantoms are drawn, for a dry run."
+    "Data sets in the data folder of the server; docs/training.md says where it is. Phantoms are drawn, for a dry run."
 )
 RECIPE_HELP = (
-    "The paper's recipe; or the one for some thousand images, from random weights (scratch) or ImageNet's (finetune). Every value can "
-    "be changed below."
+    "paper: the paper's recipe. scratch and finetune: for a few thousand images, from random weights or from ImageNet weights. Every "
+    "value can be changed below."
 )
 START_HELP = (
-    "RcdNet's and MobileNetV2's ImageNet weights came with the app. The others' are fetched when the run starts; where they cannot "
-    "be, it fails at once and says why."
+    "The ImageNet weights of RcdNet and MobileNetV2 come with the app. Those of the others are downloaded when the run starts. If "
+    "that is not possible, the run fails at once and says why."
 )
 BEST = "best.safetensors"
 FIRST_RECIPE = "scratch"  # which needs no weights
@@ -121,7 +121,7 @@ def start_values(
         return filled | {"recipe": FIRST_RECIPE} | preset_values(FIRST_RECIPE), ""
     if state[f"{KEY}init"] in starts:
         return filled, ""
-    gone = "The weights to start from are not there any more. Random weights are chosen instead."
+    gone = "The weights to start from no longer exist. Random weights are chosen instead."
     return filled | {"init": "random"}, gone
 
 
@@ -194,7 +194,7 @@ def draft(
         if 0 < images < values["batch_size"]:
             mistakes.setdefault(
                 "batch_size",
-                f"{images} images would train, fewer than one batch of {values['batch_size']}. Add images, or choose a smaller batch "
+                f"Only {images} images would train, fewer than one batch of {values['batch_size']}. Add images, or choose a smaller batch "
                 "size under All settings.",
             )
     return Draft({} if mistakes else configs, mistakes, found, images, split_rule)
@@ -208,7 +208,7 @@ def _split_of(config: TrainConfig, samples: tuple[Sample, ...]) -> tuple[int, st
     counts = f"{len(split.train)} images train and {len(split.validation)} validate"
     return len(
         split.train
-    ), f"Split {resolve_auto_split(config, split)}: {rule}; {counts}, before near-copies are looked for."
+    ), f"Split {resolve_auto_split(config, split)}: {rule}; {counts}, before the search for near-copies."
 
 
 def data_titles(root: Path) -> list[str]:

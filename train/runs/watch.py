@@ -19,8 +19,8 @@ LOG_TAIL = 64 * KB  # of log.txt, which may be of any length
 STEP_LIMIT = 4 * KB
 FULL = 10_000_000  # bytes free, below which a disk takes no checkpoint
 ADVICE = {
-    State.LOST: "Its process is gone without a word, as after a kill, a restart of the machine, or when the memory is full. Resume "
-    "it: at most one epoch is lost. If it is lost again, begin one with a smaller batch_size or start_size.",
+    State.LOST: "Its process ended without a message, as after a kill, a restart of the machine, or when the memory is full. Resume "
+    "it: at most one epoch is lost. If it is lost again, start a new run with a smaller batch_size or start_size.",
     State.STOPPED: "Resume it to go on after the last whole epoch.",
 }
 
@@ -63,7 +63,7 @@ class View:
         done = len(self.epochs)
         match self.state:
             case State.QUEUED:
-                before = "next in line" if not self.place else f"{self.place} before it"
+                before = "next in line" if not self.place else f"{self.place} ahead of it"
                 return f"Queued for {self.device}, {before}"
             case State.STARTING:
                 return "Starting: reading and checking the images"
@@ -91,7 +91,7 @@ def view_of(run: Path) -> View:
     epochs = tuple({e.epoch: e for e in events if isinstance(e, Epoch)}.values())
     if (last := max((e.epoch for e in epochs), default=0)) > config.epochs:
         raise DatasetError(
-            f"{run.name} has ended epoch {last}, and its config.json asks for {config.epochs}. Put the number of epochs back."
+            f"{run.name} has finished epoch {last}, but its config.json asks for {config.epochs}. Restore the number of epochs."
         )
     state, device = state_of(run, events), device_of(run)
     share = _share_of_epoch(run, len(epochs)) if state in (State.RUNNING, State.STOPPING) else 0.0
@@ -192,5 +192,5 @@ def _message(run: Path, state: State, events: Sequence[Event]) -> str:
     if state == State.FAILED and isinstance(last, Failed):
         return shortened(last.message)
     if state == State.LOST and shutil.disk_usage(run).free < FULL:
-        return "The disk is full, so that it could not even say so. Free some space and resume: the last whole epoch is kept."
+        return "The disk is full, so the run could not even record that. Free some space and resume: the last whole epoch is kept."
     return ADVICE.get(state, "")

@@ -77,7 +77,7 @@ def _tell(run: Path, before: int, logged: int) -> None:
         return
     told = max(0, (run / "log.txt").stat().st_size - logged)
     lines = read_tail(run / "log.txt", min(told, TOLD_LIMIT)).decode(errors="replace").strip().splitlines()
-    message = lines[-1] if lines else "It ended without a word. log.txt may say more."
+    message = lines[-1] if lines else "It ended without a message. log.txt may say more."
     append_line(run / "events.jsonl", line_of(Failed(time.time(), "start", message)))
 
 
