@@ -13,14 +13,12 @@ from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.present.charts import CALL_SIGNS, probability_bars
 from rcdnet.present.heatmap_grid import PREDICTED_CLASS
 from rcdnet.present.overlay import COLOUR_MAPS, colour_table, draw_contours, letterboxed, overlay, png_url
-from rcdnet.present.prediction_report import (
+from rcdnet.present.prediction_report import call_row, calls_csv, scan_figure
+from rcdnet.present.prediction_sentences import (
     agreement,
-    call_row,
     call_sentence,
-    calls_csv,
     distinct_decimals,
     evidence_sentence,
-    scan_figure,
     trust_sentence,
 )
 from rcdnet.present.statements import ON_PHANTOMS

@@ -27,7 +27,7 @@ from rcdnet.present.heatmap_grid import (
     viewer_data,
 )
 from rcdnet.present.overlay import SAFE_COLOUR_MAPS
-from rcdnet.present.prediction_report import agreement
+from rcdnet.present.prediction_sentences import agreement
 from rcdnet.present.text import join_names
 from rcdnet.reading.heatmaps import ARBITRARY_SIGN, METHODS, RANDOM_BASELINE, SLOW_METHODS, passes
 from rcdnet.reading.inference import classify

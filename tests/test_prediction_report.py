@@ -12,15 +12,8 @@ from rcdnet.bench import untrained_classifier
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import Figures
 from rcdnet.present.charts import probability_bars
-from rcdnet.present.prediction_report import (
-    agreement,
-    call_row,
-    call_sentence,
-    calls_csv,
-    evidence_sentence,
-    scan_figure,
-    trust_sentence,
-)
+from rcdnet.present.prediction_report import call_row, calls_csv, scan_figure
+from rcdnet.present.prediction_sentences import agreement, call_sentence, evidence_sentence, trust_sentence
 from rcdnet.present.text import escape_formula, printable
 from rcdnet.reading.inference import classify
 from rcdnet.scans.scan_and_mask import Scan
