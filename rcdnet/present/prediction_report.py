@@ -7,6 +7,7 @@ from io import BytesIO, StringIO
 from matplotlib.figure import Figure
 
 from rcdnet.present.overlay import fit_within, overlay
+from rcdnet.present.prediction_sentences import distinct_decimals
 from rcdnet.present.statements import ON_PHANTOMS, RESEARCH_USE
 from rcdnet.present.text import escape_formula
 from rcdnet.reading.inference import Prediction
