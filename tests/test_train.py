@@ -233,7 +233,7 @@ def test_a_run_can_be_given_its_split(run, data, tmp_path):
     assert (given.train, given.validation, given.rule) == (other.train, other.validation, "given: turned around")
     missing = Split((*split.train, "busi/gone"), split.validation, (), split.groups, "")
     missing.write(tmp_path / "missing.json")
-    with pytest.raises(RunFailed, match="busi/gone first"):
+    with pytest.raises(RunFailed, match="such as busi/gone"):
         start(smaller, tmp_path / "run2", split=tmp_path / "missing.json", say=lambda text: None)
 
 
