@@ -63,7 +63,11 @@ def test_the_sentence_on_trust_follows_the_records(better, message):
     perfect = replace(source, rows=tuple(replace(row, probability=float(row.label)) for row in source.rows))
     level = replace(source, rows=tuple(replace(row, probability=row.box_score) for row in source.rows))
     results = (perfect, level) if better else (level, level)
-    assert message in trust(replace(load_bundled_results(), cross_site=results))
+    sentence = trust(replace(load_bundled_results(), cross_site=results))
+    assert message in sentence
+    assert "worse" not in sentence
+    wrong = replace(source, rows=tuple(replace(row, probability=1.0 - row.label) for row in source.rows))
+    assert "and in 1 it was worse" in trust(replace(load_bundled_results(), cross_site=(*results, wrong)))
 
 
 def test_without_tests_at_other_hospitals_nothing_is_said_of_them():

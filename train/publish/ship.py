@@ -32,7 +32,7 @@ from train.publish.published_records import publish
 
 KNOWN_FAILURES = (
     "Normal breasts and implants were not in the training data; a call on them means nothing.",
-    "The probability is calibrated on the validation images alone. It is no risk for a patient.",
+    "The probability is calibrated on the validation images alone. It is not an individual patient's risk.",
     "One still image is read: no patient history, no other view, no prior examination.",
     "Calipers and text burned into a scan may sway the call.",
     "Scanners other than those of the data sets shift the threshold.",

@@ -47,10 +47,11 @@ def trust(bundle: Bundle) -> str:
         return ""
     verdicts = [verdict(against(r.rows, BOX)) for r in bundle.cross_site]
     rule = "a simple rule on the size, shape and place of the lesion"
+    worse = f", and in {count} it was worse" if (count := verdicts.count("worse")) else ""
     if better := verdicts.count("better"):
-        statement = f"RcdNet was better than {rule} in {better} of {len(verdicts)} trainings"
+        statement = f"RcdNet was better than {rule} in {better} of {len(verdicts)} trainings{worse}"
     else:
-        statement = f"expect no more from RcdNet than from {rule}: in none of {len(verdicts)} trainings was it shown to be better"
+        statement = f"expect no more from RcdNet than from {rule}: in none of {len(verdicts)} trainings was it shown to be better{worse}"
     return f"**At a hospital whose images it has not seen, {statement}.**"
 
 
