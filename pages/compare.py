@@ -141,9 +141,8 @@ grid = build_grid(
     scale,
 )
 phantom_models = [c for c in asked if c.on_phantoms]
-counted = {c.name for c in asked if c not in phantom_models} or {
-    c.name for c in phantom_models
-}  # a model of phantoms has no say about a scan
+# A model of phantoms has no say about a scan
+counted = {c.name for c in asked if c not in phantom_models} or {c.name for c in phantom_models}
 first_of = [[p for p in made if p.method == made[0].method and p.model in counted] for made in predictions]
 notes = [
     agreement(ps) if len(scans) == 1 else f"{name}: {agreement(ps)}" for name, ps in zip(names, first_of, strict=True)

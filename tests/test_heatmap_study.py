@@ -90,9 +90,8 @@ def test_a_killed_study_goes_on_and_ends_the_same(run, measured, tmp_path):
     out = copied(measured, tmp_path / "killed")
     whole = (out / MAPS_FILE).read_text()
     lines = whole.splitlines(keepends=True)
-    (out / MAPS_FILE).write_text(
-        "".join(lines[:-7]) + lines[-7][:20]
-    )  # in the middle of a line, in the middle of an image
+    # In the middle of a line, in the middle of an image
+    (out / MAPS_FILE).write_text("".join(lines[:-7]) + lines[-7][:20])
     weights = [study_input(str(run))]
     measure_heatmaps(weights, out, METHODS, 1)
     again, before = read_rows(out / MAPS_FILE), read_rows(measured / MAPS_FILE)

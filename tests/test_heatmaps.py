@@ -88,9 +88,8 @@ def test_slow_methods_equal_the_package_too(name, method, classifiers):
     network.requires_grad_(False)
     ours = class_activation_maps(network, x, features_of(network, x), method, tick=lambda: ticks.append(1))[1]
     assert len(ticks) > 5
-    assert (
-        ours.max() > 0
-    )  # one class's map may be empty: with two classes, what speaks for one speaks against the other
+    # One class's map may be empty: with two classes, what speaks for one speaks against the other
+    assert ours.max() > 0
     for k in (0, 1):
         scaled = scale_cam_image(scale_cam_image(ours[k][None], (96, 96)))[0]
         assert np.abs(scaled - theirs[k]).max() <= 1e-4
@@ -139,10 +138,11 @@ def test_threads_do_not_mix_results(classifiers):
 
     At every moment the threads work on different scans by different methods.
     """
+    # Of each kind one
     chosen, methods = (
         [classifiers[name] for name in ("rcdnet", "mobilenetv2", "vit")],
         list(METHODS),
-    )  # of each kind one
+    )
     scans = [
         render_phantom(recipe, seed).image for recipe, seed in zip(SAMPLE_PHANTOMS.values(), (3, 4, 5), strict=True)
     ]

@@ -111,9 +111,8 @@ def test_missing_and_wrong_data_are_named(tmp_path, busi):
         read_sources([])
     with pytest.raises(DatasetError, match="Two sources are named busi"):
         read_sources([("busi", str(busi)), ("busi", str(busi))])
-    with pytest.raises(
-        DatasetError, match="cannot be called busi: that name is kept for BUSI"
-    ):  # its images would be taken for public ones
+    # Its images would be taken for public ones
+    with pytest.raises(DatasetError, match="cannot be called busi: that name is kept for BUSI"):
         read_folder(tmp_path / "busi")
     for name in ("benign", "malignant"):
         (tmp_path / "empty" / name).mkdir(parents=True)

@@ -56,11 +56,12 @@ def test_a_form_says_all_its_mistakes_each_by_its_field(tmp_path, busi):
     right = draft(["rcdnet", "vit"], values, ["busi (BUSI)"], "pair", runs, root)
     assert list(right.configs) == ["pair-rcdnet", "pair-vit"]
     assert right.configs["pair-vit"] == TrainConfig(model="vit", data=(("busi", str(root / "busi")),), **values)
+    # BUSI's rules leave two out by name
     assert (right.images, right.split) == (
         15,
         "Split 7:3: three tenths validate, or a third where a class has few patients or groups; 15 images train and 7 validate, "
         "before the search for near-copies.",
-    )  # BUSI's rules leave two out by name
+    )
     assert right.found[0].startswith("busi: 11 benign and 11 malignant images, patients unknown, 22 with lesion masks.")
     assert right.found == summaries(load_samples(resolve_datasets([DatasetLocation("busi", "busi")], root), root))
     official = draft(["vit"], values | {"split": "official"}, ["busi (BUSI)"], "one", runs, root)

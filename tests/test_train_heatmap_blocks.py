@@ -34,9 +34,8 @@ def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(
     stale = load_bundled_results(tree / "assets" / "weights", tree / "assets" / "results")
     assert stale.heatmaps == ()
     assert "of other weights of vit-fold4" in stale.missing["heatmaps"]
-    study.write_text(
-        json.dumps({"weights": {"rcdnet-busbra/external/busi": "abroad"}})
-    )  # on this no card's heatmaps rest
+    # On this no card's heatmaps rest
+    study.write_text(json.dumps({"weights": {"rcdnet-busbra/external/busi": "abroad"}}))
     assert (
         "of other weights of"
         in load_bundled_results(tree / "assets" / "weights", tree / "assets" / "results").missing["heatmaps"]

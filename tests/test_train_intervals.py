@@ -112,9 +112,8 @@ def test_of_few_patients_nothing_is_resampled_and_the_tables_say_so():
 def test_the_results_page_shows_a_result_whose_figures_have_no_interval():
     rows = tuple(rows_of(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.8, 0.9]), np.arange(4)))
     s = set_figures("own", "external: nothing was chosen here", rows, 0.5)
-    bare = replace(
-        s, figures=s.figures | {"auc": replace(s.figures["auc"], low=math.nan, high=math.nan)}
-    )  # of an older release
+    # Of an older release
+    bare = replace(s, figures=s.figures | {"auc": replace(s.figures["auc"], low=math.nan, high=math.nan)})
     result = Result("mine", "vit", "own, external test", bare, rows, "a rule", external=True)
     ((block,),) = SECTIONS["Overview"](Bundle({}, (), (), (), (), {}, {}), [result])
     (auc,) = (row for row in block.table if row[""] == "AUC")

@@ -55,9 +55,8 @@ def test_warnings_are_counted_by_kind_and_source():
         "b: 4 of 4 images (2 of 2 benign, 2 of 2 malignant",
     ]  # fmt: skip
     assert summarise_warnings(samples, [()] * 8) == ()
-    assert SHORTCUT not in "".join(
-        summarise_warnings(samples[:1], [(COLOUR,)])
-    )  # one class alone has nothing to be told apart from
+    # One class alone has nothing to be told apart from
+    assert SHORTCUT not in "".join(summarise_warnings(samples[:1], [(COLOUR,)]))
 
 
 @pytest.fixture

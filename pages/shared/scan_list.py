@@ -34,9 +34,8 @@ def scan_list(
     state.setdefault("refused", [])  # (name, sentence)
     state.setdefault("upload_round", 0)
     state.setdefault("waiting", [])  # (name, how to get its bytes): a change of page while they are read loses none
-    state.setdefault(
-        "batch", {}
-    )  # size: files of the last uploads together; first: the key of their first scan, until it is chosen
+    # `size`: files of the last uploads together; `first`: the key of their first scan, until it is chosen
+    state.setdefault("batch", {})
     with st.sidebar:
         uploads = st.file_uploader(
             "Breast ultrasound scans",
@@ -93,14 +92,12 @@ def uploads_pending() -> bool:
 def _refusals() -> None:
     """A line for each file that was not read, which goes when it is dismissed."""
     refused = state.refused
-    with st.container(
-        key="refusals", gap=None
-    ):  # there at any time, so that nothing below it moves on to another place
+    # There at any time, so that nothing below it moves on to another place
+    with st.container(key="refusals", gap=None):
         with st.container(height=150 if len(refused) > FEW_LINES else "content", border=False, gap=None):
             for name, reason in refused:
-                key = crc32(
-                    f"{name} {reason}".encode(errors="replace")
-                )  # no place in the list, which a click may find changed
+                # No place in the list, which a click may find changed
+                key = crc32(f"{name} {reason}".encode(errors="replace"))
                 with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"refused_{key}"):
                     st.button("✕", key=f"dismiss_{key}", type="tertiary", on_click=_dismiss, args=((name, reason),))
                     st.text(f"{shortened(name)}: {reason}")

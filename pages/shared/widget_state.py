@@ -5,9 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-PERSIST: Any = {
-    "persist_state": "session"
-}  # of a widget that another page, or another view of this one, must not reset
+# Of a widget that another page, or another view of this one, must not reset
+PERSIST: Any = {"persist_state": "session"}
 
 
 def set_widget_values(**values: Any) -> None:

@@ -56,11 +56,10 @@ def evidence_sentence(p: Prediction) -> str:
         "outline": "the inside of an outline too uncertain to draw" if p.misses_lesion else "the inside of its outline",
         "shape": "the outline's shape",
     }
+    # + 0.0: no minus before a zero
     terms = [
         f"{words[part]} ({value:+.1f}, {'neutral' if value == 0 else 'toward malignant' if value > 0 else 'toward benign'})"
-        for part, value in (
-            (part, round(value, 1) + 0.0) for part, value in p.parts.items()
-        )  # + 0.0: no minus before a zero
+        for part, value in ((part, round(value, 1) + 0.0) for part, value in p.parts.items())
     ]
     constant = logit(p.p_malignant) - sum(p.parts.values())
     return f"The call adds up three parts, in log-odds: {join_names(terms)}. Every scan also gets a constant of {constant:+.1f}."

@@ -62,9 +62,8 @@ class _Head(nn.Module):
         self.prefix_tokens: int = getattr(model, "num_prefix_tokens", 0)
         self.tick = tick or (lambda: None)
         self.target_layer = nn.Identity()
-        self.device_marker = nn.Parameter(
-            torch.empty(0, device=device), requires_grad=False
-        )  # the package asks for one
+        # The package asks for one
+        self.device_marker = nn.Parameter(torch.empty(0, device=device), requires_grad=False)
 
     def grid_of(self, features: torch.Tensor) -> torch.Tensor:
         """Features (N, C, h, w), or of a ViT (N, T, C), as maps (N, C, h, w); the class token is kept aside."""

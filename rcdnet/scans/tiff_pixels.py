@@ -44,9 +44,8 @@ def decode(page: Directory) -> Image.Image | Samples:
         raise _not_read(f"{count} channels that are not colours")
     if photometric == _RGB and count == 4 and not extras:
         extras = (2,)  # as many programs leave it out
-    clear = [
-        colours + k for k, kind in enumerate(extras) if kind in (2, 999)
-    ]  # of 1, the colours lie over black already
+    # Of 1, the colours lie over black already
+    clear = [colours + k for k, kind in enumerate(extras) if kind in (2, 999)]
     channels = _channels(page, bits, count, [*range(colours), *clear[:1]])
     if form == 2:
         channels = channels.view(channels.dtype.str.replace("u", "i"))
@@ -256,7 +255,6 @@ def _through_palette(page: Directory, bits: int, values: np.ndarray) -> np.ndarr
     if len(levels) != 3 * 2**bits:
         raise ValueError("the palette is cut off")
     table = np.array(levels, np.uint16).reshape(3, -1)
-    colours = (
-        (table >> 8 if table.max() > 255 else table).astype(np.uint8).T
-    )  # old writers give 8 bits where 16 are meant
+    # Old writers give 8 bits where 16 are meant
+    colours = (table >> 8 if table.max() > 255 else table).astype(np.uint8).T
     return colours[values]

@@ -52,9 +52,8 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
     """The fingerprint of a grey image, uint8 (H, W)."""
     import imagehash  # here, so that a machine without it can train on a split that is already written
 
-    whole = Image.fromarray(image).resize(
-        (_WHOLE_PX, _WHOLE_PX), Image.Resampling.BOX
-    )  # views are then cut from few pixels
+    # Views are then cut from few pixels
+    whole = Image.fromarray(image).resize((_WHOLE_PX, _WHOLE_PX), Image.Resampling.BOX)
     bits, thumbnails, details = [], [], []
     for (left, top, right, bottom), mirrored in _VIEWS:
         view = whole.crop((left * _WHOLE_PX, top * _WHOLE_PX, right * _WHOLE_PX, bottom * _WHOLE_PX))

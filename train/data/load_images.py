@@ -21,9 +21,8 @@ from train.data.sample import Sample
 from train.data.scan_warnings import summarise_warnings
 
 T = TypeVar("T")
-_READERS = min(
-    os.cpu_count() or 1, 8
-)  # images read at a time; while it is decoded, each takes several times its pixels
+# Images read at a time; while it is decoded, each takes several times its pixels
+_READERS = min(os.cpu_count() or 1, 8)
 _AHEAD = _READERS + 1  # images that may be read before anybody asks for them: memory does not grow with the data
 
 

@@ -181,9 +181,8 @@ def _parts(
         if _smallest(lesions & (sources == source), labels, groups) >= count
     ]
     together = lesions & ~np.isin(sources, enough)
-    if (
-        together.any() and _smallest(together, labels, groups) < count
-    ):  # too few by themselves, but not beside the others
+    # Too few by themselves, but not beside the others
+    if together.any() and _smallest(together, labels, groups) < count:
         enough, together = [], lesions
     if lesions.any() and (smallest := _smallest(lesions, labels, groups)) < count:
         raise DatasetError(

@@ -71,10 +71,11 @@ def ship(
     for evaluated_run in folds:
         _check_fold(config, split, evaluated_run)
     for evaluated_run in cross_site:
+        # To one of two data sets, as to BUSI
         unknown = {"birads_weight"} & {
             *untaught_in(run),
             *untaught_in(evaluated_run),
-        }  # to one of two data sets, as to BUSI
+        }
         _check_recipe(config, evaluated_run, ("split", "folds", "sources", *unknown))
     weights = to_half_precision(read_best(run))
     own, others = _by_seed(folds, config.seed)

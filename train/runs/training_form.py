@@ -31,6 +31,7 @@ START_HELP = (
 )
 BEST = "best.safetensors"
 FIRST_RECIPE = "scratch"  # which needs no weights
+# Whatever they are, the recipe is the same
 OF_NO_RECIPE = {
     "split",
     "fold",
@@ -39,7 +40,7 @@ OF_NO_RECIPE = {
     "seed",
     "precision",
     "compile",
-}  # whatever they are, the recipe is the same
+}
 
 
 @dataclass(frozen=True)
