@@ -1,4 +1,4 @@
-// Panels of scans and heatmaps that zoom, move and read values together. What each panel holds comes from rcdnet/grid.py.
+// Panels of scans and heatmaps that zoom, move and read values together. What each panel holds comes from rcdnet/present/heatmap_grid.py.
 // Places are shares of a scan's width and height, 0 to 1, so that scans of different sizes move together.
 
 const FARTHEST = 16;

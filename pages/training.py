@@ -15,7 +15,7 @@ from train.folders import RUNS_FOLDER
 from train.presets import PRESETS
 from train.results.load_results import load_bundled_results
 from train.results.report_block import ReportBlock
-from train.runs import external_tests, jobs, run_results, training_form, watch
+from train.runs import external_test_from_page, jobs, run_results, training_form, watch
 from train.runs.data_locations import PHANTOMS, data_root
 from train.runs.devices import devices
 from train.runs.pace import estimate
@@ -179,7 +179,7 @@ def old_runs() -> None:
     live()
     for column, image in zip(cycle(st.columns(run_results.WORST)), run_results.worst_images(RUNS / name), strict=False):
         column.image(image.url, alt=image.id, caption=escape_markdown(image.caption))
-    if external_tests.testable(RUNS / name):
+    if external_test_from_page.testable(RUNS / name):
         external_test(name)
 
 
@@ -193,7 +193,7 @@ def external_test(name: str) -> None:
         if st.button("Test", disabled=which is None) and which:
             try:
                 with st.spinner(f"Testing {name} on {which}"):
-                    tested = external_tests.run_external_test(RUNS / name, which, ROOT)
+                    tested = external_test_from_page.run_external_test(RUNS / name, which, ROOT)
                 st.success(escape_markdown(f"Done. Choose {tested} on the Results page."))
             except RcdnetError as error:
                 st.error(escape_markdown(str(error)))

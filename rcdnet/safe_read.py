@@ -1,9 +1,11 @@
-"""Reading files that somebody else may have changed: regular ones alone, up to a size, and of JSON what a type says.
+"""Reading files that somebody else may have changed: regular ones alone, up to a size, and of JSON what a type says;
+and how what was found is quoted in a sentence.
 
 By hand, for a machine that trains has torch and its kind only; a library for this (msgspec, pydantic) it need not have.
 """
 
 import json
+import math
 import os
 import re
 import reprlib
@@ -258,3 +260,16 @@ def _finite(text: str) -> float:
 
 def _refused(name: str) -> float:
     raise Unreadable(f"{name} is no number")
+
+
+def nan_as_null(value: Any) -> Any:
+    """For JSON, which has no nan and nothing infinite."""
+    if isinstance(value, dict):
+        return {key: nan_as_null(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_as_null(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def null_as_nan(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in entry.items()}

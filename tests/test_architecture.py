@@ -102,7 +102,7 @@ def test_what_windows_lacks_is_not_needed():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
-def test_the_readme_tree_is_the_tree_on_disk():
+def test_the_tree_in_the_document_is_the_tree_on_disk():
     tree = re.search(r"```\n(app\.py.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.S).group(1)
     listed, folders = set(), []
     for line in tree.splitlines():

@@ -72,7 +72,7 @@ def test_ranks_take_away_as_much_as_they_say():
     assert order[:20].mean() > order[40:].mean()
 
 
-def test_examine_measures_maps_floors_and_the_drawn_network(classifiers, phantom):
+def test_evaluate_faithfulness_measures_maps_floors_and_the_drawn_network(classifiers, phantom):
     classifier = classifiers["mobilenetv2"]
     methods = ["Grad-CAM", "EigenCAM"]
     made = classify(phantom, [classifier], methods)

@@ -17,7 +17,7 @@ from rcdnet.models.registry import CLASSES
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.load_images import read_lesion, read_pixels
 from train.data.splits import Split
-from train.evaluate.compare import format_estimate
+from train.evaluate.figure_columns import format_estimate
 from train.explain.heatmap_records import (
     CENTRE,
     FIGURES,

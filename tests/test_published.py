@@ -12,8 +12,10 @@ from rcdnet.models.checkpoint import read_card
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
-from train.evaluate.compare import COLUMNS, compare_rows, format_estimate, shipped, verified_predictions
+from train.evaluate.compare import compare_rows, shipped
+from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import Evaluation, SetMetrics, read_evaluation, set_figures
+from train.evaluate.figure_columns import COLUMNS, format_estimate
 from train.evaluate.predictions import PredictionRow, read_predictions
 from train.explain.heatmap_records import CENTRE, MAPS_FILE, read_figures, read_rows
 from train.explain.heatmap_records import PUBLISHED as MAPS

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rcdnet.errors import ImageError
 from rcdnet.scans.scan_and_mask import read_mask, read_scan
-from rcdnet.scans.tiff import MAX_ENTRIES, MAX_PAGES, directories
+from rcdnet.scans.tiff_structure import MAX_ENTRIES, MAX_PAGES, directories
 
 GREY = ramp(80, 112)
 LESION = np.zeros((80, 112), bool)

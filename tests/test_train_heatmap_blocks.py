@@ -8,8 +8,8 @@ from test_train_results import blocks_of
 
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
-from train.evaluate.compare import format_estimate
 from train.evaluate.evaluation_record import Estimate
+from train.evaluate.figure_columns import format_estimate
 from train.explain.heatmap_records import CENTRE
 from train.results.heatmap_blocks import localisation_warnings
 from train.results.load_results import load_bundled_results

@@ -23,7 +23,7 @@ from train.data.phantoms import write_dataset
 from train.fit.events import Epoch, read_events
 from train.lock_check import is_locked
 from train.results.load_results import load_user_results
-from train.runs import external_tests, jobs, run_results, run_state, watch
+from train.runs import external_test_from_page, jobs, run_results, run_state, watch
 from train.runs.run_state import State, state_of
 from train.runs.start_and_resume import failure_of
 from train.runs.training_form import shown_values, starts
@@ -283,13 +283,13 @@ def test_a_finished_run_is_tested_on_a_data_set_below_the_root(run, runs, tmp_pa
     mine, root = copied(run, runs / "mine"), tmp_path / "data"
     write_dataset(root / "our clinic", 3, seed=8)
     (root / "our clinic" / "phantoms.csv").unlink()  # by which phantoms are known
-    assert external_tests.testable(mine)
-    assert external_tests.run_external_test(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
+    assert external_test_from_page.testable(mine)
+    assert external_test_from_page.run_external_test(mine, "our clinic (BUSI)", root) == "mine on our-clinic"
     (result,) = load_user_results(runs)[0]["mine on our-clinic"]
     assert (result.figures.images, result.images, result.external) == (6, "our-clinic, external test", True)
     with pytest.raises(DatasetError, match="no longer exists"):
-        external_tests.run_external_test(mine, "../elsewhere (BUSI)", root)
+        external_test_from_page.run_external_test(mine, "../elsewhere (BUSI)", root)
     (mine / "evaluation.json").unlink()
-    assert not external_tests.testable(mine)
+    assert not external_test_from_page.testable(mine)
     with pytest.raises(DatasetError, match="Make one with: python -m train evaluate"):
-        external_tests.run_external_test(mine, "our clinic (BUSI)", root)
+        external_test_from_page.run_external_test(mine, "our clinic (BUSI)", root)

@@ -11,9 +11,10 @@ from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import MODELS
-from train.evaluate.compare import COLUMNS, compare_rows, format_estimate
+from train.evaluate.compare import compare_rows
 from train.evaluate.curves import arrays, point
 from train.evaluate.evaluation_record import set_figures
+from train.evaluate.figure_columns import COLUMNS, format_estimate
 from train.evaluate.predictions import read_predictions
 from train.metrics.classification import confusion, group_means, rates
 from train.metrics.delong import compare_auc

@@ -29,14 +29,14 @@ from train.data.dataset_readers import read_sources
 from train.data.fetch import fetch
 from train.data.phantoms import write_dataset, write_samples
 from train.data.public_datasets import PUBLIC_DATASETS
-from train.evaluate.compare import RESULTS_FOLDER, delong_lines, read_all, shipped, table
+from train.evaluate.compare import delong_lines, read_all, shipped, table
+from train.evaluate.evaluation_files import EVALUATION
 from train.evaluate.external_test import evaluate_external
 from train.evaluate.internal_validation import reevaluate_run
 from train.fit.bench import throughput
 from train.fit.events import Failed
-from train.folders import RUNS_FOLDER
+from train.folders import RESULTS_FOLDER, RUNS_FOLDER
 from train.presets import PRESETS, preset
-from train.publish.published_records import EVALUATION
 from train.publish.ship import ship
 from train.runs.start_and_resume import resume, start
 

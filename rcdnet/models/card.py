@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from rcdnet.models.calibration import BOX, Calibration
-from rcdnet.safe_read import MB, Count, Share, Unreadable, Within, parse_as, parse_json, quoted, read_regular
+from rcdnet.safe_read import (
+    MB,
+    Count,
+    Share,
+    Unreadable,
+    Within,
+    nan_as_null,
+    parse_as,
+    parse_json,
+    quoted,
+    read_regular,
+)
 
 MINIMUM_AUC = 0.75  # on validation; below it a model's answer would mislead more than it helps
 LIMIT = MB  # of a card's file
@@ -183,16 +194,3 @@ def _check(card: ModelCard) -> None:
             raise Unreadable(f"{f.malignant} malignant and {f.groups} groups of {f.images} images cannot be")
         if f.auc_interval[0] > f.auc_interval[1]:
             raise Unreadable("auc_interval: its first end lies above the second")
-
-
-def nan_as_null(value: Any) -> Any:
-    """For JSON, which has no nan and nothing infinite."""
-    if isinstance(value, dict):
-        return {key: nan_as_null(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [nan_as_null(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def null_as_nan(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if value is None else value for key, value in entry.items()}

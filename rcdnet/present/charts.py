@@ -1,4 +1,4 @@
-"""Plotly figures for the pages."""
+"""Plotly figures of predictions and heatmaps."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""One scan in, one `Prediction` a model out."""
+"""One scan in, one `Prediction` for each model and method out."""
 
 import hashlib
 import math

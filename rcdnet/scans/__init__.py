@@ -1,1 +1,1 @@
-"""Reading an upload: bytes in, one grey scan out, and how a network sees it."""
+"""Bytes in, one grey scan or lesion mask out, and how a network sees it."""

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from rcdnet.errors import ImageError
-from rcdnet.scans import png_jpeg_bmp, tiff, tiff_pixels
+from rcdnet.scans import image_structure, tiff_pixels, tiff_structure
 from rcdnet.scans.bit_depth import ALL_TRANSPARENT, Samples, to_display_range, to_mask
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -67,13 +67,13 @@ def decode_image(data: bytes, *, scaled: bool = True) -> DecodedImage:
     still, orientation = parse_structure(data)
     notes: tuple[str, ...] = ()
     try:
-        picture = tiff_pixels.decode(still) if isinstance(still, tiff.Directory) else _opened(still)
+        picture = tiff_pixels.decode(still) if isinstance(still, tiff_structure.Directory) else _opened(still)
         if isinstance(picture, Samples):
             deep = picture.bits > 8
             channels, notes = to_display_range(picture) if scaled else (to_mask(picture), ())
         else:
-            deep = isinstance(still, png_jpeg_bmp.ImageStream) and still.upper_half
-            opaque = isinstance(still, png_jpeg_bmp.ImageStream) and still.format == "BMP"
+            deep = isinstance(still, image_structure.ImageStream) and still.upper_half
+            opaque = isinstance(still, image_structure.ImageStream) and still.format == "BMP"
             channels = _over_black(picture, opaque_where_all_is_clear=opaque, may_be_clear=not scaled)
     except ImageError:
         raise
@@ -87,7 +87,7 @@ def decode_image(data: bytes, *, scaled: bool = True) -> DecodedImage:
     return DecodedImage(pixels, orientation, (*notes, *colour), deep)
 
 
-def parse_structure(data: bytes) -> tuple[png_jpeg_bmp.ImageStream | tiff.Directory, int]:
+def parse_structure(data: bytes) -> tuple[image_structure.ImageStream | tiff_structure.Directory, int]:
     """The one picture of a file whose size is within the limits, and its orientation; nothing is decoded."""
     if not data:
         raise ImageError("The file is empty. Export the scan again and upload the new file.")
@@ -97,12 +97,12 @@ def parse_structure(data: bytes) -> tuple[png_jpeg_bmp.ImageStream | tiff.Direct
             "Export a single still image instead of a clip."
         )
     try:
-        if tiff.is_tiff(data):
-            page = tiff.picture_of(data)
-            still: png_jpeg_bmp.ImageStream | tiff.Directory = page
-            orientation = tiff.orientation(page)
+        if tiff_structure.is_tiff(data):
+            page = tiff_structure.picture_of(data)
+            still: image_structure.ImageStream | tiff_structure.Directory = page
+            orientation = tiff_structure.orientation(page)
         else:
-            still = container = png_jpeg_bmp.parse_image_file(data)
+            still = container = image_structure.parse_image_file(data)
             orientation = container.orientation
         width, height = still.size
     except (ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
@@ -111,7 +111,7 @@ def parse_structure(data: bytes) -> tuple[png_jpeg_bmp.ImageStream | tiff.Direct
     return still, orientation
 
 
-def _opened(still: png_jpeg_bmp.ImageStream) -> Image.Image | Samples:
+def _opened(still: image_structure.ImageStream) -> Image.Image | Samples:
     """The picture of a PNG, JPEG or BMP, loaded; 16-bit grey as samples, which Pillow's own conversions clip."""
     try:
         image = Image.open(BytesIO(still.data), formats=(still.format,))

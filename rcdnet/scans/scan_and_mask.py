@@ -1,4 +1,4 @@
-"""Reading an upload: bytes in, one grey image out, or an `ImageError` a clinician understands.
+"""Bytes in, one grey scan or lesion mask out, or an `ImageError` a clinician understands.
 
 What may be called a scan and what a lesion mask is decided here, on pixels that `rcdnet.scans.decoding` has read.
 """

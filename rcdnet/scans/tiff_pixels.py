@@ -13,7 +13,7 @@ from PIL import Image
 
 from rcdnet.errors import ImageError
 from rcdnet.scans.bit_depth import Samples
-from rcdnet.scans.tiff import Directory
+from rcdnet.scans.tiff_structure import Directory
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}

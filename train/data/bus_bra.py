@@ -14,6 +14,11 @@ LAYOUT = "bus_data.csv and 5-fold-cv.csv beside the folders Images and Masks"
 T = TypeVar("T")
 
 
+def is_busbra(names: set[str]) -> bool:
+    """Whether a folder with entries of these names is BUS-BRA."""
+    return {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names
+
+
 def read_busbra(folder: Path, say: Say = ignore_message) -> list[Sample]:
     """BUS-BRA's images with pathology, patient, official fold, BI-RADS category, scanner and lesion box."""
     folds = read_table(folder / "5-fold-cv.csv", ("ID", "kFold"))

@@ -11,16 +11,21 @@ from train.data.sample import Sample, Say, ignore_message
 
 @dataclass(frozen=True)
 class Reader:
-    """How one kind of data set is read. layout: what its folder holds, as the end of a sentence."""
+    """How one kind of data set is read.
+
+    layout: what its folder holds, as the end of a sentence. recognises: whether a folder with entries of these
+    names is one; None where it takes more than names.
+    """
 
     read: Callable[[Path, Say], list[Sample]]
     layout: str
+    recognises: Callable[[set[str]], bool] | None = None
 
 
 READERS = {  # by the name before = in --data
     "busi": Reader(busi.read_busi, busi.LAYOUT),
-    "busbra": Reader(bus_bra.read_busbra, bus_bra.LAYOUT),
-    "breast": Reader(breast_lesions_usg.read_breast, breast_lesions_usg.LAYOUT),
+    "busbra": Reader(bus_bra.read_busbra, bus_bra.LAYOUT, bus_bra.is_busbra),
+    "breast": Reader(breast_lesions_usg.read_breast, breast_lesions_usg.LAYOUT, breast_lesions_usg.is_breast),
     "folder": Reader(custom_dataset.read_folder, custom_dataset.LAYOUT),
 }
 

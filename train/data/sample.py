@@ -1,4 +1,4 @@
-"""One labelled image on disk."""
+"""One labelled image on disk, and what readers of data sets share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

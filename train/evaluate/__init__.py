@@ -1,1 +1,1 @@
-"""What weights are worth: predictions, figures with intervals, calibration, and the card beside them."""
+"""What weights are worth: predictions, and figures of them with their intervals."""

@@ -7,30 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from rcdnet.errors import DatasetError
-from rcdnet.models.checkpoint import WEIGHTS_FOLDER
-from train.evaluate.evaluation_record import Estimate, Evaluation, SetMetrics, read_evaluation
-from train.evaluate.predictions import PredictionRow, read_with_sha256
+from train.evaluate.evaluation_files import verified_predictions
+from train.evaluate.evaluation_record import Evaluation, read_evaluation
+from train.evaluate.figure_columns import COLUMNS, format_estimate, unsure
+from train.evaluate.predictions import PredictionRow
+from train.folders import RESULTS_FOLDER
 from train.metrics.classification import group_means
 from train.metrics.delong import Comparison, compare_auc
-from train.metrics.intervals import MINIMUM_GROUPS
 
-RESULTS_FOLDER = WEIGHTS_FOLDER.parent / "results"
 # The columns of the paper's tables 1 and 2, whose precision, recall and F1 are means of both classes; then ours.
-COLUMNS = {
-    "precision_macro": "precision (macro)",
-    "recall_macro": "recall (macro)",
-    "f1_macro": "F1 (macro)",
-    "accuracy": "accuracy",
-    "auc": "AUC",
-    "auc_by_group": "AUC by patient or group",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "specificity_at_95": "specificity at 95 % sensitivity",
-    "ece": "ECE",
-    "pointing": "pointing game",
-    "dice": "Dice of the outline",
-}
 
 
 def shipped() -> list[Path]:
@@ -103,19 +88,6 @@ def _name(folder: Path) -> str:
     return f"{folder.parent.parent.name} on {folder.name}" if folder.parent.name == "external" else folder.name
 
 
-def verified_predictions(folder: Path, evaluation: Evaluation) -> list[PredictionRow]:
-    """The predictions in `folder`; `DatasetError` if its evaluation was made from others."""
-    path = folder / "predictions.csv"
-    rows, digest = read_with_sha256(path, evaluation.predictions_sha256)
-    counts = {s.name: [row.label for row in rows if row.source == s.name] for s in evaluation.sets}
-    same = all((s.images, s.malignant) == (len(counts[s.name]), sum(counts[s.name])) for s in evaluation.sets)
-    if digest != evaluation.predictions_sha256 or not same:
-        raise DatasetError(
-            f"{path} is not the file its evaluation was made from. Make both again: python -m train evaluate RUN"
-        )
-    return rows
-
-
 def compare_rows(first: Sequence[PredictionRow], second: Sequence[PredictionRow]) -> Comparison | None:
     """DeLong's test of two models on the same images, by group means; None if they differ, or a class has under two groups."""
     other = {row.id: row for row in second}
@@ -127,24 +99,3 @@ def compare_rows(first: Sequence[PredictionRow], second: Sequence[PredictionRow]
     if min(np.bincount(means[0][0], minlength=2)) < 2:
         return None
     return compare_auc(means[0][0], means[0][1], means[1][1])
-
-
-def unsure(s: SetMetrics) -> str:
-    """Which of the figures of `COLUMNS` have no interval, and why; empty where all that may have one do."""
-    figures = s.figures | {"auc_by_group": s.auc_by_group}
-    names = [
-        title
-        for key, title in COLUMNS.items()
-        if key != "ece" and not math.isnan(figures[key].value) and math.isnan(figures[key].low)
-    ]
-    few = f"{s.groups} patients or groups are too few" if s.groups < MINIMUM_GROUPS else "no resample differs"
-    return f"no interval of {', '.join(names)} on {s.name}: {few}." if names else ""
-
-
-def format_estimate(estimate: Estimate) -> str:
-    """With its interval, where it has one; empty where the figure is undefined."""
-    if math.isnan(estimate.value):
-        return ""
-    if math.isnan(estimate.low):
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

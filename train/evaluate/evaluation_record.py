@@ -12,9 +12,8 @@ import numpy as np
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
-from rcdnet.models.card import nan_as_null
 from rcdnet.models.registry import MODELS
-from rcdnet.safe_read import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, quoted, read_json
+from rcdnet.safe_read import LARGEST, MB, Count, Share, Unreadable, Within, nan_as_null, parse_as, quoted, read_json
 from train.crash_safe_files import write_atomic
 from train.evaluate.predictions import PredictionRow
 from train.metrics.bootstrap import bootstrap

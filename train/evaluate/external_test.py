@@ -16,14 +16,16 @@ from train.data.dataset_readers import read_sources
 from train.data.duplicates import near_duplicate_pairs
 from train.data.labels import NO_LESION
 from train.data.load_images import Decoded, decode
+from train.data.public_datasets import TITLES
 from train.data.sample import Say, ignore_message
 from train.data.splits import Split, group_samples
+from train.evaluate.evaluation_files import one_class_notes, write_results
 from train.evaluate.evaluation_record import (
     Evaluation,
     metrics_by_source,
     read_evaluation,
 )
-from train.evaluate.internal_validation import one_class_notes, start_caveat, write_results
+from train.evaluate.internal_validation import start_caveat
 from train.evaluate.network_outputs import load_network, network_outputs
 from train.evaluate.predictions import PredictionRow, predictions, read_predictions
 from train.fit.checkpoints import check_settings, read_best
@@ -128,9 +130,9 @@ def _known(decoded: Decoded, data: Sequence[tuple[str, str]], config: TrainConfi
     )
     verify_files(run, its_own)
     reasons: dict[str, str] = {}
-    # Patient ids mean the same person only inside one data set: BUS-BRA, or the very folder or table that the run read.
+    # Patient ids mean the same person only inside one data set: a public one, or the very folder or table that the run read.
     places = {Path(place).resolve() for _, place in config.data}
-    same = {"busbra"} | {source_name(Path(place)) for _, place in data if Path(place).resolve() in places}
+    same = TITLES.keys() | {source_name(Path(place)) for _, place in data if Path(place).resolve() in places}
     patients = {sample.patient for sample in its_own.samples if sample.patient}
     for sample in decoded.samples:
         if sample.patient in patients and sample.source in same:

@@ -11,14 +11,14 @@ from train.data.dataset_readers import read_sources
 from train.data.load_images import Decoded, decode
 from train.data.sample import Say, ignore_message
 from train.data.splits import Split
+from train.evaluate.evaluation_files import one_class_notes, write_results
 from train.evaluate.evaluation_record import (
     Evaluation,
     metrics_by_source,
-    write_evaluation,
 )
 from train.evaluate.lesion_box_classifier import fit_box_coefficients
 from train.evaluate.network_outputs import load_network, network_outputs
-from train.evaluate.predictions import predictions, write_predictions
+from train.evaluate.predictions import predictions
 from train.fit.checkpoints import check_settings, read_best, read_progress
 from train.metrics.calibration_and_threshold import operating_point
 
@@ -80,28 +80,3 @@ def has_unknown_pretraining(config: TrainConfig) -> bool:
 
 def start_caveat(config: TrainConfig) -> str:
     return "; the weights it started from may have seen these images" if has_unknown_pretraining(config) else ""
-
-
-def write_results(place, model, digest, epoch, point, left_out, remarks, rows, sets) -> Evaluation:
-    written = write_predictions(place / "predictions.csv", rows)
-    evaluation = Evaluation(
-        model=model,
-        weights_sha256=(digest,),
-        epoch=epoch,
-        calibration=point.calibration,
-        threshold=point.threshold,
-        threshold_rule=point.rule,
-        chosen_on=point.chosen_on,
-        predictions_sha256=written,
-        left_out=tuple(left_out),
-        sets=sets,
-        remarks=remarks,
-    )
-    write_evaluation(place / "evaluation.json", evaluation)
-    return evaluation
-
-
-def one_class_notes(rows, sets) -> list[str]:
-    """A sentence for each source without figures."""
-    missing = {row.source for row in rows} - {s.name for s in sets}
-    return [f"{source}: its images are all of one class, so it has no figures" for source in sorted(missing)]

@@ -14,9 +14,8 @@ from typing import get_type_hints
 import numpy as np
 
 from rcdnet.errors import DatasetError
-from rcdnet.models.card import nan_as_null, null_as_nan
 from rcdnet.models.registry import MODELS
-from rcdnet.safe_read import KB, Unreadable, parse_as, read_json
+from rcdnet.safe_read import KB, Unreadable, nan_as_null, null_as_nan, parse_as, read_json
 from train.crash_safe_files import append_line, read_complete_lines, write_atomic
 from train.data.public_datasets import TITLES
 from train.evaluate.evaluation_record import Estimate

@@ -12,11 +12,10 @@ from rcdnet.models.checkpoint import WEIGHTS_FOLDER, load_checkpoint, model_from
 from rcdnet.models.lesion_decoder import LesionDecoder, split_state_dict
 from rcdnet.models.rcdnet import TRUNK
 from rcdnet.models.registry import create_model, spec_of
-
-# Trunks that came with the app; the README beside them says where from.
 from train.config import INITS
 from train.data.splits import Split
 
+# Trunks that came with the app; the README beside them says where from.
 IMAGENET_TRUNKS = {
     name: WEIGHTS_FOLDER.parent / "imagenet" / f"{name}-trunk.safetensors" for name in ("rcdnet", "mobilenetv2")
 }

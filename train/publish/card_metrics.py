@@ -11,7 +11,7 @@ from rcdnet.models.card import Figures, OperatingPoint
 from train.config import TrainConfig
 from train.data.public_datasets import TITLES
 from train.data.splits import Split, describe_split
-from train.evaluate.compare import verified_predictions
+from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import Evaluation, SetMetrics, read_evaluation
 from train.fit.checkpoints import read_best, to_half_precision
 from train.metrics.calibration_and_threshold import threshold_at_sensitivity

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
 from train.config import TrainConfig
-from train.evaluate.compare import verified_predictions
+from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import Evaluation, metrics_by_source, read_evaluation, write_evaluation
 from train.evaluate.internal_validation import selection_note
 from train.evaluate.predictions import PredictionRow, write_predictions

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from train.config import TrainConfig
 from train.data.public_datasets import TITLES
+from train.evaluate.evaluation_files import EVALUATION
 from train.fit.events import Epoch, Finished, Started, line_of, read_events
-
-EVALUATION = ("predictions.csv", "evaluation.json")
 
 
 def public_tests(run: Path) -> list[Path]:

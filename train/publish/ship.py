@@ -17,8 +17,8 @@ from rcdnet.scans import preprocessing
 from train.config import TrainConfig
 from train.data.public_datasets import PUBLIC_DATASETS, TITLES
 from train.data.splits import Split, describe_split
-from train.evaluate.compare import RESULTS_FOLDER
 from train.fit.checkpoints import read_best, read_progress, to_half_precision
+from train.folders import RESULTS_FOLDER
 from train.publish.card_metrics import (
     figures,
     of_external_tests,

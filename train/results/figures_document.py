@@ -10,9 +10,12 @@ from rcdnet.models.registry import MODELS
 from rcdnet.present.statements import DATA, PAPER_DIFFERENCES
 from rcdnet.reading.heatmaps import METHODS
 from train.data.public_datasets import TITLES
-from train.evaluate.compare import RESULTS_FOLDER, compare_rows, format_estimate, verified_predictions
+from train.evaluate.compare import compare_rows
+from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import Estimate, read_evaluation
+from train.evaluate.figure_columns import format_estimate
 from train.evaluate.predictions import PredictionRow
+from train.folders import RESULTS_FOLDER
 from train.publish.pool_folds import cross_fitted
 from train.results.at_a_glance import summary, trust
 from train.results.box_and_birads import BOX, READERS, against, verdict_with_p

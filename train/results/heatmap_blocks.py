@@ -8,7 +8,7 @@ from rcdnet.present.charts import matrix_chart
 from rcdnet.present.text import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
-from train.evaluate.compare import format_estimate
+from train.evaluate.figure_columns import format_estimate
 from train.explain.heatmap_records import CENTRE, FIGURES, MapFigures
 from train.results.load_results import Bundle, Result
 from train.results.report_block import ReportBlock

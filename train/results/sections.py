@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.present.text import printable
-from train.evaluate.compare import compare_rows, format_estimate
+from train.evaluate.compare import compare_rows
 from train.evaluate.curves import Curve, Point, arrays, calibration, point, precision_recall, roc
+from train.evaluate.figure_columns import format_estimate
 from train.evaluate.predictions import PredictionRow
 from train.results import charts
 from train.results.heatmap_blocks import heatmaps

@@ -8,8 +8,8 @@ from typing import Any
 from rcdnet.models.card import ModelCard
 from rcdnet.models.registry import MODELS
 from rcdnet.present.text import join_names
-from train.evaluate.compare import COLUMNS, format_estimate, unsure
 from train.evaluate.evaluation_record import Estimate
+from train.evaluate.figure_columns import COLUMNS, format_estimate, unsure
 from train.results.load_results import Bundle, Result
 
 Table = list[dict[str, Any]]

@@ -13,10 +13,9 @@ from rcdnet.errors import ConfigError, DatasetError
 from rcdnet.models.registry import CLASSES
 from rcdnet.path_arguments import expand_user_path
 from rcdnet.scans.file_kinds import is_hidden_or_system
-from train.data.breast_lesions_usg import is_breast
 from train.data.busi import is_busi
 from train.data.csv_tables import SUFFIXES, is_table
-from train.data.dataset_readers import read_sources
+from train.data.dataset_readers import READERS, read_sources
 from train.data.folder_listing import class_folders
 from train.data.phantoms import write_dataset
 from train.data.public_datasets import TITLES
@@ -61,11 +60,10 @@ def find_datasets(root: Path) -> list[DatasetLocation]:
         except (OSError, DatasetError):
             return
         relative = folder.relative_to(root).as_posix()
-        if {"bus_data.csv", "5-fold-cv.csv", "Images"} <= names.keys():
-            found.append(DatasetLocation("busbra", relative))
-            return
-        if is_breast(set(names)):
-            found.append(DatasetLocation("breast", relative))
+        if source := next(
+            (s for s, reader in READERS.items() if reader.recognises and reader.recognises(set(names))), ""
+        ):
+            found.append(DatasetLocation(source, relative))
             return
         if classes.keys() >= set(CLASSES) and set(classes.values()) <= names.keys():
             public = is_busi(folder)

@@ -1,4 +1,4 @@
-"""Runs as jobs: queued for a device, watched, stopped, resumed and deleted. Each is a process of its own that outlives the app.
+"""Runs as jobs: queued for a device, stopped, resumed and deleted. Each is a process of its own that outlives the app.
 
 Beside the files of `train.runs.start_and_resume`, the folder of a job holds
 job.json    the device, and the folders that its data may not leave

@@ -1,4 +1,6 @@
-"""The folder of a run. Each file can be read without this program, and a kill at any instant loses at most an epoch.
+"""Starting and resuming a run in its folder.
+
+Each file there can be read without this program, and a kill at any instant loses at most an epoch.
 
 config.json         the settings
 split.json          who trained and who validated
@@ -10,6 +12,8 @@ evaluation.json     figures of those predictions (`train.evaluate.evaluation_rec
 log.txt             what was printed, and the traceback of a failure
 step.json           epoch, step and steps of an epoch, while it is at it
 lock                held while a process trains here
+external/           tests on other data, each with predictions and evaluation
+app/                weights and card, while the run answers on the Analyse page
 stop                made by whoever wants the run to end after the current batch
 """
 

@@ -1,4 +1,4 @@
-"""The form of the Training page as values: what can be set, what was meant, and what is wrong with it."""
+"""The form of the Train page as values: what can be set, what was meant, and what is wrong with it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields

@@ -14,7 +14,14 @@ from test_scan_and_mask import chunk, png_chunks
 
 from rcdnet.errors import ImageError
 from rcdnet.scans import decoding
-from rcdnet.scans.png_jpeg_bmp import MAX_PARTS, MAX_PIECES, MAX_RLE_BYTES, MAX_SCANNED_PX, MAX_SCANS, parse_image_file
+from rcdnet.scans.image_structure import (
+    MAX_PARTS,
+    MAX_PIECES,
+    MAX_RLE_BYTES,
+    MAX_SCANNED_PX,
+    MAX_SCANS,
+    parse_image_file,
+)
 from rcdnet.scans.scan_and_mask import MAX_BYTES, read_scan
 
 GREY = ramp()

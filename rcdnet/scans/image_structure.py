@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from rcdnet.errors import ImageError
-from rcdnet.scans.tiff import SEVERAL_FRAMES, orientation_in_xmp, orientation_of
+from rcdnet.scans.tiff_structure import SEVERAL_FRAMES, orientation_in_xmp, orientation_of
 
 MAX_PARTS = 1000  # chunks or segments beside the pixels; an ICC profile or XMP in a JPEG takes one for each 64 KB
 MAX_PIECES = 20_000  # that the pixels of a PNG come in; most writers make them of 8 KB or more

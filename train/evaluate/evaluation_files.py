@@ -1,0 +1,47 @@
+"""predictions.csv and evaluation.json of an evaluation: written together, and read only where they belong together."""
+
+from pathlib import Path
+
+from rcdnet.errors import DatasetError
+from train.evaluate.evaluation_record import Evaluation, write_evaluation
+from train.evaluate.predictions import PredictionRow, read_with_sha256, write_predictions
+
+EVALUATION = ("predictions.csv", "evaluation.json")
+
+
+def verified_predictions(folder: Path, evaluation: Evaluation) -> list[PredictionRow]:
+    """The predictions in `folder`; `DatasetError` if its evaluation was made from others."""
+    path = folder / "predictions.csv"
+    rows, digest = read_with_sha256(path, evaluation.predictions_sha256)
+    counts = {s.name: [row.label for row in rows if row.source == s.name] for s in evaluation.sets}
+    same = all((s.images, s.malignant) == (len(counts[s.name]), sum(counts[s.name])) for s in evaluation.sets)
+    if digest != evaluation.predictions_sha256 or not same:
+        raise DatasetError(
+            f"{path} is not the file its evaluation was made from. Make both again: python -m train evaluate RUN"
+        )
+    return rows
+
+
+def write_results(place, model, digest, epoch, point, left_out, remarks, rows, sets) -> Evaluation:
+    written = write_predictions(place / "predictions.csv", rows)
+    evaluation = Evaluation(
+        model=model,
+        weights_sha256=(digest,),
+        epoch=epoch,
+        calibration=point.calibration,
+        threshold=point.threshold,
+        threshold_rule=point.rule,
+        chosen_on=point.chosen_on,
+        predictions_sha256=written,
+        left_out=tuple(left_out),
+        sets=sets,
+        remarks=remarks,
+    )
+    write_evaluation(place / "evaluation.json", evaluation)
+    return evaluation
+
+
+def one_class_notes(rows, sets) -> list[str]:
+    """A sentence for each source without figures."""
+    missing = {row.source for row in rows} - {s.name for s in sets}
+    return [f"{source}: its images are all of one class, so it has no figures" for source in sorted(missing)]
