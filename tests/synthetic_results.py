@@ -25,8 +25,8 @@ from train.evaluate.evaluation_record import (
     write_evaluation,
 )
 from train.evaluate.predictions import PredictionRow, write_predictions
-from train.explain.heatmap_records import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
 from train.fit.events import Epoch, line_of
+from train.studies.heatmap_records import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
 
 ROLE = "validation: calibration was chosen here, and the threshold too"
 

@@ -19,7 +19,7 @@ MODULES = [
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 PARTS = {  # each on those before it
     "rcdnet": ["scans", "models", "reading", "explain", "present"],
-    "train": ["data", "fit", "metrics", "evaluate", "publish", "explain", "results", "runs"],
+    "train": ["data", "fit", "metrics", "evaluate", "publish", "studies", "results", "runs"],
 }
 BASE = {"errors", "safe_read", "cpu_sharing"}  # of rcdnet, on which every part may stand
 FORBIDDEN = {

@@ -18,7 +18,8 @@ from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.load_images import read_lesion, read_pixels
 from train.data.splits import Split
 from train.evaluate.figure_columns import format_estimate
-from train.explain.heatmap_records import (
+from train.results.heatmap_report import galleries
+from train.studies.heatmap_records import (
     CENTRE,
     FIGURES,
     MAPS_FILE,
@@ -31,8 +32,8 @@ from train.explain.heatmap_records import (
     read_settings,
     write_figures,
 )
-from train.explain.heatmap_study import measure_heatmaps, study_input
-from train.results.heatmap_report import galleries
+from train.studies.heatmap_study import measure_heatmaps
+from train.studies.held_out import study_input
 
 METHODS = ["Grad-CAM", "EigenCAM"]
 
@@ -70,7 +71,7 @@ def test_only_validation_images_are_measured_each_with_its_methods_and_floors(ru
 
 
 def test_a_row_is_what_the_app_would_say_of_the_image(run, measured):
-    weights = study_input(str(run))
+    weights = study_input(str(run), located=True)
     row = next(r for r in read_rows(measured / MAPS_FILE) if r.method == "Grad-CAM" and r.label == 1)
     sample = next(s for s in weights.samples if s.id == row.id)
     from rcdnet.reading.inference import classify
@@ -92,7 +93,7 @@ def test_a_killed_study_goes_on_and_ends_the_same(run, measured, tmp_path):
     lines = whole.splitlines(keepends=True)
     # In the middle of a line, in the middle of an image
     (out / MAPS_FILE).write_text("".join(lines[:-7]) + lines[-7][:20])
-    weights = [study_input(str(run))]
+    weights = [study_input(str(run), located=True)]
     measure_heatmaps(weights, out, METHODS, 1)
     again, before = read_rows(out / MAPS_FILE), read_rows(measured / MAPS_FILE)
     assert [(row.id, row.method) for row in again] == [(row.id, row.method) for row in before]
@@ -102,23 +103,23 @@ def test_a_killed_study_goes_on_and_ends_the_same(run, measured, tmp_path):
 
 def test_other_settings_are_not_mixed_in(run, measured):
     with pytest.raises(DatasetError, match="Give another folder"):
-        measure_heatmaps([study_input(str(run))], measured, ["Grad-CAM"], 1)
+        measure_heatmaps([study_input(str(run), located=True)], measured, ["Grad-CAM"], 1)
     with pytest.raises(DatasetError, match="no method"):
-        measure_heatmaps([study_input(str(run))], measured, ["NoCAM"], 1)
+        measure_heatmaps([study_input(str(run), located=True)], measured, ["NoCAM"], 1)
     settings = (measured / SETTINGS_FILE).read_text()
     for broken in ("{", "[]", '{"weights": 1}', '{"methods": []}'):
         (measured / SETTINGS_FILE).write_text(broken)
         with pytest.raises(DatasetError, match="does not say which weights it measured"):
-            measure_heatmaps([study_input(str(run))], measured, METHODS, 1)
+            measure_heatmaps([study_input(str(run), located=True)], measured, METHODS, 1)
     (measured / SETTINGS_FILE).write_text(settings)
-    first = study_input(str(run))
+    first = study_input(str(run), located=True)
     other = replace(first.classifier, card=replace(first.classifier.card, sha256="0" * 64))
     with pytest.raises(DatasetError, match="Give another folder"):
         measure_heatmaps([replace(first, classifier=other)], measured, METHODS, 1)
 
 
 def test_other_images_are_not_mixed_in(run, measured):
-    weights, before = study_input(str(run)), (measured / MAPS_FILE).read_bytes()
+    weights, before = study_input(str(run), located=True), (measured / MAPS_FILE).read_bytes()
     with pytest.raises(DatasetError, match="maps of other images"):
         measure_heatmaps(
             [replace(weights, samples=weights.samples[1:], groups=weights.groups[1:])], measured, METHODS, 1
@@ -130,13 +131,13 @@ def test_images_that_the_starting_weights_may_know_count_as_seen(run, tmp_path):
     later = copied(run, tmp_path / "later")
     config = json.loads((later / "config.json").read_text())
     (later / "config.json").write_text(json.dumps(config | {"init": "bundled"}))
-    assert not study_input(str(run)).seen
-    assert study_input(str(later)).seen
+    assert not study_input(str(run), located=True).seen
+    assert study_input(str(later), located=True).seen
 
 
 def test_more_weights_join_a_study(run, measured, tmp_path):
     out = copied(measured, tmp_path / "joined")
-    first = study_input(str(run))
+    first = study_input(str(run), located=True)
     new = replace(first.samples[0], id="busi/new")
     second = replace(first, name="second", samples=(new,), groups=first.groups[:1])
     rows = measure_heatmaps([second], out, METHODS, 0)
@@ -146,7 +147,7 @@ def test_more_weights_join_a_study(run, measured, tmp_path):
 
 def test_more_images_of_a_study_are_examined(run, measured, tmp_path):
     out = copied(measured, tmp_path / "more")
-    rows = measure_heatmaps([study_input(str(run))], out, METHODS, 2)
+    rows = measure_heatmaps([study_input(str(run), located=True)], out, METHODS, 2)
     assert sorted((row.id, row.method) for row in rows) == sorted(
         (r.id, r.method) for r in read_rows(measured / MAPS_FILE)
     )
@@ -159,7 +160,7 @@ def test_more_images_of_a_study_are_examined(run, measured, tmp_path):
 
 
 def test_runs_of_one_name_are_not_mixed(run, tmp_path):
-    weights = study_input(str(run))
+    weights = study_input(str(run), located=True)
     with pytest.raises(DatasetError, match=f"Several weights are called {run.name}"):
         measure_heatmaps([weights, weights], tmp_path / "maps", METHODS, 0)
 
@@ -178,7 +179,7 @@ def test_the_report_holds_tables_plots_and_galleries(run, measured):
     for f in read_figures(measured):
         assert format_estimate(f.figures["ratio"]) in page
     assert "[nan" not in own
-    best, worst = galleries(study_input(str(run)), read_rows(measured / MAPS_FILE))
+    best, worst = galleries(study_input(str(run), located=True), read_rows(measured / MAPS_FILE))
     overlap = [[float(re.search(r"IoU ([\d.]+)", p.caption)[1]) for p in end] for end in (best, worst)]
     assert min(overlap[0]) >= max(overlap[1])
 

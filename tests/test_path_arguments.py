@@ -128,7 +128,7 @@ def refused(command: list[str], monkeypatch, capsys) -> str:
     for name in (
         "train.__main__.start", "train.__main__.resume", "train.__main__.evaluate_external", "train.__main__.reevaluate_run",
         "train.__main__.ship", "train.__main__.fetch", "train.__main__.write_dataset", "train.__main__.write_samples",
-        "train.results.results_report.write_report", "train.explain.heatmap_study.study_input", "rcdnet.__main__.load_classifier",
+        "train.results.results_report.write_report", "train.studies.held_out.study_input", "rcdnet.__main__.load_classifier",
     ):  # fmt: skip
         monkeypatch.setattr(name, work)
     run = rcdnet if command[0] == "predict" else train

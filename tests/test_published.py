@@ -17,13 +17,13 @@ from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import Evaluation, SetMetrics, read_evaluation, set_figures
 from train.evaluate.figure_columns import COLUMNS, format_estimate
 from train.evaluate.predictions import PredictionRow, read_predictions
-from train.explain.heatmap_records import CENTRE, MAPS_FILE, read_figures, read_rows
-from train.explain.heatmap_records import PUBLISHED as MAPS
-from train.explain.heatmap_records import figures as map_figures
 from train.publish.pool_folds import cross_fitted, pool
 from train.results.load_results import grouped, load_bundled_results
 from train.results.report_block import ReportBlock
 from train.results.sections import SECTIONS
+from train.studies.heatmap_records import CENTRE, MAPS_FILE, read_figures, read_rows
+from train.studies.heatmap_records import PUBLISHED as MAPS
+from train.studies.heatmap_records import figures as map_figures
 
 PUBLISHED = shipped()
 DOCUMENT = ROOT / "docs" / "figures.md"

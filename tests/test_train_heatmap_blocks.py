@@ -10,9 +10,9 @@ from rcdnet.models.registry import MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.evaluate.evaluation_record import Estimate
 from train.evaluate.figure_columns import format_estimate
-from train.explain.heatmap_records import CENTRE
 from train.results.heatmap_blocks import localisation_warnings
 from train.results.load_results import load_bundled_results
+from train.studies.heatmap_records import CENTRE
 
 
 def test_heatmaps_are_shown_with_their_floors_and_refused_when_of_other_weights(bundle, drawn_tree, tmp_path):

@@ -14,14 +14,14 @@ from rcdnet.models.calibration import Calibration
 from train.evaluate.compare import delong_lines, table
 from train.evaluate.evaluation_record import Evaluation, SetMetrics, set_figures, write_evaluation
 from train.evaluate.predictions import write_predictions
-from train.explain.heatmap_records import MapRow
-from train.explain.heatmap_records import figures as map_figures
 from train.metrics.classification import area_under_roc
 from train.metrics.delong import compare_auc
 from train.metrics.intervals import MINIMUM_GROUPS, auc_score_interval, share_interval
 from train.results.load_results import Bundle, Result
 from train.results.sections import SECTIONS
 from train.results.tables import in_a_sentence
+from train.studies.heatmap_records import MapRow
+from train.studies.heatmap_records import figures as map_figures
 
 SETS = {
     "two scans, both right": ([0, 1], [0.1, 0.9]),

@@ -225,14 +225,17 @@ def _figures(options: argparse.Namespace) -> None:
 def _heatmaps(options: argparse.Namespace) -> None:
     # pytorch-grad-cam, Plotly and Jinja2 are not on every machine that trains.
     from rcdnet.reading.heatmaps import METHODS
-    from train.explain.heatmap_records import MAPS_FILE, publish_maps, write_figures
-    from train.explain.heatmap_study import measure_heatmaps, study_input
     from train.results.heatmap_report import write_study
+    from train.studies.heatmap_records import MAPS_FILE, publish_maps, write_figures
+    from train.studies.heatmap_study import measure_heatmaps
+    from train.studies.held_out import study_input
 
     check_writable(options.out, MAPS_FILE)
     if options.publish:
         check_writable(RESULTS_FOLDER)
-    weights = [study_input(name, options.data) for text in options.models for name in expand_pattern(text)]
+    weights = [
+        study_input(name, options.data, located=True) for text in options.models for name in expand_pattern(text)
+    ]
     rows = measure_heatmaps(weights, options.out, options.methods or list(METHODS), options.examined)
     found = write_figures(options.out / MAPS_FILE)
     print(write_study(weights, rows, found, options.out))

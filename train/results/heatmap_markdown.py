@@ -7,9 +7,9 @@ from rcdnet.present.text import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
 from train.evaluate.figure_columns import format_estimate
-from train.explain.heatmap_records import CENTRE, MapFigures
 from train.results.markdown_tables import markdown_list, markdown_table
 from train.results.tables import Table
+from train.studies.heatmap_records import CENTRE, MapFigures
 
 METHOD = "Grad-CAM"  # of the Analyse page
 COLUMNS = {

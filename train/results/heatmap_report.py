@@ -12,10 +12,10 @@ from rcdnet.reading.inference import classify
 from train.data.load_images import read_lesion, read_pixels
 from train.data.public_datasets import TITLES
 from train.data.sample import Sample
-from train.explain.heatmap_records import MapFigures, MapRow
-from train.explain.heatmap_study import StudyInput
 from train.results.heatmap_blocks import metric_blocks
 from train.results.html_document import write_document
+from train.studies.heatmap_records import MapFigures, MapRow
+from train.studies.held_out import StudyInput
 
 GALLERY = 6  # pictures at each end
 _SIDE = 420  # pixels of a picture

@@ -18,10 +18,10 @@ from train.data.public_datasets import TITLES
 from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import Evaluation, SetMetrics, read_evaluation
 from train.evaluate.predictions import PredictionRow
-from train.explain.heatmap_records import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
 from train.fit.checkpoints import read_best, to_half_precision
 from train.fit.events import Epoch, read_events
 from train.folders import BUNDLED, RESULTS_FOLDER, RUNS_FOLDER
+from train.studies.heatmap_records import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
 TAKEN = {"reference", *(spec.title for spec in MODELS.values())}  # names that figures have for something else

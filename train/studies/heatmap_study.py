@@ -2,92 +2,26 @@
 
 import json
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from rcdnet.errors import DatasetError
 from rcdnet.explain.faithfulness import evaluate_faithfulness, random_cam_prediction
 from rcdnet.explain.localisation import localise
-from rcdnet.models.checkpoint import build
-from rcdnet.models.registry import CLASSES, spec_of
+from rcdnet.models.registry import CLASSES
 from rcdnet.reading.heatmaps import METHODS, SLOW_METHODS
-from rcdnet.reading.inference import Classifier, Prediction, classify, load_classifier
-from train.config import TrainConfig
+from rcdnet.reading.inference import Prediction, classify
 from train.crash_safe_files import write_atomic
-from train.data.dataset_readers import read_sources
-from train.data.duplicates import Fingerprint, fingerprint
-from train.data.labels import NO_LESION
-from train.data.load_images import iterate_pixels, read_lesion, read_pixels
+from train.data.load_images import read_lesion, read_pixels
 from train.data.sample import Sample
-from train.data.splits import Split, group_samples
-from train.evaluate.internal_validation import has_unknown_pretraining
-from train.explain.heatmap_records import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
-from train.publish.ship import ship
-
-
-@dataclass(frozen=True)
-class StudyInput:
-    """Weights, and the images with a known lesion that their maps are measured on.
-
-    name: of the run or the bundled model. groups: patient or near-duplicate group of each sample. seen: whether the images may
-    have trained the weights.
-    """
-
-    name: str
-    classifier: Classifier
-    samples: tuple[Sample, ...]
-    groups: tuple[int, ...]
-    seen: bool
-
-
-def study_input(weights: str, data: Sequence[tuple[str, str]] = ()) -> StudyInput:
-    """What to measure.
-
-    Args:
-        weights: a finished, evaluated run's folder, of which only the validation images are taken; or a bundled model's name.
-        data: pairs of source and place; by default where the run says.
-
-    Raises:
-        DatasetError: there is no image with a lesion mask or box, or no data was given for a bundled model.
-        NotTrained, CheckpointError: the weights cannot answer.
-    """
-    run = Path(weights)
-    if (run / "config.json").exists():
-        config = TrainConfig.read(run / "config.json")
-        samples = read_sources(data or config.data)
-        split = Split.read(run / "split.json")
-        held_out = set(split.validation)
-        kept = [s for s in samples if s.id in held_out and _has_lesion(s)]
-        found = StudyInput(
-            run.name,
-            _of_run(run),
-            tuple(kept),
-            tuple(split.groups[s.id] for s in kept),
-            has_unknown_pretraining(config),
-        )
-    else:
-        classifier = load_classifier(weights)
-        if not data:
-            raise DatasetError(f"{weights} came with the app and names no images. Give some with --data SOURCE=DIR.")
-        samples = read_sources(data)
-        groups, conflicts = group_samples(samples, [_fingerprint(*read) for read in iterate_pixels(samples)])
-        rows = [
-            (s, int(group))
-            for s, group, conflict in zip(samples, groups, conflicts, strict=True)
-            if not conflict and _has_lesion(s)
-        ]
-        found = StudyInput(weights, classifier, tuple(s for s, _ in rows), tuple(g for _, g in rows), seen=True)
-    if not found.samples:
-        raise DatasetError(f"None of the images for {weights} has a lesion mask or a box, so no map can be measured.")
-    return found
+from train.studies.heatmap_records import CENTRE, MAPS_FILE, SETTINGS_FILE, MapRow, add_rows, read_rows, read_settings
+from train.studies.held_out import StudyInput
 
 
 def measure_heatmaps(weights: Sequence[StudyInput], out: Path, methods: Sequence[str], examined: int) -> list[MapRow]:
@@ -158,11 +92,6 @@ def _measured(w: StudyInput, sample: Sample, group: int, methods: Sequence[str],
     return rows
 
 
-def _has_lesion(sample: Sample) -> bool:
-    """Whether it is known where a sample's lesion is."""
-    return sample.label != NO_LESION and bool(sample.masks or sample.box)
-
-
 def centre_map(prediction: Prediction) -> Prediction:
     """In place of a prediction's maps a spot in the middle of the scan, whatever the scan shows."""
     along = np.linspace(-2, 2, 15, dtype=np.float32)
@@ -177,22 +106,6 @@ def _drawn(samples: Sequence[Sample], count: int) -> set[str]:
         ids = sorted(s.id for s in samples if s.source == source)
         found |= {ids[k] for k in rng.permutation(len(ids))[:count]}
     return found
-
-
-def _fingerprint(sample: Sample, pixels: np.ndarray | DatasetError) -> Fingerprint:
-    if isinstance(pixels, DatasetError):
-        raise pixels
-    return fingerprint(pixels)
-
-
-def _of_run(run: Path) -> Classifier:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        card = ship(run, weights_folder=folder, results_folder=folder / "results")
-        # Not by the app's own reading, which refuses weights too weak to answer: their maps may be looked at.
-        network, decoder = build(card.model, (folder / f"{card.model}.safetensors").read_bytes())
-    network = network.requires_grad_(False).to(memory_format=torch.channels_last)
-    return Classifier(spec_of(card.model), card, network, decoder, own=run.name)
 
 
 def _settle(path: Path, weights: Sequence[StudyInput], methods: Sequence[str]) -> None:

@@ -1,1 +1,0 @@
-"""Heatmaps measured over whole validation sets."""
