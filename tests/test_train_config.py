@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from rcdnet.errors import ConfigError
-from train.__main__ import _config, _parser
+from train.arguments import argument_parser, config_of
 from train.config import TrainConfig, kind_of
 from train.fit.events import Epoch, Failed, Finished, Started, Stopped, event_of, line_of, read_events
 from train.presets import PRESETS, preset
@@ -79,7 +79,7 @@ def test_settings_come_back_from_their_file(tmp_path):
 
 
 def test_the_command_line_builds_the_same_settings():
-    options = _parser().parse_args(
+    options = argument_parser().parse_args(
         [
             "fit",
             "--preset",
@@ -95,7 +95,7 @@ def test_the_command_line_builds_the_same_settings():
             "x",
         ]
     )
-    assert _config(options) == preset("scratch", data=(("busi", "a"), ("folder", "b")), epochs=20, compile=True)
+    assert config_of(options) == preset("scratch", data=(("busi", "a"), ("folder", "b")), epochs=20, compile=True)
 
 
 def test_sizes_rise_in_steps_of_32():
