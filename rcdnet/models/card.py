@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from rcdnet.models.calibration import BOX, Calibration
+from rcdnet.models.verdict import ConformalThresholds, VerdictCounts, VerdictThresholds
 from rcdnet.safe_read import (
     MB,
     Count,
@@ -88,6 +89,8 @@ class ModelCard:
     validation: the first entry is the one the threshold was chosen on.
     sha256: of the weight file, checked at load.
     calibration: from the evidence to the probability.
+    verdict, conformal: thresholds of the three answers and of conformal sets; None for weights of before there were any.
+    verdict_counts: what validation images were told by thresholds that they did not choose.
     folds: the same as `validation` for each run that it is made of. seeds: the same as `validation` for runs of the same recipe
     from other seeds. cross_site: trained on one data set, tested on the other.
     recipe: every setting of the training. run: where the record of the training lies below `assets/results`.
@@ -107,6 +110,9 @@ class ModelCard:
     known_failures: tuple[str, ...]
     sha256: str
     calibration: Calibration = field(default_factory=Calibration)
+    verdict: VerdictThresholds | None = None
+    conformal: ConformalThresholds | None = None
+    verdict_counts: tuple[VerdictCounts, ...] = ()
     folds: tuple[Figures, ...] = ()
     seeds: tuple[Figures, ...] = ()
     cross_site: tuple[Figures, ...] = ()
@@ -183,6 +189,10 @@ def _check(card: ModelCard) -> None:
     """What no single field tells; `Unreadable` if it does not hold."""
     if not 0 < card.threshold < 1:
         raise Unreadable(f"threshold: {card.threshold:g} is not between 0 and 1")
+    if card.verdict and card.verdict.low > card.verdict.high:
+        raise Unreadable(
+            f"verdict: low suspicion ends at {card.verdict.low:g}, above the {card.verdict.high:g} where high begins"
+        )
     if not card.validation:
         raise Unreadable("validation: it is empty, so nothing says how good the weights are")
     if len(card.calibration.box) not in (0, BOX):

@@ -66,6 +66,8 @@ class Prediction:
         does not have adds 0. The maps explain the network's.
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     on_phantoms: as `Classifier.on_phantoms`.
+    verdict: one of `rcdnet.models.verdict.VERDICTS`; empty where the card has no thresholds for it.
+    classes: the conformal set; None where the card has no thresholds for it.
     """
 
     model: str
@@ -79,6 +81,8 @@ class Prediction:
     method: str = "Grad-CAM"
     lesion: np.ndarray | None = field(default=None, repr=False)
     on_phantoms: bool = False
+    verdict: str = ""
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """`CheckpointError` for what is no probability: nothing can be called by it."""
@@ -219,6 +223,8 @@ def classify(
                     method,
                     lesion,
                     classifier.on_phantoms,
+                    card.verdict.verdict(p_malignant) if card.verdict else "",
+                    card.conformal.classes(p_malignant) if card.conformal else None,
                 )
             )
     return predictions

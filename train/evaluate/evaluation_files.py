@@ -22,7 +22,7 @@ def verified_predictions(folder: Path, evaluation: Evaluation) -> list[Predictio
     return rows
 
 
-def write_results(place, model, digest, epoch, point, left_out, remarks, rows, sets) -> Evaluation:
+def write_results(place, model, digest, epoch, point, left_out, remarks, rows, sets, counts=()) -> Evaluation:
     written = write_predictions(place / "predictions.csv", rows)
     evaluation = Evaluation(
         model=model,
@@ -36,6 +36,9 @@ def write_results(place, model, digest, epoch, point, left_out, remarks, rows, s
         left_out=tuple(left_out),
         sets=sets,
         remarks=remarks,
+        verdict=point.verdict,
+        conformal=point.conformal,
+        verdict_counts=tuple(counts),
     )
     write_evaluation(place / "evaluation.json", evaluation)
     return evaluation

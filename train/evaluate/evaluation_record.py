@@ -13,6 +13,7 @@ import numpy as np
 from rcdnet.errors import DatasetError
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.registry import MODELS
+from rcdnet.models.verdict import ConformalThresholds, VerdictCounts, VerdictThresholds
 from rcdnet.safe_read import LARGEST, MB, Count, Share, Unreadable, Within, nan_as_null, parse_as, quoted, read_json
 from train.crash_safe_files import write_atomic
 from train.evaluate.predictions import PredictionRow
@@ -101,7 +102,9 @@ class Evaluation:
 
     weights_sha256: of the files that were evaluated; other weights, other figures. predictions_sha256: of the predictions.csv
     beside it. left_out: images that were not scored, each with its reason. chosen_on: sources the threshold was chosen on.
-    remarks: what was warned of while the images were read.
+    remarks: what was warned of while the images were read. verdict, conformal: thresholds of the three answers and of conformal sets,
+    chosen on the same validation images; None in an evaluation of before there were any. verdict_counts: what rows were told by
+    thresholds that they did not choose, if there are such.
     """
 
     model: str
@@ -115,6 +118,9 @@ class Evaluation:
     left_out: tuple[str, ...]
     sets: tuple[SetMetrics, ...]
     remarks: tuple[str, ...] = ()
+    verdict: VerdictThresholds | None = None
+    conformal: ConformalThresholds | None = None
+    verdict_counts: tuple[VerdictCounts, ...] = ()
 
 
 def metrics_by_source(

@@ -28,6 +28,7 @@ from train.evaluate.evaluation_record import (
 from train.evaluate.internal_validation import start_caveat
 from train.evaluate.network_outputs import load_network, network_outputs
 from train.evaluate.predictions import PredictionRow, predictions, read_predictions
+from train.evaluate.verdicts import count_verdicts
 from train.fit.checkpoints import check_settings, read_best
 from train.folders import BUNDLED, RUNS_FOLDER
 from train.metrics.calibration_and_threshold import OperatingPoint
@@ -61,7 +62,7 @@ def evaluate_external(
             raise DatasetError("Weights outside a run have no folder of their own. Give one with --out.")
         network, card, decoder = load_checkpoint(run.stem, run.parent if run.suffix else WEIGHTS_FOLDER)
         model, digest, epoch = card.model, card.sha256, None
-        point = OperatingPoint(card.calibration, card.threshold, card.threshold_rule, ())
+        point = OperatingPoint(card.calibration, card.threshold, card.threshold_rule, (), card.verdict, card.conformal)
         own, role = None, "external: nothing was chosen here, but whether these images were in training was not checked"
     else:
         own = TrainConfig.read(run / "config.json")
@@ -74,7 +75,14 @@ def evaluate_external(
             )
         model, epoch = own.model, before.epoch
         role = f"external: nothing was chosen here{start_caveat(own)}"
-        point = OperatingPoint(before.calibration, before.threshold, before.threshold_rule, before.chosen_on)
+        point = OperatingPoint(
+            before.calibration,
+            before.threshold,
+            before.threshold_rule,
+            before.chosen_on,
+            before.verdict,
+            before.conformal,
+        )
     decoded = decode(read_sources(data, say), spec_of(model).input_size)
     reasons = _known(decoded, data, own, run) if own else {}
     groups, conflicts = group_samples(decoded.samples, decoded.fingerprints)
@@ -97,7 +105,8 @@ def evaluate_external(
     place = out or external_test_folder(home, dict.fromkeys(row.source for row in rows))
     check_same_images(place, digest, rows)
     place.mkdir(parents=True, exist_ok=True)
-    return write_results(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets)
+    counts = count_verdicts([(row, point) for row in rows], role)
+    return write_results(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets, counts)
 
 
 def external_test_folder(home: Path, sources: Iterable[str]) -> Path:

@@ -8,6 +8,8 @@ from scipy.special import expit
 from sklearn.metrics import roc_curve
 
 from rcdnet.models.calibration import MOST, Calibration
+from rcdnet.models.verdict import ConformalThresholds, VerdictThresholds
+from train.metrics.verdict_thresholds import conformal_thresholds, verdict_thresholds
 
 SENSITIVITY = 0.95
 
@@ -16,13 +18,16 @@ SENSITIVITY = 0.95
 class OperatingPoint:
     """threshold: of the calibrated probability. rule: how it was chosen, as the end of a sentence.
 
-    chosen_on: the sources whose images chose the threshold.
+    chosen_on: the sources whose images chose the threshold. verdict, conformal: of the three answers and of conformal sets, chosen on the
+    images of all sources; None for weights of before there were any.
     """
 
     calibration: Calibration
     threshold: float
     rule: str
     chosen_on: tuple[str, ...]
+    verdict: VerdictThresholds | None = None
+    conformal: ConformalThresholds | None = None
 
 
 def operating_point(
@@ -49,10 +54,17 @@ def operating_point(
     used = sources == sources[0]
     if len(np.unique(labels[used])) < 2:
         used[:] = True
-    probabilities = calibration.probability(*evidence[used].T)
-    threshold = threshold_at_sensitivity(labels[used], probabilities, SENSITIVITY)
+    probabilities = calibration.probability(*evidence.T)
+    threshold = threshold_at_sensitivity(labels[used], probabilities[used], SENSITIVITY)
     rule = f"the threshold that found {SENSITIVITY * 100:.0f} % of the cancers on validation"
-    return OperatingPoint(calibration, threshold, rule, tuple(dict.fromkeys(sources[used].tolist())))
+    return OperatingPoint(
+        calibration,
+        threshold,
+        rule,
+        tuple(dict.fromkeys(sources[used].tolist())),
+        verdict_thresholds(labels, probabilities),
+        conformal_thresholds(labels, probabilities),
+    )
 
 
 def fit_weights(labels: np.ndarray, evidence: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, float]:

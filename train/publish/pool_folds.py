@@ -9,11 +9,13 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from rcdnet.errors import DatasetError
+from rcdnet.models.verdict import VerdictCounts
 from train.config import TrainConfig
 from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import Evaluation, metrics_by_source, read_evaluation, write_evaluation
 from train.evaluate.internal_validation import selection_note
 from train.evaluate.predictions import PredictionRow, write_predictions
+from train.evaluate.verdicts import count_verdicts
 from train.fit.events import Started, read_events
 from train.metrics.calibration_and_threshold import OperatingPoint, operating_point
 from train.metrics.classification import calibration_error, confusion, group_means, rates
@@ -58,9 +60,11 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
     sets = metrics_by_source(
         rows, point.threshold, lambda source: _role(configs[0], source in point.chosen_on, len(runs))
     )
+    counts: tuple[VerdictCounts, ...] = ()
     if len(runs) > 1:
         judged = cross_fitted(parts)
         sets = tuple(replace(s, held_out=_held_out(judged, s.name)) for s in sets)
+        counts = count_verdicts(judged, "validation: calibration and thresholds were chosen on the other runs")
     out.mkdir(parents=True, exist_ok=True)
     epochs = {evaluation.epoch for evaluation in evaluations}
     evaluation = Evaluation(
@@ -75,6 +79,9 @@ def pool(runs: Sequence[Path], out: Path) -> Evaluation:
         left_out=tuple(sentence for e in evaluations for sentence in e.left_out),
         sets=sets,
         remarks=tuple(dict.fromkeys(remark for e in evaluations for remark in e.remarks)),
+        verdict=point.verdict,
+        conformal=point.conformal,
+        verdict_counts=counts,
     )
     write_evaluation(out / "evaluation.json", evaluation)
     return evaluation
@@ -115,21 +122,21 @@ def _point(rows: Sequence[PredictionRow], box: tuple[float, ...] = (), *, alike:
     return operating_point(labels, evidence, np.array([row.source for row in rows]), box, alike=alike)
 
 
-def cross_fitted(parts: Sequence[Sequence[PredictionRow]]) -> list[tuple[PredictionRow, bool]]:
-    """The rows of several runs with the probability that the other runs' calibration gives them, and whether it is a call for
-    malignant at the other runs' threshold."""
+def cross_fitted(parts: Sequence[Sequence[PredictionRow]]) -> list[tuple[PredictionRow, OperatingPoint]]:
+    """The rows of several runs with the probability that the other runs' calibration gives them, and that point of the other runs."""
     judged = []
     for k, part in enumerate(parts):
         point = _point([row for j, other in enumerate(parts) if j != k for row in other])
         for row in part:
             probability = float(point.calibration.probability(*_evidence(row)))
-            judged.append((replace(row, probability=probability), probability >= point.threshold))
+            judged.append((replace(row, probability=probability), point))
     return judged
 
 
-def _held_out(judged: Sequence[tuple[PredictionRow, bool]], source: str) -> dict[str, float]:
+def _held_out(judged: Sequence[tuple[PredictionRow, OperatingPoint]], source: str) -> dict[str, float]:
     """Figures of a source with the calibration and threshold that the other runs would have chosen for each run."""
-    rows, called = zip(*(pair for pair in judged if pair[0].source == source), strict=True)
+    rows, points = zip(*(pair for pair in judged if pair[0].source == source), strict=True)
+    called = [row.probability >= point.threshold for row, point in zip(rows, points, strict=True)]
     labels, scores = np.array([row.label for row in rows]), np.array([row.probability for row in rows])
     at = rates(confusion(labels, np.array(called, float), 0.5))
     of_groups = group_means(labels, scores, np.array([row.group for row in rows]))
