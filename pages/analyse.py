@@ -10,15 +10,16 @@ from pages.shared.uploaded_scan import UploadedScan
 from pages.shared.widget_state import PERSIST
 from rcdnet.errors import NotTrained
 from rcdnet.models.registry import CLASSES, MODELS
-from rcdnet.present.charts import CALL_SIGNS, probability_bars
+from rcdnet.present.answers import answer, label
+from rcdnet.present.charts import probability_bars
 from rcdnet.present.heatmap_grid import PREDICTED_CLASS
 from rcdnet.present.overlay import COLOUR_MAPS, colour_table, draw_contours, letterboxed, overlay, png_url
 from rcdnet.present.prediction_report import call_row, calls_csv, scan_figure
 from rcdnet.present.prediction_sentences import (
     agreement,
-    call_sentence,
-    distinct_decimals,
+    answer_sentence,
     evidence_sentence,
+    numbers,
     trust_sentence,
 )
 from rcdnet.present.statements import ON_PHANTOMS
@@ -32,7 +33,12 @@ NO_OUTLINE = "RcdNet found no lesion to outline in this scan, so its call means 
 LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
 
 state = st.session_state
-for key, value in {"keep_shown": PREDICTED_CLASS, "keep_opacity": 50, "keep_outline": True}.items():
+for key, value in {
+    "keep_shown": PREDICTED_CLASS,
+    "keep_opacity": 50,
+    "keep_outline": True,
+    "keep_binary": False,
+}.items():
     state.setdefault(key, value)
 
 classifiers, unavailable = select_models()  # unavailable: why a model gives no answer, by name
@@ -64,6 +70,7 @@ if not uploaded:
     )
     st.stop()
 
+binary = bool(state.keep_binary)
 scan, preview, by_key = uploaded[chosen].scan, uploaded[chosen].preview, uploaded[chosen].predictions
 answers = {c.name: by_key[c.key] for c in classifiers}
 predictions = list(answers.values())
@@ -128,7 +135,7 @@ with original:
     st.text(uploaded[chosen].name)
     st.download_button(
         "This scan as a figure",
-        lambda: scan_figure(scan, predictions, opacity=opacity / 100, colour_map=colour_map),
+        lambda: scan_figure(scan, predictions, opacity=opacity / 100, colour_map=colour_map, binary=binary),
         f"rcdnet-{scan.sha256[:8]}.png",
         "image/png",
         width="stretch",
@@ -142,20 +149,25 @@ with explained:
     )
     grid = " × ".join(map(str, rcdnet.maps.shape[1:]))
     st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points to an area and does not outline it.")
-pictures.caption(f"**How far to trust RcdNet.** {trust_sentence(cards['rcdnet'])}")
+pictures.caption(f"**How far to trust RcdNet.** {trust_sentence(cards['rcdnet'], binary=binary)}")
 with verdict:
+    given = answer(rcdnet, binary=binary)
     st.html(
-        f'<div class="call {rcdnet.call}"><div class="plain">RcdNet calls</div>'
-        f'<div class="word">{CALL_SIGNS[rcdnet.call]} {rcdnet.call}</div>'
-        f'<div class="plain">{call_sentence(rcdnet)}</div></div>'
+        f'<div class="call {given.tone}"><div class="plain">RcdNet {"calls" if given.word == rcdnet.call else "answers"}</div>'
+        f'<div class="word">{given.sign} {given.word}</div>'
+        f'<div class="plain">{answer_sentence(rcdnet, binary=binary)}</div></div>'
     )
     if rcdnet.model in phantom_models:
         st.warning(f"{ON_PHANTOMS}: what RcdNet says here means nothing.")
     for warning in [*scan.warnings, *([NO_OUTLINE] if rcdnet.misses_lesion else [])]:
         st.warning(warning)
-    st.markdown(agreement([rcdnet, *(p for p in predictions[1:] if p.model not in phantom_models)]))
+    st.markdown(agreement([rcdnet, *(p for p in predictions[1:] if p.model not in phantom_models)], binary=binary))
     if resting := evidence_sentence(rcdnet):
         st.caption(resting)
+    if rcdnet.thresholds:
+        st.toggle(
+            "Two answers", key="keep_binary", **PERSIST, help="Benign or malignant at one threshold, as in the paper"
+        )
 weighed = any(p.parts.get("outline") for p in predictions[1:])
 others = [*list(MODELS)[1:], *(name for name in cards if name not in MODELS)]  # the five baselines, then one's own
 for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False):
@@ -169,15 +181,14 @@ for column, name in zip(cycle(st.columns(len(MODELS) - 1)), others, strict=False
             st.popover("Why, and what to do").code(str(unavailable[name]), language=None, wrap_lines=True)
             continue
         p = answers[name]
-        probability, threshold = distinct_decimals(p)
         st.image(picture(p, *SMALL), width="stretch", alt=f"{p.title}. {map_note(p)}")
         st.html(
-            f'<div class="card {p.call}"><div class="title">{p.title}</div>'
-            f'<div class="word">{CALL_SIGNS[p.call]} {p.call} {probability}</div>'
-            f'<div class="plain">threshold {threshold}{auc_note(name)}<br>{map_note(p)}</div></div>'
+            f'<div class="card {answer(p, binary=binary).tone}"><div class="title">{p.title}</div>'
+            f'<div class="word">{label(p, binary=binary)}</div>'
+            f'<div class="plain">{numbers(p, binary=binary)}{auc_note(name)}<br>{map_note(p)}</div></div>'
         )
 st.plotly_chart(
-    probability_bars(predictions, {MODELS[name].title: unavailable_label(name) for name in unavailable}),
+    probability_bars(predictions, {MODELS[name].title: unavailable_label(name) for name in unavailable}, binary=binary),
     key="probabilities",
     config={"displayModeBar": False},
 )

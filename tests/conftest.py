@@ -23,7 +23,8 @@ from rcdnet.bench import untrained_classifier
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.reading.inference import Classifier
 from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom, write_dataset
-from train.results.load_results import Bundle, load_bundled_results
+from train.results.bundle import Bundle
+from train.results.load_results import load_bundled_results
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)

@@ -9,7 +9,8 @@ from browser_app import chromium, expect, idle, opened, start_server, stop_serve
 from conftest import copied
 
 from train.evaluate.curves import Point
-from train.results.load_results import Bundle, load_bundled_results
+from train.results.bundle import Bundle
+from train.results.load_results import load_bundled_results
 from train.results.sections import SECTIONS, operating_point
 
 

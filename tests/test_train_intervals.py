@@ -17,7 +17,7 @@ from train.evaluate.predictions import write_predictions
 from train.metrics.classification import area_under_roc
 from train.metrics.delong import compare_auc
 from train.metrics.intervals import MINIMUM_GROUPS, auc_score_interval, share_interval
-from train.results.load_results import Bundle, Result
+from train.results.bundle import Bundle, Result
 from train.results.sections import SECTIONS
 from train.results.tables import in_a_sentence
 from train.studies.heatmap_records import MapRow

@@ -8,7 +8,8 @@ import pytest
 from browser_app import chromium
 
 from rcdnet.models.registry import MODELS
-from train.results.load_results import Result, load_bundled_results
+from train.results.bundle import Result
+from train.results.load_results import load_bundled_results
 from train.results.results_report import write_report
 from train.results.sections import SECTIONS
 

@@ -18,7 +18,8 @@ from train.evaluate.figure_columns import COLUMNS, format_estimate
 from train.evaluate.predictions import read_predictions
 from train.metrics.classification import confusion, group_means, rates
 from train.metrics.delong import compare_auc
-from train.results.load_results import Bundle, chosen_results, grouped, load_bundled_results, load_user_results
+from train.results.bundle import Bundle
+from train.results.load_results import chosen_results, grouped, load_bundled_results, load_user_results
 from train.results.report_block import ReportBlock
 from train.results.sections import SECTIONS, at_thresholds, operating_point
 from train.results.tables import figures_table, in_a_sentence, measured_how, roles

@@ -18,7 +18,7 @@ from train.data.load_images import decode, iterate_parallel
 from train.data.sample import Sample
 from train.data.scan_warnings import summarise_warnings
 from train.evaluate.evaluation_record import read_evaluation
-from train.results.load_results import Result
+from train.results.bundle import Result
 from train.results.tables import roles
 from train.runs.start_and_resume import start
 

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.shared.upload_limits import LIMITS, pop_upload, rejected_uploads
 from pages.shared.uploaded_scan import UploadedScan, add_upload, predict
 from rcdnet.errors import ImageError, RcdnetError
-from rcdnet.present.charts import CALL_SIGNS
+from rcdnet.present.answers import label
 from rcdnet.present.text import printable
 from rcdnet.reading.inference import Classifier, Prediction
 
@@ -134,7 +134,7 @@ def _list_entry(position: int, one: UploadedScan, call: Prediction, *, chosen: b
     left, right = st.columns([2, 3], vertical_alignment="center")
     left.image(one.thumbnail)
     right.button(
-        f"{CALL_SIGNS[call.call]} {call.call} {call.p_malignant:.2f}",
+        label(call, binary=bool(state.get("keep_binary"))),
         key=f"show_{position + 1}",
         width="stretch",
         type="primary" if chosen else "secondary",

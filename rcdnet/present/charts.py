@@ -5,11 +5,8 @@ from types import MappingProxyType
 
 import plotly.graph_objects as go
 
+from rcdnet.present.answers import answer, label
 from rcdnet.reading.inference import Prediction
-
-# Told apart by lightness and by sign, not by hue alone.
-CALL_COLOURS = {"malignant": "#ff8a5c", "benign": "#6ec1ff"}
-CALL_SIGNS = {"malignant": "▲", "benign": "●"}
 
 
 def similarity_chart(names: Sequence[str], alike: Mapping[tuple[str, str], tuple[float, float]]) -> go.Figure:
@@ -67,8 +64,10 @@ def removal_chart(shares: Sequence[float], curves: Mapping[str, Sequence[float]]
     return figure
 
 
-def probability_bars(predictions: Sequence[Prediction], silent: Mapping[str, str] = MappingProxyType({})) -> go.Figure:
-    """One bar of malignant probability for each model, with its own threshold as a white line across it.
+def probability_bars(
+    predictions: Sequence[Prediction], silent: Mapping[str, str] = MappingProxyType({}), *, binary: bool = False
+) -> go.Figure:
+    """One bar of malignant probability for each model, with its own thresholds as white lines across it.
 
     `silent` says in a word or two why a model, by title, gives no answer; it keeps an empty row with that.
     """
@@ -78,20 +77,22 @@ def probability_bars(predictions: Sequence[Prediction], silent: Mapping[str, str
             x=[p.p_malignant for p in predictions],
             y=[p.title for p in predictions],
             orientation="h",
-            marker_color=[CALL_COLOURS[p.call] for p in predictions],
+            marker_color=[answer(p, binary=binary).colour for p in predictions],
             hovertemplate="%{y}: %{x:.3f}<extra></extra>",
             showlegend=False,
         )
     )
     figure.add_scatter(
-        x=[p.threshold for p in predictions],
-        y=[p.title for p in predictions],
+        x=[at for p in predictions for at in _thresholds(p, binary)],
+        y=[p.title for p in predictions for _ in _thresholds(p, binary)],
         mode="markers",
         marker={"symbol": "line-ns", "size": 24, "line": {"width": 4, "color": "#ffffff"}},
-        name="threshold of the model",
+        name="threshold of the model"
+        if all(len(_thresholds(p, binary)) == 1 for p in predictions)
+        else "thresholds of the model",
         hovertemplate="%{y}: threshold %{x:.3f}<extra></extra>",
     )
-    labels = {p.title: f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in predictions} | dict(silent)
+    labels = {p.title: label(p, binary=binary) for p in predictions} | dict(silent)
     for title in order:  # beside the plot, where no bar or line can cover it
         figure.add_annotation(
             x=1.01, xref="paper", y=title, text=labels[title], showarrow=False, xanchor="left", font={"size": 16}
@@ -118,3 +119,7 @@ def probability_bars(predictions: Sequence[Prediction], silent: Mapping[str, str
         bargap=0.4,
     )
     return figure
+
+
+def _thresholds(p: Prediction, binary: bool) -> tuple[float, ...]:
+    return (p.threshold,) if binary or p.thresholds is None else (p.thresholds.low, p.thresholds.high)

@@ -12,6 +12,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from rcdnet.models.registry import CLASSES
+from rcdnet.present.answers import answer
 from rcdnet.present.heatmap_grid import CONTOUR_LEVELS, SCALES, Cell, Grid, Look, Shown, column_title, scale_ends
 from rcdnet.present.overlay import colour_table, overlay
 from rcdnet.present.statements import RESEARCH_USE
@@ -92,7 +93,7 @@ def grid_maps(grid: Grid, sha256: Sequence[str], layers: Mapping[str, str]) -> b
 
 
 def _calls(grid: Grid, row: int) -> str:
-    return ", ".join(f"{p.call} {p.p_malignant:.2f}" for p in grid.calls(row))
+    return ", ".join(f"{answer(p).word} {p.p_malignant:.2f}" for p in grid.calls(row))
 
 
 def _scan(axis, scan: Shown, picture: np.ndarray | None = None) -> None:

@@ -11,7 +11,7 @@ from rcdnet.explain.localisation import box_mask, localise
 from rcdnet.explain.similarity import SIDE, similarity_matrix
 from rcdnet.models.lesion_decoder import contours
 from rcdnet.models.registry import CLASSES
-from rcdnet.present.charts import CALL_SIGNS
+from rcdnet.present.answers import label
 from rcdnet.present.overlay import colour_table, png_url
 from rcdnet.reading.heatmaps import CLASS_AGNOSTIC
 from rcdnet.reading.inference import Prediction
@@ -225,7 +225,7 @@ def viewer_data(
         "rows": [
             {
                 "title": cells[0].prediction.title,
-                "note": [f"{CALL_SIGNS[p.call]} {p.call} {p.p_malignant:.2f}" for p in grid.calls(row)],
+                "note": [label(p) for p in grid.calls(row)],
             }
             for row, cells in enumerate(grid.cells)
         ],

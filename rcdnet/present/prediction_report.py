@@ -6,14 +6,15 @@ from io import BytesIO, StringIO
 
 from matplotlib.figure import Figure
 
+from rcdnet.present.answers import answer
 from rcdnet.present.overlay import fit_within, overlay
-from rcdnet.present.prediction_sentences import distinct_decimals
+from rcdnet.present.prediction_sentences import numbers
 from rcdnet.present.statements import ON_PHANTOMS, RESEARCH_USE
 from rcdnet.present.text import escape_formula
 from rcdnet.reading.inference import Prediction
 from rcdnet.scans.scan_and_mask import Scan
 
-COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "warnings", "error")
+COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "verdict", "warnings", "error")
 _FIGURE_SIDE_PX = 900
 
 
@@ -26,6 +27,7 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
         "p_malignant": prediction.p_malignant,
         "threshold": prediction.threshold,
         "call": prediction.call,
+        "verdict": prediction.verdict or None,
     }
     warnings = [*([f"{ON_PHANTOMS}."] if prediction.on_phantoms else []), *scan.warnings]
     return row | {"warnings": " ".join(warnings)} if warnings else row
@@ -45,7 +47,12 @@ def calls_csv(rows: Iterable[dict[str, object]]) -> str:
 
 
 def scan_figure(
-    scan: Scan, predictions: Sequence[Prediction], *, opacity: float = 0.5, colour_map: str = "Turbo"
+    scan: Scan,
+    predictions: Sequence[Prediction],
+    *,
+    opacity: float = 0.5,
+    colour_map: str = "Turbo",
+    binary: bool = False,
 ) -> bytes:
     """The scan beside each model's overlay of the class it calls, as PNG bytes.
 
@@ -64,9 +71,8 @@ def scan_figure(
     axes[0].set_title("Scan as uploaded", color="white", fontsize=11)
     for axis, p in zip(axes[1:], predictions, strict=False):
         axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
-        probability, threshold = distinct_decimals(p)
         axis.set_title(
-            f"{p.title}: {p.call}\np {probability}, threshold {threshold}, map strength {p.strength(p.call):.2g}",
+            f"{p.title}: {answer(p, binary=binary).word}\n{numbers(p, binary=binary)}, map strength {p.strength(p.call):.2g}",
             color="white",
             fontsize=10,
         )

@@ -6,6 +6,7 @@ from scipy.special import logit
 
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import ModelCard
+from rcdnet.present.answers import answer
 from rcdnet.present.text import join_names
 from rcdnet.reading.inference import Prediction
 
@@ -16,8 +17,37 @@ def distinct_decimals(p: Prediction) -> tuple[str, str]:
     return f"{p.p_malignant:.{digits}f}", f"{p.threshold:.{digits}f}"
 
 
+def numbers(p: Prediction, *, binary: bool = False) -> str:
+    """Probability and thresholds, short."""
+    if binary or p.thresholds is None:
+        return "p {}, threshold {}".format(*distinct_decimals(p))
+    return f"p {p.p_malignant:.2f}, low {p.thresholds.low:.2f}, high {p.thresholds.high:.2f}"
+
+
+def answer_sentence(p: Prediction, *, binary: bool = False) -> str:
+    """Probability and thresholds in words."""
+    if binary or p.thresholds is None:
+        return call_sentence(p)
+    low, high = p.thresholds.low, p.thresholds.high
+    digits = next(
+        (
+            d
+            for d in range(2, 6)
+            if len({f"{value:.{d}f}" for value in (p.p_malignant, low, high)}) == len({low, high}) + 1
+        ),
+        6,
+    )
+    probability = f"Probability of malignancy {p.p_malignant:.{digits}f}"
+    match p.verdict:
+        case "low":
+            return f"{probability}: below {low:.{digits}f}, so suspicion is low. This does not rule out cancer."
+        case "high":
+            return f"{probability}: at or above {high:.{digits}f}, so suspicion is high."
+    return f"{probability}: between {low:.{digits}f} and {high:.{digits}f}. A person has to read this scan."
+
+
 def call_sentence(p: Prediction) -> str:
-    """Probability and threshold in words."""
+    """Probability and the threshold of the paper's two answers in words."""
     probability, threshold = distinct_decimals(p)
     side = "at or above" if p.call == "malignant" else "below"
     sentence = f"Probability of malignancy {probability}: {side} {threshold}, {p.threshold_rule}."
@@ -27,9 +57,31 @@ def call_sentence(p: Prediction) -> str:
     return sentence
 
 
-def trust_sentence(card: ModelCard) -> str:
-    """How far a model's calls can be trusted, from the figures it was shipped with."""
+def verdict_meaning(card: ModelCard) -> str:
+    """What the three answers meant on scans that did not choose their thresholds; empty where that was not measured."""
+    if not card.verdict_counts:
+        return ""
+    benign, malignant = (
+        [sum(counts) for counts in zip(*(getattr(c, name) for c in card.verdict_counts), strict=True)]
+        for name in ("benign", "malignant")
+    )
+
+    def share(counts: Sequence[int], k: int) -> str:
+        return f"{counts[k] / sum(counts) * 100:.0f} %"
+
+    return (
+        f"Low suspicion was given to {malignant[0]} of {sum(malignant):,} cancers ({malignant[0] / sum(malignant) * 100:.1f} %) and "
+        f"{share(benign, 0)} of {sum(benign):,} benign lesions; high suspicion to {share(malignant, 2)} of the cancers and "
+        f"{share(benign, 2)} of the benign lesions ({join_names([c.data for c in card.verdict_counts])}, cross-validation)."
+    )
+
+
+def trust_sentence(card: ModelCard, *, binary: bool = True) -> str:
+    """How far a model's answers can be trusted, from the figures it was shipped with."""
     chosen, *applied = card.validation
+    if not binary and (meaning := verdict_meaning(card)):
+        aucs = join_names([f"{f.auc:.2f} on {f.data}" for f in card.validation])
+        return f"{meaning} AUC {aucs}. {_caveats(card)}"
     sentences = [
         f"On {chosen.data}, where the threshold was chosen: AUC {chosen.auc:.2f} ({chosen.auc_interval[0]:.2f} to "
         f"{chosen.auc_interval[1]:.2f}), {(1 - chosen.specificity) * 100:.0f} % of the benign lesions called malignant."
@@ -39,6 +91,11 @@ def trust_sentence(card: ModelCard) -> str:
         "benign lesions called malignant."
         for f in applied
     ]
+    return f"{' '.join(sentences)} {_caveats(card)}"
+
+
+def _caveats(card: ModelCard) -> str:
+    sentences = []
     if not card.measured_itself:
         sentences.append(
             "These figures come from runs of the same training without those images. The weights used here were trained on them too."
@@ -65,22 +122,24 @@ def evidence_sentence(p: Prediction) -> str:
     return f"The call adds up three parts, in log-odds: {join_names(terms)}. Every scan also gets a constant of {constant:+.1f}."
 
 
-def agreement(predictions: Sequence[Prediction]) -> str:
-    """One plain sentence on how the other models' calls relate to the first one's."""
+def agreement(predictions: Sequence[Prediction], *, binary: bool = False) -> str:
+    """One plain sentence on how the other models' answers relate to the first one's."""
     first, others = predictions[0], predictions[1:]
+    words = [answer(p, binary=binary).word for p in predictions]
+    one, many = ("calls this scan", "call this scan") if binary or not first.verdict else ("answers", "answer")
     if not others:
-        return f"{first.title} calls this scan {first.call}; no other model was run."
-    same = [p.title for p in others if p.call == first.call]
-    differing = [p.title for p in others if p.call != first.call]
+        return f"{first.title} {one} {words[0]}; no other model was run."
+    same = [p.title for p, word in zip(others, words[1:], strict=True) if word == words[0]]
+    differing = [p.title for p, word in zip(others, words[1:], strict=True) if word != words[0]]
     if not differing:
-        return f"All {len(predictions)} models call this scan {first.call}."
+        return f"All {len(predictions)} models {many} {words[0]}."
     if len(others) == 1:
-        return f"{first.title} calls this scan {first.call}, {differing[0]} {others[0].call}."
+        return f"{first.title} {one} {words[0]}, {differing[0]} {words[1]}."
+    if not same and len(set(words[1:])) == 1:
+        return f"Only {first.title} {one} {words[0]}; the other {len(others)} models {many} {words[1]}."
     if not same:
-        return (
-            f"Only {first.title} calls this scan {first.call}; the other {len(others)} models call it {others[0].call}."
-        )
+        return f"Only {first.title} {one} {words[0]}; the others differ from it and from each other."
     return (
-        f"{len(same) + 1} of {len(predictions)} models call this scan {first.call}, as {first.title} does; "
+        f"{len(same) + 1} of {len(predictions)} models {many} {words[0]}, as {first.title} does; "
         f"{join_names(differing)} {'differs' if len(differing) == 1 else 'differ'}."
     )

@@ -17,6 +17,7 @@ from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import card_digest, load_checkpoint
 from rcdnet.models.lesion_decoder import LesionDecoder, contours, read_outline, shape_score
 from rcdnet.models.registry import CLASSES, MODELS, ModelSpec, spec_of
+from rcdnet.models.verdict import VerdictThresholds
 from rcdnet.reading.heatmaps import class_activation_maps
 from rcdnet.scans.preprocessing import Letterbox, normalise, prepare
 
@@ -66,8 +67,7 @@ class Prediction:
         does not have adds 0. The maps explain the network's.
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     on_phantoms: as `Classifier.on_phantoms`.
-    verdict: one of `rcdnet.models.verdict.VERDICTS`; empty where the card has no thresholds for it.
-    classes: the conformal set; None where the card has no thresholds for it.
+    thresholds: of the three answers, and classes: the conformal set; None where the card has no thresholds for them.
     """
 
     model: str
@@ -81,7 +81,7 @@ class Prediction:
     method: str = "Grad-CAM"
     lesion: np.ndarray | None = field(default=None, repr=False)
     on_phantoms: bool = False
-    verdict: str = ""
+    thresholds: VerdictThresholds | None = None
     classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -99,6 +99,11 @@ class Prediction:
     def call(self) -> str:
         """ "malignant" at or above the threshold, else "benign"."""
         return CLASSES[MALIGNANT] if self.p_malignant >= self.threshold else CLASSES[1 - MALIGNANT]
+
+    @property
+    def verdict(self) -> str:
+        """One of `rcdnet.models.verdict.VERDICTS`; empty where the model has no thresholds for it."""
+        return self.thresholds.verdict(self.p_malignant) if self.thresholds else ""
 
     def strength(self, class_name: str) -> float:
         """The maximum of a class's raw map on the scan; 0 means that nothing in the scan spoke for the class.
@@ -223,7 +228,7 @@ def classify(
                     method,
                     lesion,
                     classifier.on_phantoms,
-                    card.verdict.verdict(p_malignant) if card.verdict else "",
+                    card.verdict,
                     card.conformal.classes(p_malignant) if card.conformal else None,
                 )
             )

@@ -6,7 +6,7 @@ from rcdnet.models.registry import MODELS
 from rcdnet.present.text import join_names
 from train.data.public_datasets import TITLES
 from train.results.box_and_birads import BOX, READERS, against, verdict
-from train.results.load_results import Bundle, Result
+from train.results.bundle import Bundle, Result
 from train.results.markdown_tables import markdown_table
 from train.results.tables import Table
 

@@ -19,9 +19,9 @@ from train.folders import RESULTS_FOLDER
 from train.publish.pool_folds import cross_fitted
 from train.results.at_a_glance import summary, trust
 from train.results.box_and_birads import BOX, READERS, against, verdict_with_p
+from train.results.bundle import Bundle
 from train.results.heatmap_blocks import localisation_warnings
 from train.results.heatmap_markdown import heatmap_paragraphs
-from train.results.load_results import Bundle
 from train.results.markdown_tables import markdown_list, markdown_table
 from train.results.report_block import AUC
 from train.results.tables import Table, in_a_sentence, measured_how

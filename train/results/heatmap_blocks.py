@@ -9,7 +9,7 @@ from rcdnet.present.text import join_names
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from train.data.public_datasets import TITLES
 from train.evaluate.figure_columns import format_estimate
-from train.results.load_results import Bundle, Result
+from train.results.bundle import Bundle, Result
 from train.results.report_block import ReportBlock
 from train.results.tables import Table, known
 from train.studies.heatmap_records import CENTRE, FIGURES, MapFigures

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from os.path import lexists
 from pathlib import Path
@@ -21,52 +20,12 @@ from train.evaluate.predictions import PredictionRow
 from train.fit.checkpoints import read_best, to_half_precision
 from train.fit.events import Epoch, read_events
 from train.folders import BUNDLED, RESULTS_FOLDER, RUNS_FOLDER
+from train.results.bundle import Bundle, Result
 from train.studies.heatmap_records import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
 TAKEN = {"reference", *(spec.title for spec in MODELS.values())}  # names that figures have for something else
 OWN_RECORDS = ("*/config.json", "*/evaluation.json", "*/predictions.csv", "*/last.*", "*/best.*", "*/external/*/*.*")
-
-
-@dataclass(frozen=True)
-class Result:
-    """One model on one set of images that it was not trained on, with the predictions behind the figures.
-
-    name: whose result, as beside an axis. images: which images, as a phrase. rule: how the threshold was chosen.
-    external: a user's test on other data, which the model may have seen for all that is known. chosen: these images chose the
-    threshold. left_out: images that were not scored, each with its reason. remarks: what was warned of while they were read.
-    """
-
-    name: str
-    model: str
-    images: str
-    figures: SetMetrics
-    rows: tuple[PredictionRow, ...]
-    rule: str
-    external: bool = False
-    chosen: bool = False
-    left_out: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """What came with the app, in the registry's order; every figure traced to its predictions.
-
-    cards: by model. validation: of each model. folds: of each run that `validation` is made of. seeds: as `validation`, from
-    other seeds. cross_site: trained on one data set, tested on another. runs: the epochs of each recorded training, by the name
-    of its run, by model. heatmaps: figures of the validation runs' maps. missing: why a model's figures are not shown and which
-    command makes them, by model.
-    """
-
-    cards: dict[str, ModelCard]
-    validation: tuple[Result, ...]
-    folds: tuple[Result, ...]
-    seeds: tuple[Result, ...]
-    cross_site: tuple[Result, ...]
-    runs: dict[str, dict[str, tuple[Epoch, ...]]]
-    missing: dict[str, str]
-    heatmaps: tuple[MapFigures, ...] = ()
 
 
 def load_bundled_results(weights_folder: Path = WEIGHTS_FOLDER, results_folder: Path = RESULTS_FOLDER) -> Bundle:
@@ -240,7 +199,9 @@ def _result(
     own = tuple(row for row in rows if row.source == s.name)
     chosen = not external and s.name in evaluation.chosen_on
     notes = evaluation.left_out, evaluation.remarks
-    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, *notes)
+    title = TITLES.get(s.name, s.name)
+    verdicts = next((c for c in evaluation.verdict_counts if c.data == title), None)
+    return Result(name, model, images, s, own, evaluation.threshold_rule, external, chosen, *notes, verdicts)
 
 
 def _epochs(run: Path) -> tuple[Epoch, ...]:

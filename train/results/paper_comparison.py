@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rcdnet.models.registry import MODELS
 from rcdnet.present.text import join_names
 from train.results import paper_results
-from train.results.load_results import Bundle, Result, grouped
+from train.results.bundle import Bundle, Result
+from train.results.load_results import grouped
 from train.results.report_block import ReportBlock
 from train.results.tables import Table, paper_table, told
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rcdnet.models.registry import MODELS
+from train.results.bundle import Bundle, Result
 from train.results.html_document import write_document
-from train.results.load_results import Bundle, Result
 from train.results.sections import SECTIONS, at_thresholds
 from train.results.tables import in_a_sentence, measured_how
 

@@ -16,8 +16,9 @@ from train.evaluate.curves import Curve, Point, arrays, calibration, point, prec
 from train.evaluate.figure_columns import format_estimate
 from train.evaluate.predictions import PredictionRow
 from train.results import charts
+from train.results.bundle import Bundle, Result
 from train.results.heatmap_blocks import heatmaps
-from train.results.load_results import Bundle, Result, grouped
+from train.results.load_results import grouped
 from train.results.paper_comparison import paper_comparison
 from train.results.report_block import AUC, ReportBlock, interval_block
 from train.results.tables import (
@@ -30,6 +31,7 @@ from train.results.tables import (
     trained_otherwise,
     training_told,
 )
+from train.results.verdict_blocks import three_answers
 
 WORST = 12  # cases of each model
 PREVALENCES = (0.05, 0.1, 0.2, 0.4)
@@ -223,6 +225,7 @@ def worst_cases(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]
 
 SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[ReportBlock]]]] = {
     "Overview": overview,
+    "Three answers": three_answers,
     "Curves": curves,
     "Differences": differences,
     "Other sites": other_sites,

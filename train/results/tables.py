@@ -10,7 +10,7 @@ from rcdnet.models.registry import MODELS
 from rcdnet.present.text import join_names
 from train.evaluate.evaluation_record import Estimate
 from train.evaluate.figure_columns import COLUMNS, format_estimate, unsure
-from train.results.load_results import Bundle, Result
+from train.results.bundle import Bundle, Result
 
 Table = list[dict[str, Any]]
 PAPER = ("precision_macro", "recall_macro", "f1_macro", "accuracy", "auc")

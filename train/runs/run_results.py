@@ -19,7 +19,8 @@ from train.evaluate.predictions import read_predictions
 from train.fit.events import Epoch
 from train.folders import RUNS_FOLDER
 from train.results import charts
-from train.results.load_results import Bundle, Result, ids_of, load_user_results
+from train.results.bundle import Bundle, Result
+from train.results.load_results import ids_of, load_user_results
 from train.results.report_block import ReportBlock
 from train.results.tables import Table, figures_table, roles
 from train.runs import jobs

@@ -1,0 +1,86 @@
+"""What the three answers and conformal sets meant on scans that did not choose their thresholds, as tables and figures."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from rcdnet.models.verdict import VerdictCounts
+from rcdnet.present.answers import ANSWERS
+from train.metrics.intervals import share_interval
+from train.results.bundle import Bundle, Result
+from train.results.report_block import ReportBlock
+from train.results.tables import Table
+
+MEANING = (
+    "Low suspicion was meant to miss at most 2 % of the cancers and high suspicion to reach at most 10 % of the benign lesions, on the "
+    "images that chose the thresholds. The table shows what other images were told: each row is of images that chose none of its "
+    "thresholds. The rest is uncertain, and a person has to read it. Intervals are Wilson's, as if each image were another patient."
+)
+CONFORMAL = (
+    "A conformal set holds the classes that cannot be excluded. It holds the true class for 90 % of the scans of each class, if they are "
+    "like those that chose the thresholds. At another hospital they are not, so the coverage there is measured, not promised. A set of "
+    "one class is an answer; one of both is none."
+)
+_COLUMNS = (("benign", "benign lesions"), ("malignant", "cancers"))
+
+
+def three_answers(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
+    """Shares of each answer, then of conformal sets, for every result whose images chose no threshold of theirs."""
+    counted = [(r, r.verdicts) for r in (*bundle.validation, *bundle.cross_site, *own) if r.verdicts]
+    if not counted:
+        return []
+    answers: Table = [
+        {"": r.name, "images": r.images}
+        | {
+            f"{who}: {ANSWERS[name].word}": _share(getattr(c, key)[k], sum(getattr(c, key)))
+            for key, who in _COLUMNS
+            for k, name in enumerate(("low", "uncertain", "high"))
+        }
+        for r, c in counted
+    ]
+    sets: Table = [
+        {
+            "": r.name,
+            "images": r.images,
+            "sets of one class": _share(c.one_class, sum(c.benign) + sum(c.malignant)),
+            "benign lesions covered": _share(c.covered[0], sum(c.benign)),
+            "cancers covered": _share(c.covered[1], sum(c.malignant)),
+        }
+        for r, c in counted
+    ]
+    data: Table = [
+        {"": f"{r.name}, {r.images}", "class": who, "answer": ANSWERS[name].word, "scans": getattr(c, key)[k]}
+        for r, c in counted
+        for key, who in _COLUMNS
+        for k, name in enumerate(("low", "uncertain", "high"))
+    ]
+    return [
+        [ReportBlock("Three answers", MEANING, answers, _bars(counted), data)],
+        [ReportBlock("Conformal sets", CONFORMAL, sets)],
+    ]
+
+
+def _share(count: int, of: int) -> str:
+    if not of:
+        return ""
+    low, high = share_interval(count / of, of)
+    return f"{count / of * 100:.1f} % [{low * 100:.1f}, {high * 100:.1f}]"
+
+
+def _bars(counted: Sequence[tuple[Result, VerdictCounts]]) -> go.Figure:
+    """A bar of cancers and one of benign lesions for each result, divided by answer."""
+    figure = go.Figure()
+    rows = [(f"{r.images}: {who}", getattr(c, key)) for r, c in counted for key, who in reversed(_COLUMNS)]
+    for k, name in enumerate(("low", "uncertain", "high")):
+        figure.add_bar(
+            y=[title for title, _ in rows], x=[counts[k] / max(1, sum(counts)) for _, counts in rows], orientation="h",
+            name=f"{ANSWERS[name].sign} {ANSWERS[name].word}", marker_color=ANSWERS[name].colour,
+            hovertemplate="%{y}: %{x:.1%}<extra>" + ANSWERS[name].word + "</extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        barmode="stack", height=130 + 34 * len(rows), margin={"l": 10, "r": 10, "t": 40, "b": 10}, font={"size": 14},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+    )  # fmt: skip
+    figure.update_xaxes(tickformat=".0%", range=[0, 1], title="share of scans")
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
