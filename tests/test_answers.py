@@ -101,5 +101,5 @@ def test_what_the_answers_meant_comes_from_the_card():
     assert verdict_meaning(card) not in trust_sentence(card)
     assert ModelCard.from_json(card.to_json().encode()) == card
     wrong = replace(card, verdict=replace(THRESHOLDS, low=0.5))
-    with pytest.raises(Unreadable, match="above the 0.27 where high begins"):
+    with pytest.raises(Unreadable, match=r"above the 0\.27 where high begins"):
         ModelCard.from_json(wrong.to_json().encode())
