@@ -69,7 +69,7 @@ def agreement(predictions: Sequence[Prediction]) -> str:
     """One plain sentence on how the other models' calls relate to the first one's."""
     first, others = predictions[0], predictions[1:]
     if not others:
-        return f"{first.title} calls this scan {first.call}; no other model was run."
+        return f"{first.title} calls this scan {first.call}; no other model is compared here."
     same = [p.title for p in others if p.call == first.call]
     differing = [p.title for p in others if p.call != first.call]
     if not differing:
