@@ -22,7 +22,7 @@ st.markdown(PAPER_DIFFERENCES)
 st.markdown(
     """
 #### How the figures below were measured
-Each table says which images were measured and what was chosen on them. Images of one patient, and near-copies, were kept on one side of the split. Where weights were
+Each table says which images were measured and what was chosen on them. Images of one patient, and near-copies, were kept on one side of the split, as far as the data name patients; BUSI does not. Where weights were
 trained on every image, their figures come from runs of the same recipe that left images out. The recipe of the weights that come with the app was chosen while looking at
 BUS-BRA's folds 1 to 4 and parts of BUSI, so these figures are optimistic. The Results page has the curves, the references and the tests across sites.
 """

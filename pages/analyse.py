@@ -29,7 +29,9 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.switch_page("app.py")
 
 OFF = "off"
-NO_OUTLINE = "RcdNet found no lesion to outline in this scan, so its call means little."
+NO_OUTLINE = (
+    "RcdNet could not outline a lesion in this scan, so its call means little. This does not mean that there is none."
+)
 LARGE, SMALL = (800, 600), (400, 300)  # pixels, width and height of the stages
 
 state = st.session_state

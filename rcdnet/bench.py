@@ -21,7 +21,7 @@ class Benchmark:
     """Medians in seconds for one scan and all its models.
 
     bare: a forward pass of each. classified: this project's probabilities and both classes' maps, preparation included.
-    usual: a forward pass of each, then pytorch-grad-cam over the whole model for the class called. grid: as `classified`, with six
+    usual: a forward pass of each, then pytorch-grad-cam over the whole model for the predicted class. grid: as `classified`, with six
     methods. heads: what these methods' own passes take, on features that are there already.
     """
 

@@ -138,7 +138,6 @@ def test_threads_do_not_mix_results(classifiers):
 
     At every moment the threads work on different scans by different methods.
     """
-    # Of each kind one
     chosen, methods = (
         [classifiers[name] for name in ("rcdnet", "mobilenetv2", "vit")],
         list(METHODS),

@@ -61,7 +61,9 @@ def test_agreement(predictions):
     assert calls(0.9, 0.1, 0.1, 0.2) == "Only RcdNet calls this scan malignant; the other 3 models call it benign."
     assert calls(0.1, 0.9, 0.1, 0.2) == "3 of 4 models call this scan benign, as RcdNet does; MobileNetV2 differs."
     assert calls(0.1, 0.9, 0.1, 0.8).endswith("MobileNetV2 and ViT differ.")
-    assert agreement([with_p(predictions[0], 0.9)]) == "RcdNet calls this scan malignant; no other model was run."
+    assert (
+        agreement([with_p(predictions[0], 0.9)]) == "RcdNet calls this scan malignant; no other model is compared here."
+    )
     two = [with_p(predictions[0], 0.9), with_p(predictions[3], 0.1)]
     assert agreement(two) == "RcdNet calls this scan malignant, ViT benign."
 

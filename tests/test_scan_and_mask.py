@@ -236,7 +236,7 @@ REFUSED = {
     "flat colour": (encoded(Image.new("RGB", (100, 100), (200, 30, 30))), "one flat colour"),
     "float tiff": (encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "floating-point samples from 0 to 255"),
     "bomb": (bomb(), "30000 × 30000 pixels; at most 4096"),
-    "too many bytes": (encoded(Image.fromarray(GREY)) + b"\0" * MAX_BYTES, "larger than 20 MB"),
+    "too many bytes": (encoded(Image.fromarray(GREY)) + b"\0" * MAX_BYTES, "larger than the limit of 20 MB"),
 }
 
 

@@ -36,9 +36,9 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # for whatever else this machine does
     folder = tmp_path / "runs"
     yield folder
-    for pid in worker_of(run_state):
+    for pid in worker_of(folder):
         os.kill(pid, signal.SIGKILL)
-    for run in run_state.glob("*"):
+    for run in folder.glob("*"):
         for pid in process_of(run):
             os.kill(pid, signal.SIGKILL)
     for worker in jobs._workers:

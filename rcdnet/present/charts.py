@@ -97,7 +97,6 @@ def probability_bars(
         figure.add_annotation(
             x=1.01, xref="paper", y=title, text=labels[title], showarrow=False, xanchor="left", font={"size": 16}
         )
-    # Plotly counts from the bottom
     figure.update_layout(
         height=110 + 42 * len(order),
         margin={"l": 10, "r": 160, "t": 40, "b": 10},
@@ -114,7 +113,7 @@ def probability_bars(
             "automargin": True,
             "tickfont": {"size": 16},
             "categoryorder": "array",
-            "categoryarray": order[::-1],
+            "categoryarray": order[::-1],  # Plotly counts from the bottom
         },
         bargap=0.4,
     )

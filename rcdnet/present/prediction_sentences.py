@@ -126,9 +126,10 @@ def agreement(predictions: Sequence[Prediction], *, binary: bool = False) -> str
     """One plain sentence on how the other models' answers relate to the first one's."""
     first, others = predictions[0], predictions[1:]
     words = [answer(p, binary=binary).word for p in predictions]
-    one, many = ("calls this scan", "call this scan") if binary or not first.verdict else ("answers", "answer")
+    two = binary or not first.verdict
+    one, many, it = ("calls this scan", "call this scan", "call it") if two else ("answers", "answer", "answer")
     if not others:
-        return f"{first.title} {one} {words[0]}; no other model was run."
+        return f"{first.title} {one} {words[0]}; no other model is compared here."
     same = [p.title for p, word in zip(others, words[1:], strict=True) if word == words[0]]
     differing = [p.title for p, word in zip(others, words[1:], strict=True) if word != words[0]]
     if not differing:
@@ -136,7 +137,7 @@ def agreement(predictions: Sequence[Prediction], *, binary: bool = False) -> str
     if len(others) == 1:
         return f"{first.title} {one} {words[0]}, {differing[0]} {words[1]}."
     if not same and len(set(words[1:])) == 1:
-        return f"Only {first.title} {one} {words[0]}; the other {len(others)} models {many} {words[1]}."
+        return f"Only {first.title} {one} {words[0]}; the other {len(others)} models {it} {words[1]}."
     if not same:
         return f"Only {first.title} {one} {words[0]}; the others differ from it and from each other."
     return (

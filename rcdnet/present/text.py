@@ -5,11 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories
-
-
 FORMULA = ("=", "+", "-", "@", "\N{MINUS SIGN}")
-
-
 BLANK = re.compile(r"[\s\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]*")  # spaces, and letters without a shape
 
 

@@ -79,8 +79,8 @@ def read_scan(data: bytes) -> Scan:
             )
         notes = (
             *notes,
-            "At least 99 % of this image is nearly black, as when 12-bit samples are exported too dark. Little detail is left. Export it "
-            "as an 8-bit PNG for a result that can be trusted.",
+            "At least 99 % of this image is nearly black, as when 12-bit samples are exported too dark, so little detail is left. Export "
+            "it as an 8-bit PNG for a result that can be trusted.",
         )
     if np.ptp(pixels) <= 2:
         raise ImageError("The image is one flat colour, so there is nothing to read in it. Check the export.")

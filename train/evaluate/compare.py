@@ -15,8 +15,6 @@ from train.folders import RESULTS_FOLDER
 from train.metrics.classification import group_means
 from train.metrics.delong import Comparison, compare_auc
 
-# The columns of the paper's tables 1 and 2, whose precision, recall and F1 are means of both classes; then ours.
-
 
 def shipped() -> list[Path]:
     """The folders of every evaluation that came with the app."""

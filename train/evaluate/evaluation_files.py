@@ -1,9 +1,10 @@
 """predictions.csv and evaluation.json of an evaluation: written together, and read only where they belong together."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
-from train.evaluate.evaluation_record import Evaluation, write_evaluation
+from train.evaluate.evaluation_record import Evaluation, SetMetrics, write_evaluation
 from train.evaluate.predictions import PredictionRow, read_with_sha256, write_predictions
 
 EVALUATION = ("predictions.csv", "evaluation.json")
@@ -22,7 +23,19 @@ def verified_predictions(folder: Path, evaluation: Evaluation) -> list[Predictio
     return rows
 
 
-def write_results(place, model, digest, epoch, point, left_out, remarks, rows, sets, counts=()) -> Evaluation:
+def write_results(
+    place: Path,
+    model: str,
+    digest: str,
+    epoch: int | None,
+    point: OperatingPoint,
+    left_out: Iterable[str],
+    remarks: tuple[str, ...],
+    rows: Sequence[PredictionRow],
+    sets: tuple[SetMetrics, ...],
+    counts: tuple[VerdictCounts, ...] = (),
+) -> Evaluation:
+    """Write both files into `place`, which is there; `digest` is the SHA-256 of the weights."""
     written = write_predictions(place / "predictions.csv", rows)
     evaluation = Evaluation(
         model=model,
@@ -38,13 +51,13 @@ def write_results(place, model, digest, epoch, point, left_out, remarks, rows, s
         remarks=remarks,
         verdict=point.verdict,
         conformal=point.conformal,
-        verdict_counts=tuple(counts),
+        verdict_counts=counts,
     )
     write_evaluation(place / "evaluation.json", evaluation)
     return evaluation
 
 
-def one_class_notes(rows, sets) -> list[str]:
+def one_class_notes(rows: Sequence[PredictionRow], sets: Sequence[SetMetrics]) -> list[str]:
     """A sentence for each source without figures."""
     missing = {row.source for row in rows} - {s.name for s in sets}
     return [f"{source}: its images are all of one class, so it has no figures" for source in sorted(missing)]

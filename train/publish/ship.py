@@ -71,7 +71,7 @@ def ship(
     for evaluated_run in folds:
         _check_fold(config, split, evaluated_run)
     for evaluated_run in cross_site:
-        # To one of two data sets, as to BUSI
+        # One of two data sets may not know the BI-RADS category, as BUSI does not
         unknown = {"birads_weight"} & {
             *untaught_in(run),
             *untaught_in(evaluated_run),
