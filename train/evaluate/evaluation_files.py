@@ -6,6 +6,7 @@ from pathlib import Path
 from rcdnet.errors import DatasetError
 from train.evaluate.evaluation_record import Evaluation, SetMetrics, write_evaluation
 from train.evaluate.predictions import PredictionRow, read_with_sha256, write_predictions
+from train.metrics.calibration_and_threshold import OperatingPoint
 
 EVALUATION = ("predictions.csv", "evaluation.json")
 
