@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rcdnet.errors import DatasetError
+from rcdnet.models.verdict import VerdictCounts
 from train.evaluate.evaluation_record import Evaluation, SetMetrics, write_evaluation
 from train.evaluate.predictions import PredictionRow, read_with_sha256, write_predictions
 from train.metrics.calibration_and_threshold import OperatingPoint
