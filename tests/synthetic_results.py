@@ -25,7 +25,10 @@ from train.evaluate.evaluation_record import (
     write_evaluation,
 )
 from train.evaluate.predictions import PredictionRow, write_predictions
+from train.evaluate.verdicts import count_verdicts
 from train.fit.events import Epoch, line_of
+from train.metrics.calibration_and_threshold import OperatingPoint
+from train.metrics.verdict_thresholds import conformal_thresholds, verdict_thresholds
 from train.studies.heatmap_records import CENTRE, MAPS_FILE, PUBLISHED, SETTINGS_FILE, MapRow, add_rows, write_figures
 
 ROLE = "validation: calibration was chosen here, and the threshold too"
@@ -55,11 +58,22 @@ def write_record(
 ) -> Evaluation:
     """predictions.csv and evaluation.json, made by the engine from these rows."""
     place.mkdir(parents=True)
+    others = draw_rows(rows[0].source, 77, 1.5, 3)  # choose the thresholds of the three answers
+    labels, probabilities = np.array([row.label for row in others]), np.array([row.probability for row in others])
+    point = OperatingPoint(
+        Calibration(),
+        0.31,
+        "",
+        (),
+        verdict_thresholds(labels, probabilities),
+        conformal_thresholds(labels, probabilities),
+    )
     evaluation = Evaluation(
         model=model, weights_sha256=weights, epoch=3, calibration=Calibration(), threshold=0.31,
         threshold_rule="the threshold that found 95 % of the cancers on validation", chosen_on=(rows[0].source,),
         predictions_sha256=write_predictions(place / "predictions.csv", rows), left_out=(),
-        sets=metrics_by_source(rows, 0.31, lambda source: role),
+        sets=metrics_by_source(rows, 0.31, lambda source: role), verdict=point.verdict, conformal=point.conformal,
+        verdict_counts=count_verdicts([(row, point) for row in rows], role),
     )  # fmt: skip
     write_evaluation(place / "evaluation.json", evaluation)
     return evaluation

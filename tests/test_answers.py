@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rcdnet.bench import untrained_classifier
-from rcdnet.models.card import ModelCard
+from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.verdict import ConformalThresholds, VerdictCounts, VerdictThresholds
 from rcdnet.present.answers import TONES, answer, label
 from rcdnet.present.charts import probability_bars
@@ -92,7 +92,15 @@ def test_what_the_answers_meant_comes_from_the_card():
     card = untrained_classifier("mobilenetv2").card
     assert verdict_meaning(card) == ""
     counts = tuple(VerdictCounts(data, "", (30, 60, 10), (1, 9, 40), 100, (90, 45)) for data in ("A", "B"))
-    card = replace(card, verdict=THRESHOLDS, conformal=ConformalThresholds(0.9, 0.7, 0.1), verdict_counts=counts)
+    set_a = Figures("A", "", 200, 50, 200, 0.9, (0.85, 0.95), 0.9, 0.95, 0.5)
+    card = replace(
+        card,
+        sha256="0" * 64,
+        validation=(set_a,),
+        verdict=THRESHOLDS,
+        conformal=ConformalThresholds(0.9, 0.7, 0.1),
+        verdict_counts=counts,
+    )
     assert verdict_meaning(card) == (
         "Low suspicion was given to 2 of 100 cancers (2.0 %) and 30 % of 200 benign lesions; high suspicion to 80 % of the cancers and "
         "10 % of the benign lesions (A and B, cross-validation)."

@@ -42,7 +42,7 @@ def test_one_object_for_each_image_and_model_and_one_for_the_bad_file(tmp_path):
         (str(bad), None),
         *((str(SAMPLES[1]), m) for m in models),
     ]
-    assert set(rows[0]) == {"image", "sha256", "model", "p_malignant", "threshold", "call"}
+    assert set(rows[0]) == {"image", "sha256", "model", "p_malignant", "threshold", "call", "verdict"}
     assert rows[0]["sha256"] == hashlib.sha256(SAMPLES[0].read_bytes()).hexdigest()
     assert set(rows[len(models)]) == {"image", "error"}
     assert "damaged" in rows[len(models)]["error"]

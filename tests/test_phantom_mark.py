@@ -80,7 +80,7 @@ def test_compare_says_it_and_does_not_count_it(app):
     assert not app.exception
     (message,) = (str(shown.proto) for shown in app.get("bidi_component") if "rcdnet_viewer" in str(shown.proto))
     assert "toy (your ViT), trained on phantoms, not on scans: its calls mean nothing here." in message
-    assert "RcdNet calls this scan" in message or "All 2 models" in message
+    assert "RcdNet answers" in message or "All 2 models" in message
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
