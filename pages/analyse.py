@@ -63,8 +63,8 @@ uploaded, chosen = scan_list(classifiers, all_calls)
 if not uploaded:
     st.title("Breast ultrasound, read by RcdNet and its baselines")
     st.markdown(
-        "Drop one or more scans into the panel on the left. For each one you see **RcdNet's call**, benign or malignant, "
-        "with its probability, its threshold and a heatmap of what it looked at. Next to it you see the same from "
+        "Drop one or more scans into the panel on the left. For each one you see **RcdNet's answer**, low suspicion, uncertain "
+        "or high suspicion, with its probability, its thresholds and a heatmap of what it looked at. Next to it you see the same from "
         f"{sum(name in MODELS for name in cards) - 1} of 5 baseline models that are trained."
     )
     st.markdown(

@@ -4,12 +4,12 @@ RESEARCH_USE = "Research use only, not for diagnosis"
 ON_PHANTOMS = "Trained on drawn phantoms, not on scans"
 INTENDED_USE = (
     "Research, teaching and demonstration: to see how RcdNet and five baseline networks read a breast ultrasound image that shows "
-    "one lesion, and where each of them looked. It answers one question, benign or malignant, for that lesion.",
+    "one lesion, and where each of them looked. It answers one question, how suspicious that lesion is of cancer.",
     "It is not for diagnosis. It is not a medical device, and nobody has approved it. No decision about a patient may be based on it.",
 )
 LIMITS = (
-    "It always answers benign or malignant, even for a normal breast, an axilla, an implant or a picture of something else. Its "
-    "call on those means nothing.",
+    "It always answers as for a lesion, even for a normal breast, an axilla, an implant or a picture of something else. Its "
+    "answer on those means nothing.",
     "It reads one still image: no patient history, no second view, no prior examination, no motion.",
     "Colour images (Doppler, elastography) are read without their colour, and the page says so. No model was trained on such images.",
     "The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is not an "
