@@ -49,8 +49,8 @@ def upload(page, *files: tuple[str, bytes]) -> None:
 
 
 def thumbnails(page):
-    """The buttons that choose a scan; each begins with the sign of RcdNet's call."""
-    return page.get_by_role("button", name=re.compile("^[▲●] (malignant|benign)"))
+    """The buttons that choose a scan; each begins with the sign of RcdNet's answer."""
+    return page.get_by_role("button", name=re.compile("^[▲◆●] (high|uncertain|low|malignant|benign) "))
 
 
 def pixels_of(page, alt: str) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_two_scans_and_a_broken_file(page):
         expect(scans.nth(number)).to_have_attribute("data-testid", "stBaseButton-primary")
         idle(page)
         expect(page.locator(".call .word")).to_be_visible()
-        expect(page.locator(".call")).to_contain_text("threshold that found")
+        expect(page.locator(".call")).to_contain_text("Probability of malignancy")
         for spec in TRAINED:
             shown = pixels_of(page, f"{spec.title}.")
             colourful = np.ptp(shown.astype(int), axis=2) > 30
@@ -219,7 +219,7 @@ def test_call_threshold_heatmap_and_notice_are_on_the_first_screen(page, size):
     page.get_by_role("button", name="Try three synthetic phantoms").click()
     for locator in (
         page.locator(".call .word"),
-        page.locator(".call").get_by_text("threshold that found"),
+        page.locator(".call").get_by_text("Probability of malignancy"),
         page.locator("img[alt^='RcdNet.']").first,
         page.locator(".research-use"),
     ):
@@ -227,3 +227,19 @@ def test_call_threshold_heatmap_and_notice_are_on_the_first_screen(page, size):
         box = locator.bounding_box()
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= size[1]
+
+
+def test_the_papers_two_answers_are_one_switch_away(page):
+    page.get_by_role("button", name="Try three synthetic phantoms").click()
+    expect(thumbnails(page)).to_have_count(3)
+    idle(page)
+    word, three = page.locator(".call .word"), re.compile("low suspicion|uncertain|high suspicion")
+    expect(word).to_have_text(three)
+    before = word.inner_text()
+    for on in (True, False):
+        page.get_by_text("Two answers").click()
+        idle(page)
+        expect(word).to_have_text(re.compile("malignant|benign") if on else before)
+        expect(page.locator(".call")).to_contain_text("threshold that found" if on else "Probability of malignancy")
+        of_list = re.compile("^[▲●] (malignant|benign) " if on else "^[▲◆●] (high|uncertain|low) ")
+        expect(page.get_by_role("button", name=of_list)).to_have_count(3)
