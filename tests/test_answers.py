@@ -50,15 +50,15 @@ def test_an_answer_is_one_word_and_one_sentence(predictions, p, word, sentence):
 def test_nobody_is_told_malignant_at_one_in_ten(predictions):
     told = with_p(predictions[0], 0.1)
     assert told.call == "malignant"  # at the paper's one threshold
-    said = [
+    shown = [
         answer(told).word,
         answer_sentence(told),
         label(told),
         agreement([told, *[with_p(p, 0.1) for p in predictions[1:]]]),
     ]
-    said += [annotation.text for annotation in probability_bars([told]).layout.annotations]
-    assert not any("malignant" in text for text in said if not text.startswith("Probability of malignancy"))
-    assert said[3] == "All 4 models answer uncertain."
+    shown += [annotation.text for annotation in probability_bars([told]).layout.annotations]
+    assert not any("malignant" in text for text in shown if not text.startswith("Probability of malignancy"))
+    assert shown[3] == "All 4 models answer uncertain."
 
 
 def test_agreement_counts_answers_and_not_calls(predictions):

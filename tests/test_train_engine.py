@@ -172,8 +172,8 @@ def test_the_averaged_weights_begin_as_a_plain_mean():
     for number in range(5):
         engine.step(number, Views(grey.clone(), None, torch.ones(2)), batch)
         seen.append(copy.deepcopy(engine.raw.model.conv_stem.weight.detach()))
-    torch.testing.assert_close(engine.kept.model.conv_stem.weight, torch.stack(seen[1:]).mean(dim=0))
-    assert not torch.equal(engine.kept.model.conv_stem.weight, seen[-1])
+    torch.testing.assert_close(engine.averaged.model.conv_stem.weight, torch.stack(seen[1:]).mean(dim=0))
+    assert not torch.equal(engine.averaged.model.conv_stem.weight, seen[-1])
 
 
 def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
@@ -194,11 +194,11 @@ def test_a_restored_optimiser_lies_in_memory_as_its_parameters_do(tmp_path):
         torch.full((2,), torch.nan),
     )
     first.step(0, Views(grey.clone(), None, torch.ones(2)), batch)
-    save_state(tmp_path, "resnet50", Progress(epoch=1), first.raw, first.kept, first.optimiser)
-    restore_state(tmp_path, "resnet50", second.raw, second.kept, second.optimiser)
+    save_state(tmp_path, "resnet50", Progress(epoch=1), first.raw, first.averaged, first.optimiser)
+    restore_state(tmp_path, "resnet50", second.raw, second.averaged, second.optimiser)
     other = Engine(replace(config, mask_weight=1.0), create_model("resnet50"), 1, accelerator_for(config))
     with pytest.raises(CheckpointError, match="holds other parts than this run trains: lesion masks"):
-        restore_state(tmp_path, "resnet50", other.raw, other.kept, other.optimiser)
+        restore_state(tmp_path, "resnet50", other.raw, other.averaged, other.optimiser)
     moments = [(p, v) for p, state in second.optimiser.state.items() for v in state.values() if v.shape == p.shape]
     assert len(moments) == 2 * len(list(second.raw.parameters()))
     assert all(p.stride() == v.stride() for p, v in moments)

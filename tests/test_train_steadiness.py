@@ -70,11 +70,11 @@ def test_a_row_is_what_the_app_would_say_of_the_changed_image(run, measured):
     assert {row.id for row in rows} == set(Split.read(run / "split.json").validation)
     assert len(rows) == len(weights.samples) * (1 + len(PERTURBATIONS))
     sample = weights.samples[0]
-    said = {row.change: row.probability for row in rows if row.id == sample.id}
+    probabilities = {row.change: row.probability for row in rows if row.id == sample.id}
     pixels = read_pixels(sample)
     for change in (AS_IT_IS, "mirror image", "crop of 2 %"):
         scan = pixels if change == AS_IT_IS else PERTURBATIONS[change](pixels, None)
-        assert said[change] == pytest.approx(classify(scan, [weights.classifier])[0].p_malignant, abs=1e-9)
+        assert probabilities[change] == pytest.approx(classify(scan, [weights.classifier])[0].p_malignant, abs=1e-9)
     table = (measured / "steadiness.md").read_text()
     assert table.count("\n") == 2 + len(PERTURBATIONS) * len({s.source for s in weights.samples})
 

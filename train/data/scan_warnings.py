@@ -21,8 +21,8 @@ def summarise_warnings(samples: Sequence[Sample], warnings: Sequence[Sequence[st
     """
     kinds: dict[tuple[str, str], list[int]] = {}
     first: dict[tuple[str, str], str] = {}
-    for index, (sample, said) in enumerate(zip(samples, warnings, strict=True)):
-        for warning in said:
+    for index, (sample, messages) in enumerate(zip(samples, warnings, strict=True)):
+        for warning in messages:
             fact = re.split(r"(?<=[.!?])\s", warning, maxsplit=1)[0]  # the rest is advice for one upload
             kind = sample.source, re.sub(r"\d+", "#", fact)
             kinds.setdefault(kind, []).append(index)
@@ -36,13 +36,13 @@ def _remark(samples: Sequence[Sample], source: str, rows: Sequence[int], fact: s
     of_label = {name: (int((warned == k).sum()), int((members == k).sum())) for name, k in LABELS.items()}
     counts = [of_label[name] for name in CLASSES]
     of_each = ", ".join(f"{few} of {all_} {name}" for name, (few, all_) in of_label.items() if all_)
-    said = f"{source}: {len(rows)} of {len(members)} images ({of_each}), {samples[rows[0]].id} first: {fact}"
+    sentence = f"{source}: {len(rows)} of {len(members)} images ({of_each}), {samples[rows[0]].id} first: {fact}"
     if all(all_ for _, all_ in counts) and _tells_apart(counts):
-        said += (
+        sentence += (
             " This occurs only in one class, or far more often in it, so a network can learn it instead of the lesion. Balance both "
             "classes, or leave these images out."
         )
-    return said
+    return sentence
 
 
 def _tells_apart(counts: Sequence[tuple[int, int]]) -> bool:

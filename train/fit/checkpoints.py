@@ -70,19 +70,19 @@ def save_state(
     name: str,
     progress: Progress,
     net: MultiTaskModel,
-    kept: MultiTaskModel,
+    averaged: MultiTaskModel,
     optimiser: torch.optim.Optimizer,
 ) -> None:
-    """Write `last.*`, and `best.*` where this epoch is the best; `kept` holds the weights that are kept."""
+    """Write `last.*`, and `best.*` where this epoch is the best; `averaged` holds the weights that are kept."""
     tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
-    if kept is not net:
-        tensors |= {f"kept.{k}": v for k, v in kept.state_dict().items()}
+    if averaged is not net:
+        tensors |= {f"kept.{k}": v for k, v in averaged.state_dict().items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
     write_atomic(out / "last.safetensors", save(_plain(tensors), metadata={"progress": json.dumps(asdict(progress))}))
     _write_about_last(out, name, progress)
     if progress.best_epoch == progress.epoch:
-        _save_best(out, name, progress, kept)
+        _save_best(out, name, progress, averaged)
 
 
 def read_progress(out: Path) -> Progress:
@@ -136,12 +136,12 @@ def restore_state(
     out: Path,
     name: str,
     net: MultiTaskModel,
-    kept: MultiTaskModel,
+    averaged: MultiTaskModel,
     optimiser: torch.optim.Optimizer,
     *,
     mend: bool = True,
 ) -> Progress:
-    """Put net, kept weights and optimiser where the run in `out` left them.
+    """Put net, averaged weights and optimiser where the run in `out` left them.
 
     `mend` also writes the files that a kill kept from being written after the checkpoint; one process does that.
     """
@@ -155,8 +155,8 @@ def restore_state(
             "removed since it began. Put the data back as it was, or begin a new run."
         )
     net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-    if kept is not net:
-        kept.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("kept.")})
+    if averaged is not net:
+        averaged.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("kept.")})
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):
@@ -170,7 +170,7 @@ def restore_state(
     if mend:
         _write_about_last(out, name, progress)
         if progress.best_epoch == progress.epoch and _epoch_of_best(out) != progress.epoch:
-            _save_best(out, name, progress, kept)
+            _save_best(out, name, progress, averaged)
     return progress
 
 
@@ -234,10 +234,10 @@ def _write_about_last(out: Path, name: str, progress: Progress) -> None:
     write_atomic(out / "last.json", json.dumps(about, indent=1).encode())
 
 
-def _save_best(out: Path, name: str, progress: Progress, kept: MultiTaskModel) -> None:
-    tensors = kept.model.state_dict()
-    if kept.decoder is not None:
-        tensors |= {PREFIX + key: value for key, value in kept.decoder.state_dict().items()}
+def _save_best(out: Path, name: str, progress: Progress, averaged: MultiTaskModel) -> None:
+    tensors = averaged.model.state_dict()
+    if averaged.decoder is not None:
+        tensors |= {PREFIX + key: value for key, value in averaged.decoder.state_dict().items()}
     content = save(_plain(tensors))
     about = {
         "model": name,

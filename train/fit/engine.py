@@ -142,7 +142,7 @@ class Engine:
             self.net = torch.compile(self.net)
 
     @property
-    def kept(self) -> MultiTaskModel:
+    def averaged(self) -> MultiTaskModel:
         """The network whose weights are kept: the averaged one, or the one that trains."""
         return self.average.module if self.average else self.raw
 

@@ -64,7 +64,7 @@ def fit(
     )
     engine = Engine(config, start.network, steps, accelerator, start.decoder)
     progress = restore_state(
-        out, config.model, engine.raw, engine.kept, engine.optimiser, mend=accelerator.is_main_process
+        out, config.model, engine.raw, engine.averaged, engine.optimiser, mend=accelerator.is_main_process
     )
     _check_same_epoch(progress.epoch, accelerator)
 
@@ -113,7 +113,7 @@ def fit(
                 threads=torch.get_num_threads() if device.type == "cpu" else 0,
                 settings=settings,
             )
-            save_state(out, config.model, progress, engine.raw, engine.kept, engine.optimiser)
+            save_state(out, config.model, progress, engine.raw, engine.averaged, engine.optimiser)
             yield event
         accelerator.wait_for_everyone()
     yield Finished(time.time(), progress.best_epoch, progress.best_auc)
@@ -125,7 +125,7 @@ def _epoch(config, epoch, sums, engine, seconds, decoded, held_out, validation, 
     figures: dict = {"validation_loss": None, "validation_accuracy": None, "validation_auc": None, "roc": None}
     auc_by_source: dict[str, float] = {}
     if len(held_out) and ((epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs):
-        logits = logits_of(engine.kept.model, validation)
+        logits = logits_of(engine.averaged.model, validation)
         scores, labels = logits.softmax(dim=1)[:, 1].numpy(), decoded.labels[held_out]
         sources = np.array([decoded.samples[row].source for row in held_out])
         auc_by_source = _auc_by_source(labels, scores, sources)
