@@ -77,7 +77,8 @@ def opened(browser, server: str, path: str = "") -> Iterator:
     page.on("request", lambda request: requested.append(request.url))
     page.goto(server + path)
     try:
-        idle(page)  # the first page of a server waits for its libraries, for longer than `expect` does on a busy machine
+        # The first page of a server waits for its libraries, on a busy machine for longer than `expect` does.
+        idle(page)
         yield page
     except BaseException as error:
         error.add_note(f"The page showed:\n{page.inner_text('body')}\nIts fields:\n{page.evaluate(FIELDS)}")
