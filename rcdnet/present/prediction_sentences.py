@@ -6,6 +6,7 @@ from scipy.special import logit
 
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import ModelCard
+from rcdnet.models.verdict import HIGH, LOW
 from rcdnet.present.answers import answer
 from rcdnet.present.text import join_names
 from rcdnet.reading.inference import Prediction
@@ -13,8 +14,14 @@ from rcdnet.reading.inference import Prediction
 
 def distinct_decimals(p: Prediction) -> tuple[str, str]:
     """Probability and threshold, with as many decimals as it takes to see which is larger."""
-    digits = next((d for d in range(2, 6) if f"{p.p_malignant:.{d}f}" != f"{p.threshold:.{d}f}"), 6)
-    return f"{p.p_malignant:.{digits}f}", f"{p.threshold:.{digits}f}"
+    probability, threshold = _told_from(p.p_malignant, p.threshold)
+    return probability, threshold
+
+
+def _told_from(value: float, *thresholds: float) -> tuple[str, ...]:
+    """A value and thresholds, all with as many decimals as it takes to see on which side of each the value lies."""
+    digits = next((d for d in range(2, 6) if all(f"{value:.{d}f}" != f"{at:.{d}f}" for at in thresholds)), 6)
+    return tuple(f"{number:.{digits}f}" for number in (value, *thresholds))
 
 
 def numbers(p: Prediction, *, binary: bool = False) -> str:
@@ -28,22 +35,14 @@ def answer_sentence(p: Prediction, *, binary: bool = False) -> str:
     """Probability and thresholds in words."""
     if binary or p.thresholds is None:
         return call_sentence(p)
-    low, high = p.thresholds.low, p.thresholds.high
-    digits = next(
-        (
-            d
-            for d in range(2, 6)
-            if len({f"{value:.{d}f}" for value in (p.p_malignant, low, high)}) == len({low, high}) + 1
-        ),
-        6,
-    )
-    probability = f"Probability of malignancy {p.p_malignant:.{digits}f}"
-    match p.verdict:
-        case "low":
-            return f"{probability}: below {low:.{digits}f}, so suspicion is low. This does not rule out cancer."
-        case "high":
-            return f"{probability}: at or above {high:.{digits}f}, so suspicion is high."
-    return f"{probability}: between {low:.{digits}f} and {high:.{digits}f}. A person has to read this scan."
+    value, low, high = _told_from(p.p_malignant, p.thresholds.low, p.thresholds.high)
+    if p.verdict == LOW:
+        meaning = f"below {low}, so suspicion is low. This does not rule out cancer."
+    elif p.verdict == HIGH:
+        meaning = f"at or above {high}, so suspicion is high."
+    else:
+        meaning = f"between {low} and {high}. A person has to read this scan."
+    return f"Probability of malignancy {value}: {meaning}"
 
 
 def call_sentence(p: Prediction) -> str:

@@ -67,7 +67,7 @@ class Prediction:
         does not have adds 0. The maps explain the network's.
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     on_phantoms: as `Classifier.on_phantoms`.
-    thresholds: of the three answers, and classes: the conformal set; None where the card has no thresholds for them.
+    thresholds: of the three answers; None where the card has none.
     """
 
     model: str
@@ -82,7 +82,6 @@ class Prediction:
     lesion: np.ndarray | None = field(default=None, repr=False)
     on_phantoms: bool = False
     thresholds: VerdictThresholds | None = None
-    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """`CheckpointError` for what is no probability: nothing can be called by it."""
@@ -229,7 +228,6 @@ def classify(
                     lesion,
                     classifier.on_phantoms,
                     card.verdict,
-                    card.conformal.classes(p_malignant) if card.conformal else None,
                 )
             )
     return predictions

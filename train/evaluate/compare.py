@@ -12,8 +12,7 @@ from train.evaluate.evaluation_record import Evaluation, read_evaluation
 from train.evaluate.figure_columns import COLUMNS, format_estimate, unsure
 from train.evaluate.predictions import PredictionRow
 from train.folders import RESULTS_FOLDER
-from train.metrics.classification import group_means
-from train.metrics.delong import Comparison, compare_auc
+from train.metrics.delong import Comparison, compare_auc_by_group
 
 
 def shipped() -> list[Path]:
@@ -93,7 +92,4 @@ def compare_rows(first: Sequence[PredictionRow], second: Sequence[PredictionRow]
         return None
     labels, groups = np.array([row.label for row in first]), np.array([row.group for row in first])
     scores = [np.array([row.probability for row in first]), np.array([other[row.id].probability for row in first])]
-    means = [group_means(labels, s, groups) for s in scores]
-    if min(np.bincount(means[0][0], minlength=2)) < 2:
-        return None
-    return compare_auc(means[0][0], means[0][1], means[1][1])
+    return compare_auc_by_group(labels, groups, *scores)

@@ -6,6 +6,8 @@ from math import isnan
 import numpy as np
 from scipy.stats import norm, rankdata
 
+from train.metrics.classification import group_means
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -48,6 +50,15 @@ def compare_auc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Co
     else:
         p, half = 1.0 if difference == 0 else float("nan"), float("nan")
     return Comparison(float(aucs[0]), float(aucs[1]), difference, (difference - half, difference + half), float(p))
+
+
+def compare_auc_by_group(
+    labels: np.ndarray, groups: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> Comparison | None:
+    """`compare_auc` on the mean of each patient or near-duplicate group; None where a class has under two groups."""
+    of_groups, first = group_means(labels, first, groups)
+    _, second = group_means(labels, second, groups)
+    return compare_auc(of_groups, first, second) if min(np.bincount(of_groups, minlength=2)) > 1 else None
 
 
 def auc_covariance(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

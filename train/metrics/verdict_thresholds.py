@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rcdnet.models.registry import CLASSES
 from rcdnet.models.verdict import VERDICTS, ConformalThresholds, VerdictCounts, VerdictThresholds
 
 MISSED = 0.02  # of the cancers among the images that choose, so many may be told low suspicion
@@ -59,7 +60,7 @@ def verdict_counts(
         [VERDICTS.index(t.verdict(p)) for t, p in zip(thresholds, probabilities.tolist(), strict=True)], int
     )
     sets = [c.classes(p) for c, p in zip(conformal, probabilities.tolist(), strict=True)]
-    held = np.array([("benign", "malignant")[label] in s for label, s in zip(labels.tolist(), sets, strict=True)], bool)
+    held = np.array([CLASSES[label] in s for label, s in zip(labels.tolist(), sets, strict=True)], bool)
     benign, malignant = (np.bincount(verdicts[labels == k], minlength=3).tolist() for k in (0, 1))
     return VerdictCounts(
         data,

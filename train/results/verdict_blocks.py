@@ -4,22 +4,24 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from rcdnet.models.verdict import VerdictCounts
+from rcdnet.models.verdict import VERDICTS, VerdictCounts
 from rcdnet.present.answers import ANSWERS
 from train.metrics.intervals import share_interval
+from train.metrics.verdict_thresholds import LEVEL, MISSED, REACHED
 from train.results.bundle import Bundle, Result
 from train.results.report_block import ReportBlock
 from train.results.tables import Table
 
 MEANING = (
-    "Low suspicion was meant to miss at most 2 % of the cancers and high suspicion to reach at most 10 % of the benign lesions, on the "
-    "images that chose the thresholds. The table shows what other images were told: each row is of images that chose none of its "
-    "thresholds. The rest is uncertain, and a person has to read it. Intervals are Wilson's, as if each image were another patient."
+    f"Low suspicion was meant to miss at most {MISSED * 100:.0f} % of the cancers and high suspicion to reach at most "
+    f"{REACHED * 100:.0f} % of the benign lesions, on the images that chose the thresholds. The table shows what other images were told: "
+    "each row is of images that chose none of its thresholds. The rest is uncertain, and a person has to read it. Intervals are Wilson's, "
+    "as if each image were another patient."
 )
 CONFORMAL = (
-    "A conformal set holds the classes that cannot be excluded. It holds the true class for 90 % of the scans of each class, if they are "
-    "like those that chose the thresholds. At another hospital they are not, so the coverage there is measured, not promised. A set of "
-    "one class is an answer; one of both is none."
+    f"A conformal set holds the classes that cannot be excluded. It holds the true class for {LEVEL * 100:.0f} % of the scans of each "
+    "class, if they are like those that chose the thresholds. At another hospital they are not, so the coverage there is measured, not "
+    "promised. A set of one class is an answer; one of both is none."
 )
 _COLUMNS = (("benign", "benign lesions"), ("malignant", "cancers"))
 
@@ -34,7 +36,7 @@ def three_answers(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBloc
         | {
             f"{who}: {ANSWERS[name].word}": _share(getattr(c, key)[k], sum(getattr(c, key)))
             for key, who in _COLUMNS
-            for k, name in enumerate(("low", "uncertain", "high"))
+            for k, name in enumerate(VERDICTS)
         }
         for r, c in counted
     ]
@@ -52,7 +54,7 @@ def three_answers(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBloc
         {"": f"{r.name}, {r.images}", "class": who, "answer": ANSWERS[name].word, "scans": getattr(c, key)[k]}
         for r, c in counted
         for key, who in _COLUMNS
-        for k, name in enumerate(("low", "uncertain", "high"))
+        for k, name in enumerate(VERDICTS)
     ]
     return [
         [ReportBlock("Three answers", MEANING, answers, _bars(counted), data)],
@@ -71,7 +73,7 @@ def _bars(counted: Sequence[tuple[Result, VerdictCounts]]) -> go.Figure:
     """A bar of cancers and one of benign lesions for each result, divided by answer."""
     figure = go.Figure()
     rows = [(f"{r.images}: {who}", getattr(c, key)) for r, c in counted for key, who in reversed(_COLUMNS)]
-    for k, name in enumerate(("low", "uncertain", "high")):
+    for k, name in enumerate(VERDICTS):
         figure.add_bar(
             y=[title for title, _ in rows], x=[counts[k] / max(1, sum(counts)) for _, counts in rows], orientation="h",
             name=f"{ANSWERS[name].sign} {ANSWERS[name].word}", marker_color=ANSWERS[name].colour,

@@ -19,8 +19,7 @@ from train.data.load_images import read_lesion, read_pixels
 from train.data.sample import Sample
 from train.evaluate.evaluation_record import Estimate
 from train.metrics.bootstrap import resamples
-from train.metrics.classification import group_means
-from train.metrics.delong import Comparison, compare_auc
+from train.metrics.delong import Comparison, compare_auc_by_group
 from train.metrics.intervals import MINIMUM_GROUPS, resampled_interval, share_interval
 from train.studies.held_out import StudyInput
 from train.studies.perturbations import PERTURBATIONS, Box
@@ -142,8 +141,7 @@ def _compared(before: Sequence[PerturbedRow], after: Sequence[PerturbedRow]) -> 
     plain, changed = (np.array([row.probability for row in rows]) for rows in (before, after))
     labels, groups = np.array([row.label for row in before]), np.array([row.group for row in before])
     flipped = (plain >= first.threshold) != (changed >= first.threshold)
-    means = [group_means(labels, scores, groups) for scores in (plain, changed)]
-    auc = compare_auc(means[0][0], means[0][1], means[1][1]) if min(np.bincount(means[0][0], minlength=2)) > 1 else None
+    auc = compare_auc_by_group(labels, groups, plain, changed)
     return Steadiness(
         first.weights, first.model, first.source, bool(first.seen), after[0].change, len(before), _share(flipped, groups), auc
     )  # fmt: skip
