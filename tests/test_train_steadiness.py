@@ -100,7 +100,9 @@ def test_a_killed_study_goes_on_and_other_weights_are_not_mixed_in(run, measured
 
 
 def row(number: int, group: int, label: int, change: str, probability: float) -> PerturbedRow:
-    return PerturbedRow("w", "0" * 64, "rcdnet", 0, "mine", f"mine/{number}", group, label, 0.5, change, probability)
+    return PerturbedRow(
+        "w", "0" * 64, "rcdnet", False, "mine", f"mine/{number}", group, label, 0.5, change, probability
+    )
 
 
 def test_the_figures_by_hand():

@@ -1,26 +1,24 @@
 """`maps.csv`: what each heatmap of a whole set of images is worth, and the figures that follow from it."""
 
-import csv
 import hashlib
-import io
 import json
 import math
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_type_hints
 
 import numpy as np
 
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import MODELS
 from rcdnet.safe_read import KB, Unreadable, nan_as_null, null_as_nan, parse_as, read_json
-from train.crash_safe_files import append_line, read_complete_lines, write_atomic
+from train.crash_safe_files import write_atomic
 from train.data.public_datasets import TITLES
 from train.evaluate.evaluation_record import Estimate
 from train.metrics.bootstrap import resamples
 from train.metrics.intervals import MINIMUM_GROUPS, resampled_interval, share_interval
+from train.studies.row_files import append_rows, parse_rows
 
 FIGURES = {
     # where the map lies
@@ -103,16 +101,11 @@ MAPS_FILE, FIGURES_FILE, SETTINGS_FILE = "maps.csv", "figures.json", "study.json
 PUBLISHED = "heatmaps"  # below the results that come with the app
 SETTINGS_LIMIT = 256 * KB
 REMAKE_HINT = "Make them with: python -m train heatmaps --models RUN"
-HEADER = ",".join(f.name for f in fields(MapRow)) + "\n"
 
 
 def add_rows(path: Path, rows: Sequence[MapRow]) -> None:
     """Add the rows of one image to the file; floats keep six digits."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in asdict(row).values()] for row in rows)
-    if not path.exists():
-        append_line(path, HEADER)
-    append_line(path, text.getvalue())
+    append_rows(path, rows, digits=6)
 
 
 def read_rows(path: Path) -> list[MapRow]:
@@ -121,10 +114,7 @@ def read_rows(path: Path) -> list[MapRow]:
     A line that a kill cut off is passed over.
     """
     try:
-        lines = [line + "\n" for line in read_complete_lines(path)]
-        if lines and lines[0] != HEADER:
-            raise ValueError("its columns are others")
-        return [_row(record) for record in csv.DictReader(lines)]
+        return parse_rows(path, MapRow)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{path} holds no figures of heatmaps ({error}). {REMAKE_HINT}") from error
 
@@ -219,26 +209,3 @@ def _figures(model: str, source: str, method: str, rows: Sequence[MapRow]) -> Ma
         found["pointing"] = Estimate(pointing, *share_interval(pointing, int(known[0])))
     examined = sum(not math.isnan(row.road) for row in rows)
     return MapFigures(model, source, method, any(row.seen for row in rows), len(rows), examined, found)
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return value
-
-
-_KINDS = get_type_hints(MapRow)
-
-
-def _row(record: dict[str, str]) -> MapRow:
-    def parsed(name: str) -> object:
-        text, kind = record[name], _KINDS[name]
-        if kind is bool:
-            return bool(int(text))
-        if kind is float:
-            return float(text) if text else math.nan
-        return kind(text)
-
-    return MapRow(**{name: parsed(name) for name in _KINDS})  # type: ignore[arg-type]

@@ -1,12 +1,9 @@
 """How often a call changes, and how far the AUC moves, when a scan is mirrored, cropped, framed, marked or compressed."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_type_hints
 
 import numpy as np
 from tqdm import tqdm
@@ -14,7 +11,7 @@ from tqdm import tqdm
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.inference import classify
-from train.crash_safe_files import append_line, read_complete_lines, write_atomic
+from train.crash_safe_files import write_atomic
 from train.data.load_images import read_lesion, read_pixels
 from train.data.sample import Sample
 from train.evaluate.evaluation_record import Estimate
@@ -23,6 +20,7 @@ from train.metrics.delong import Comparison, compare_auc_by_group
 from train.metrics.intervals import MINIMUM_GROUPS, resampled_interval, share_interval
 from train.studies.held_out import StudyInput
 from train.studies.perturbations import PERTURBATIONS, Box
+from train.studies.row_files import append_rows, header_of, parse_rows, rows_text
 
 ROWS_FILE = "steadiness.csv"
 AS_IT_IS = "as it is"
@@ -39,7 +37,7 @@ class PerturbedRow:
     weights: str
     sha256: str
     model: str
-    seen: int
+    seen: bool
     source: str
     id: str
     group: int
@@ -66,9 +64,6 @@ class Steadiness:
     auc: Comparison | None
 
 
-HEADER = ",".join(f.name for f in fields(PerturbedRow)) + "\n"
-
-
 def measure_steadiness(weights: Sequence[StudyInput], out: Path) -> list[PerturbedRow]:
     """Read every image as it is and after every change; goes on with what `out` holds of these weights.
 
@@ -93,7 +88,7 @@ def measure_steadiness(weights: Sequence[StudyInput], out: Path) -> list[Perturb
                     continue
                 bar.set_description(w.name)
                 made = _of_image(w, sample, group)
-                append_line(path, _text(made, header=not path.exists()))
+                append_rows(path, made)
                 rows += made
                 bar.update()
     return rows
@@ -121,7 +116,7 @@ def _of_image(w: StudyInput, sample: Sample, group: int) -> list[PerturbedRow]:
     card = w.classifier.card
     return [
         PerturbedRow(
-            w.name, card.sha256, w.classifier.spec.name, int(w.seen), sample.source, sample.id, group, sample.label, card.threshold,
+            w.name, card.sha256, w.classifier.spec.name, w.seen, sample.source, sample.id, group, sample.label, card.threshold,
             name, classify(scan, [w.classifier])[0].p_malignant,
         )
         for name, scan in changed.items()
@@ -143,7 +138,7 @@ def _compared(before: Sequence[PerturbedRow], after: Sequence[PerturbedRow]) -> 
     flipped = (plain >= first.threshold) != (changed >= first.threshold)
     auc = compare_auc_by_group(labels, groups, plain, changed)
     return Steadiness(
-        first.weights, first.model, first.source, bool(first.seen), after[0].change, len(before), _share(flipped, groups), auc
+        first.weights, first.model, first.source, first.seen, after[0].change, len(before), _share(flipped, groups), auc
     )  # fmt: skip
 
 
@@ -163,10 +158,7 @@ def _share(flipped: np.ndarray, groups: np.ndarray) -> Estimate:
 def _whole_images(path: Path) -> list[PerturbedRow]:
     """The rows of images that have every change; the file is left with these alone. `DatasetError` if it is damaged."""
     try:
-        lines = [line + "\n" for line in read_complete_lines(path) if line]
-        if lines and lines[0] != HEADER:
-            raise ValueError("its columns are others")
-        rows = [_row(record) for record in csv.DictReader(lines)]
+        rows = parse_rows(path, PerturbedRow)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{path} holds no rows of steadiness ({error}). Give another folder as --out.") from error
     changes: dict[tuple[str, str], set[str]] = {}
@@ -174,19 +166,5 @@ def _whole_images(path: Path) -> list[PerturbedRow]:
         changes.setdefault((row.weights, row.id), set()).add(row.change)
     whole = [row for row in rows if changes[row.weights, row.id] >= {AS_IT_IS, *PERTURBATIONS}]
     if len(whole) < len(rows):
-        write_atomic(path, _text(whole, header=True).encode())
+        write_atomic(path, (header_of(PerturbedRow) + rows_text(whole)).encode())
     return whole
-
-
-def _text(rows: Sequence[PerturbedRow], *, header: bool) -> str:
-    text = io.StringIO()
-    text.write(HEADER if header else "")
-    csv.writer(text, lineterminator="\n").writerows(asdict(row).values() for row in rows)
-    return text.getvalue()
-
-
-_KINDS = get_type_hints(PerturbedRow)
-
-
-def _row(record: dict[str, str]) -> PerturbedRow:
-    return PerturbedRow(**{name: kind(record[name]) for name, kind in _KINDS.items()})
