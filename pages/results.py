@@ -8,8 +8,9 @@ from pages.shared.access_control import training_denied_reason
 from pages.shared.markdown_escape import escape_markdown
 from pages.shared.widget_state import PERSIST, persistent_tabs, set_widget_values
 from train.results.load_results import load_bundled_results, load_user_results
+from train.results.operating_point import operating_point, scored
 from train.results.report_block import ReportBlock
-from train.results.sections import SECTIONS, operating_point, scored
+from train.results.sections import SECTIONS
 from train.results.tables import measured_how, roles
 
 if "framed" not in st.session_state:  # a direct link runs this file without app.py; go through it

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rcdnet.bench import benchmark
-from rcdnet.errors import CheckpointError, ImageError, NotTrained, RcdnetError
+from rcdnet.errors import CheckpointError, ImageError, NotAScan, NotTrained, RcdnetError
 from rcdnet.exit_codes import os_error_message, run_command
 from rcdnet.models.registry import MODELS
 from rcdnet.path_arguments import check_writable, expand_pattern, expand_user_path, images_in
 from rcdnet.present.overlay import overlay, png
-from rcdnet.present.prediction_report import call_row, calls_csv
+from rcdnet.present.prediction_report import call_row, calls_csv, not_read_row
 from rcdnet.present.text import printable
 from rcdnet.reading.inference import Classifier, classify, load_classifier, load_trained
+from rcdnet.reading.input_check import NOT_READ, check_input
 from rcdnet.scans.scan_and_mask import read_bytes, read_scan
 
 NAMED = 10  # of the files in a folder that were passed over
@@ -73,7 +74,7 @@ def _predict(options: argparse.Namespace) -> int:
         failed = any(isinstance(reason, CheckpointError) for reason in reasons.values())
     rows: list[dict[str, object]] = []
     for row in _rows(_asked(options.scans), classifiers, options.heatmaps):
-        failed |= "error" in row
+        failed |= "error" in row or row["verdict"] == NOT_READ
         if options.format == "json":
             print(json.dumps(row, allow_nan=False), flush=True)
         else:
@@ -114,6 +115,11 @@ def _rows(
             if reason:
                 raise ImageError(reason)
             scan = read_scan(read_bytes(path))
+            try:
+                scan = check_input(scan)
+            except NotAScan as refusal:
+                yield from (not_read_row(str(path), scan, classifier, refusal) for classifier in classifiers)
+                continue
             predictions = classify(scan.pixels, classifiers)
             if heatmaps:
                 # Two files of one name must not overwrite each other's overlays.

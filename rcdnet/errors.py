@@ -2,6 +2,7 @@
 
 RcdnetError              root of everything this project raises on purpose
 ├── ImageError           an upload cannot be read as one breast ultrasound image
+│   └── NotAScan         an upload is a picture of something else
 ├── UnknownModel         a model name is not in the registry
 ├── NotTrained           a model has no weights good enough to answer with
 ├── CheckpointError      a weight file is damaged or does not belong to its card
@@ -25,6 +26,10 @@ class RcdnetError(Exception):
 
 class ImageError(RcdnetError):
     """An upload cannot be read as one breast ultrasound image."""
+
+
+class NotAScan(ImageError):
+    """An upload is a picture, but not one breast B-mode scan."""
 
 
 class UnknownModel(RcdnetError):

@@ -187,6 +187,8 @@ def app_tree(place: Path) -> Path:
     shutil.copy(ROOT / "app.py", place)
     shutil.copytree(ROOT / "assets", place / "assets", ignore=shutil.ignore_patterns("weights", "results"))
     draw_results(place / "assets")
+    for path in (ROOT / "assets" / "weights").glob("input_check.*"):
+        shutil.copy(path, place / "assets" / "weights")
     return place
 
 

@@ -16,6 +16,7 @@ from processes import wait_for
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.inference import load_trained
 from rcdnet.scans.scan_and_mask import MAX_BYTES
+from train.data.other_pictures import OTHER_PICTURES
 
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.png"))
 TRAINED = [c.spec for c in load_trained()[0]]
@@ -206,8 +207,18 @@ def test_downloads(page, tmp_path):
         assert figure.format == "PNG"
 
 
-def test_a_doppler_scan_carries_its_warning(page):
-    rgb = np.repeat(ramp(200, 240)[..., None], 3, axis=2)
+def test_a_picture_of_something_else_is_not_read(page):
+    page_of_text = OTHER_PICTURES["a page of text"](np.random.default_rng(3), ramp(), ramp())
+    upload(page, ("report.png", encoded(Image.fromarray(page_of_text))))
+    refusal = (
+        "report.png: This picture looks like a page of text, not like one breast B-mode scan, so no model reads it."
+    )
+    expect(page.get_by_text(refusal)).to_be_visible()
+    expect(page.get_by_text("No scan at hand?")).to_be_visible()
+
+
+def test_a_doppler_scan_carries_its_warning(page, phantom):
+    rgb = np.repeat(phantom[..., None], 3, axis=2)
     rgb[60:120, 60:150] = (220, 30, 20)
     upload(page, ("doppler.png", encoded(Image.fromarray(rgb))))
     expect(page.get_by_text("like a Doppler or elastography overlay")).to_be_visible()

@@ -11,7 +11,8 @@ from conftest import copied
 from train.evaluate.curves import Point
 from train.results.bundle import Bundle
 from train.results.load_results import load_bundled_results
-from train.results.sections import SECTIONS, operating_point
+from train.results.operating_point import operating_point
+from train.results.sections import SECTIONS
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,9 @@ from train.metrics.classification import confusion, group_means, rates
 from train.metrics.delong import compare_auc
 from train.results.bundle import Bundle
 from train.results.load_results import chosen_results, grouped, load_bundled_results, load_user_results
+from train.results.operating_point import at_thresholds, operating_point
 from train.results.report_block import ReportBlock
-from train.results.sections import SECTIONS, at_thresholds, operating_point
+from train.results.sections import SECTIONS
 from train.results.tables import figures_table, in_a_sentence, measured_how, roles
 
 

@@ -7,6 +7,7 @@ python -m train report --out DIR
 python -m train figures --out docs/figures.md
 python -m train heatmaps --models runs/rcdnet-fold1 runs/rcdnet-fold2 --out DIR
 python -m train steadiness --models runs/rcdnet-fold1 runs/rcdnet-fold2 --out DIR
+python -m train input-check --data busbra=DIR --data busi=DIR --data breast=DIR
 python -m train audit --data busbra=DIR --data busi=DIR
 python -m train fetch busbra --out data
 python -m train bench
@@ -148,6 +149,15 @@ def _steadiness(options: argparse.Namespace) -> None:
     print(text)
 
 
+def _input_check(options: argparse.Namespace) -> None:
+    # pytorch-grad-cam, which a reader of scans has, is not on every machine that trains.
+    from train.studies.input_check import publish_input_check
+
+    check_writable(options.out)
+    card = publish_input_check(options.data, folder=options.out, say=_say)
+    print(f"The app now asks this check before it reads a picture; it was taught with {', '.join(card.trained_on)}.")
+
+
 def _audit(options: argparse.Namespace) -> None:
     for finding in audit(read_sources(options.data, _say)):
         print("\n".join(report_lines(finding)))
@@ -198,6 +208,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "figures": _figures,
     "heatmaps": _heatmaps,
     "steadiness": _steadiness,
+    "input-check": _input_check,
     "audit": _audit,
     "fetch": _fetch,
     "bench": _bench,

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER
 from rcdnet.models.registry import MODELS
 from rcdnet.path_arguments import expand_user_path, with_home
 from train.config import TrainConfig, kind_of
@@ -79,6 +80,14 @@ def argument_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", type=expand_user_path, required=True, help="folder for steadiness.csv; a study there is continued"
     )
+
+    command = commands.add_parser(
+        "input-check", help="teach the app to know what is no breast B-mode scan, from scans and drawn pictures"
+    )
+    command.add_argument(
+        "--data", required=True, action="append", metavar="SOURCE=DIR", type=_source, help="two or more"
+    )
+    command.add_argument("--out", type=expand_user_path, default=WEIGHTS_FOLDER, help="default: where the app reads it")
 
     command = commands.add_parser("audit", help="check a data set before training on it")
     command.add_argument("--data", required=True, action="append", metavar="SOURCE=DIR", type=_source)

@@ -7,6 +7,7 @@ import numpy as np
 from rcdnet.errors import ImageError
 from rcdnet.present.overlay import fit_within, letterboxed, png_url
 from rcdnet.reading.inference import Classifier, Prediction, classify
+from rcdnet.reading.input_check import check_input
 from rcdnet.scans.scan_and_mask import Scan, read_scan
 
 MAX_PIXELS = 200_000_000  # of all scans of a session together, which keeps them in memory
@@ -36,7 +37,8 @@ def add_upload(scans: dict[Key, UploadedScan], name: str, data: bytes, classifie
     """Read a file and keep it among the scans of the session; models do not run again on bytes that are there already.
 
     Raises:
-        ImageError: as `rcdnet.scans.scan_and_mask.read_scan`, or the session holds too many pixels.
+        ImageError: as `rcdnet.scans.scan_and_mask.read_scan` and `rcdnet.reading.input_check.check_input`, or the session holds too
+            many pixels.
         HeatmapError, CheckpointError: as `rcdnet.reading.inference.classify`.
     """
     scan = read_scan(data)
@@ -45,6 +47,7 @@ def add_upload(scans: dict[Key, UploadedScan], name: str, data: bytes, classifie
         return key
     if sum(one.scan.pixels.size for one in scans.values()) + scan.pixels.size > MAX_PIXELS:
         raise ImageError("The memory set aside for one session is full. Clear the scans first.")
+    scan = check_input(scan)
     same = next((one for one in scans.values() if one.scan.sha256 == scan.sha256), None)
     scans[key] = UploadedScan(
         name,

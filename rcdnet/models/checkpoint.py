@@ -159,26 +159,30 @@ def model_from_tensors(
 
 
 def write_checkpoint(weights: bytes, card: ModelCard, folder: Path = WEIGHTS_FOLDER) -> None:
-    """Write a weight file and, last, its card; the card makes the pair complete. A full disk leaves the earlier pair.
+    """Write a weight file and its card as `write_pinned` does."""
+    if hashlib.sha256(weights).hexdigest() != card.sha256:
+        raise CheckpointError(f"The card of {card.model} carries another SHA-256 than the weights it is written with.")
+    write_pinned({f"{card.model}.safetensors": weights}, f"{card.model}.json", card.to_json().encode(), folder)
+
+
+def write_pinned(files: Mapping[str, bytes], card: str, content: bytes, folder: Path) -> None:
+    """Write files and, last, the card of this name that makes them complete; a full disk leaves the earlier ones.
 
     Where the folder holds its cards to `SHA256SUMS`, the card's line there is renewed.
     """
-    if hashlib.sha256(weights).hexdigest() != card.sha256:
-        raise CheckpointError(f"The card of {card.model} carries another SHA-256 than the weights it is written with.")
     folder.mkdir(parents=True, exist_ok=True)
-    content = card.to_json().encode()
-    files = {f"{card.model}.safetensors": weights}
+    written = dict(files)
     if (pins := read_checksums(folder)) is not None:
-        pins[f"{card.model}.json"] = hashlib.sha256(content).hexdigest()
-        files[CHECKSUM_FILE] = "".join(f"{digest}  {name}\n" for name, digest in sorted(pins.items())).encode()
-    files[f"{card.model}.json"] = content
+        pins[card] = hashlib.sha256(content).hexdigest()
+        written[CHECKSUM_FILE] = "".join(f"{digest}  {name}\n" for name, digest in sorted(pins.items())).encode()
+    written[card] = content
     try:
-        for name, content in files.items():
-            (folder / f"{name}.new").write_bytes(content)
-        for name in files:
+        for name, data in written.items():
+            (folder / f"{name}.new").write_bytes(data)
+        for name in written:
             (folder / f"{name}.new").replace(folder / name)
     except OSError:
-        for name in files:
+        for name in written:
             (folder / f"{name}.new").unlink(missing_ok=True)
         raise
 

@@ -6,12 +6,14 @@ from io import BytesIO, StringIO
 
 from matplotlib.figure import Figure
 
+from rcdnet.errors import NotAScan
 from rcdnet.present.answers import answer
 from rcdnet.present.overlay import fit_within, overlay
 from rcdnet.present.prediction_sentences import numbers
 from rcdnet.present.statements import ON_PHANTOMS, RESEARCH_USE
 from rcdnet.present.text import escape_formula
-from rcdnet.reading.inference import Prediction
+from rcdnet.reading.inference import Classifier, Prediction
+from rcdnet.reading.input_check import NOT_READ
 from rcdnet.scans.scan_and_mask import Scan
 
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "verdict", "warnings", "error")
@@ -31,6 +33,13 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
     }
     warnings = [*([f"{ON_PHANTOMS}."] if prediction.on_phantoms else []), *scan.warnings]
     return row | {"warnings": " ".join(warnings)} if warnings else row
+
+
+def not_read_row(image: str, scan: Scan, classifier: Classifier, refusal: NotAScan) -> dict[str, object]:
+    """As `call_row`, of a picture that no model read; its reason stands among the warnings."""
+    empty = dict.fromkeys(("p_malignant", "threshold", "call"))
+    names = {"image": image, "sha256": scan.sha256, "model": classifier.name}
+    return {**names, **empty, "verdict": NOT_READ, "warnings": " ".join([str(refusal), *scan.warnings])}
 
 
 def calls_csv(rows: Iterable[dict[str, object]]) -> str:

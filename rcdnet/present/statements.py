@@ -8,8 +8,9 @@ INTENDED_USE = (
     "It is not for diagnosis. It is not a medical device, and nobody has approved it. No decision about a patient may be based on it.",
 )
 LIMITS = (
-    "It always answers as for a lesion, even for a normal breast, an axilla, an implant or a picture of something else. Its "
-    "answer on those means nothing.",
+    "It always answers as for a lesion, even for a normal breast, an axilla or an implant. Its answer on those means nothing.",
+    "A check stops pictures that are not one breast B-mode scan before any model reads them. Some pass, and a few real scans are stopped; "
+    "Results says how many.",
     "It reads one still image: no patient history, no second view, no prior examination, no motion.",
     "Colour images (Doppler, elastography) are read without their colour, and the page says so. No model was trained on such images.",
     "The probability is calibrated on the validation images alone, where a third of the lesions are malignant. It is not an "

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rcdnet.models.card import ModelCard
 from rcdnet.models.verdict import VerdictCounts
+from rcdnet.reading.input_check import InputCheckCard
 from train.evaluate.evaluation_record import SetMetrics
 from train.evaluate.predictions import PredictionRow
 from train.fit.events import Epoch
@@ -40,7 +41,7 @@ class Bundle:
     cards: by model. validation: of each model. folds: of each run that `validation` is made of. seeds: as `validation`, from
     other seeds. cross_site: trained on one data set, tested on another. runs: the epochs of each recorded training, by the name
     of its run, by model. heatmaps: figures of the validation runs' maps. missing: why a model's figures are not shown and which
-    command makes them, by model.
+    command makes them, by model. input_check: how the check before the models fared; None where it cannot be read.
     """
 
     cards: dict[str, ModelCard]
@@ -51,3 +52,4 @@ class Bundle:
     runs: dict[str, dict[str, tuple[Epoch, ...]]]
     missing: dict[str, str]
     heatmaps: tuple[MapFigures, ...] = ()
+    input_check: InputCheckCard | None = None

@@ -10,6 +10,7 @@ from rcdnet.errors import CheckpointError, DatasetError, NotTrained, RcdnetError
 from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card
 from rcdnet.models.registry import MODELS
+from rcdnet.reading.input_check import load_input_check
 from rcdnet.safe_read import shortened
 from train.config import TrainConfig
 from train.crash_safe_files import file_stamp
@@ -126,7 +127,11 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
     except DatasetError as reason:
         missing["heatmaps"] = str(reason)
     kinds = {kind: tuple(results) for kind, results in found.items()}
-    return Bundle(cards=cards, **kinds, runs=runs, missing=missing, heatmaps=heatmaps)
+    try:
+        check = load_input_check(weights_folder).card
+    except CheckpointError as reason:
+        missing["input check"], check = str(reason), None
+    return Bundle(cards=cards, **kinds, runs=runs, missing=missing, heatmaps=heatmaps, input_check=check)
 
 
 def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[MapFigures, ...]:

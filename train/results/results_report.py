@@ -9,7 +9,8 @@ from pathlib import Path
 from rcdnet.models.registry import MODELS
 from train.results.bundle import Bundle, Result
 from train.results.html_document import write_document
-from train.results.sections import SECTIONS, at_thresholds
+from train.results.operating_point import at_thresholds
+from train.results.sections import SECTIONS
 from train.results.tables import in_a_sentence, measured_how
 
 
