@@ -153,6 +153,7 @@ def test_a_run_from_start_to_the_analyse_page(browser, servers, tree):
         page.reload()
         choose(page, "Run", "short")
         page.get_by_text("Test it on other data").click()
+        idle(page)  # a click that comes while the page is drawn anew may be lost
         page.get_by_role("button", name="Test", exact=True).click()
         expect(page.get_by_text("Done. Choose short on clinic on the Results page.")).to_be_visible(timeout=120_000)
         page.get_by_role("link", name="Results").click()
