@@ -210,9 +210,7 @@ def test_downloads(page, tmp_path):
 def test_a_picture_of_something_else_is_not_read(page):
     page_of_text = OTHER_PICTURES["a page of text"](np.random.default_rng(3), ramp(), ramp())
     upload(page, ("report.png", encoded(Image.fromarray(page_of_text))))
-    refusal = (
-        "report.png: This picture looks like a page of text, not like one breast B-mode scan, so no model reads it."
-    )
+    refusal = "report.png: This looks like a page of text, not one breast B-mode scan, so no model reads it."
     expect(page.get_by_text(refusal)).to_be_visible()
     expect(page.get_by_text("No scan at hand?")).to_be_visible()
 

@@ -61,7 +61,7 @@ def test_the_apps_own_phantoms_are_read(sample):
 
 def test_a_refusal_names_what_the_picture_looks_like(phantom):
     (noise,) = pictures("noise", phantom, 1)
-    with pytest.raises(NotAScan, match=r"looks like noise, not like one breast B-mode scan, so no model reads it"):
+    with pytest.raises(NotAScan, match=r"This looks like noise, not one breast B-mode scan, so no model reads it"):
         check_input(Scan(noise, "0" * 64))
 
 

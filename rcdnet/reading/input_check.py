@@ -110,11 +110,8 @@ def check_input(scan: Scan) -> Scan:
     """
     found = load_input_check().assess(scan.pixels)
     if found.outcome == NOT_READ:
-        looks = f"looks like {found.kind}, not like" if found.kind else "does not look like"
-        raise NotAScan(
-            f"This picture {looks} one breast B-mode scan, so no model reads it. Export the scan itself, one view, from the scanner or "
-            "the archive."
-        )
+        looks = f"looks like {found.kind}, not" if found.kind else "does not look like"
+        raise NotAScan(f"This {looks} one breast B-mode scan, so no model reads it. Export a single view.")
     if found.outcome == WARNED:
         looks = f" and resembles {found.kind}" if found.kind else ""
         warning = (
