@@ -115,17 +115,16 @@ def _rows(
             if reason:
                 raise ImageError(reason)
             scan = read_scan(read_bytes(path))
-            try:
-                scan = check_input(scan)
-            except NotAScan as refusal:
-                yield from (not_read_row(str(path), scan, classifier, refusal) for classifier in classifiers)
-                continue
+            scan = check_input(scan)
             predictions = classify(scan.pixels, classifiers)
             if heatmaps:
                 # Two files of one name must not overwrite each other's overlays.
                 stem = path.stem if stems[path.stem] == 1 else f"{path.stem}-{scan.sha256[:8]}"
                 for p in predictions:
                     (heatmaps / f"{stem}.{p.model}.png").write_bytes(png(overlay(scan.pixels, p.heat(p.call))))
+        except NotAScan as refusal:
+            yield from (not_read_row(str(path), scan, classifier, refusal) for classifier in classifiers)
+            continue
         except (RcdnetError, OSError) as error:
             yield {"image": str(path), "error": os_error_message(error) if isinstance(error, OSError) else str(error)}
             continue

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pages.shared.uploaded_scan import add_upload
 from rcdnet.__main__ import main as rcdnet_main
 from rcdnet.errors import CheckpointError, DatasetError, NotAScan
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER
+from rcdnet.reading import picture_features
 from rcdnet.reading.input_check import NAME, NOT_READ, READ, WARNED, check_input, load_input_check
 from rcdnet.scans.scan_and_mask import Scan, read_scan
 from train.data.dataset_readers import read_sources
@@ -67,8 +69,7 @@ def test_a_refusal_names_what_the_picture_looks_like(phantom):
 
 def test_a_doubt_is_a_warning_beside_those_of_the_file(phantom, monkeypatch):
     check = load_input_check()
-    found = check.assess(phantom)
-    object.__setattr__(found, "outcome", WARNED)
+    found = replace(check.assess(phantom), outcome=WARNED)
     monkeypatch.setattr(type(check), "assess", lambda self, pixels: found)
     warnings = check_input(Scan(phantom, "0" * 64, ("It is dark.",))).warnings
     assert warnings[0] == "It is dark."
@@ -118,6 +119,16 @@ def test_without_a_whole_check_nothing_is_read(fault, tmp_path):
         place.write_bytes(place.read_bytes() + b"\n")
     with pytest.raises(CheckpointError, match="Restore"):
         load_input_check(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"no tensors"], ids=["missing", "damaged"])
+def test_without_its_trunk_nothing_is_read(content, tmp_path, monkeypatch):
+    trunk = tmp_path / "trunk.safetensors"
+    if content:
+        trunk.write_bytes(content)
+    monkeypatch.setattr(picture_features, "TRUNK_FILE", trunk)
+    with pytest.raises(CheckpointError, match=r"trunk\.safetensors, which the input check needs, cannot be read"):
+        picture_features.imagenet_trunk.__wrapped__()
 
 
 def test_a_check_is_taught_by_one_command(tmp_path):

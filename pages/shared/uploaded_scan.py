@@ -47,8 +47,8 @@ def add_upload(scans: dict[Key, UploadedScan], name: str, data: bytes, classifie
         return key
     if sum(one.scan.pixels.size for one in scans.values()) + scan.pixels.size > MAX_PIXELS:
         raise ImageError("The memory set aside for one session is full. Clear the scans first.")
-    scan = check_input(scan)
     same = next((one for one in scans.values() if one.scan.sha256 == scan.sha256), None)
+    scan = same.scan if same else check_input(scan)
     scans[key] = UploadedScan(
         name,
         scan,

@@ -22,6 +22,9 @@ from rcdnet.safe_read import MB, Unreadable, quoted, read_regular
 from rcdnet.scans import preprocessing
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "weights"
+IMAGENET_FOLDER = (
+    WEIGHTS_FOLDER.parent / "imagenet"
+)  # trunks that came with the app; the README beside them says where from
 CHECKSUM_FILE = "SHA256SUMS"  # as sha256sum writes it
 LARGEST_WEIGHTS = 1024 * MB
 
@@ -39,8 +42,7 @@ def read_card(name: str, folder: Path = WEIGHTS_FOLDER) -> ModelCard:
         raise NotTrained(f"{title} is not trained yet. Train it with: {training_hint(name)}")
     try:
         content = read_regular(path, LIMIT)
-        pins = read_checksums(folder)
-        if pins is not None and pins.get(path.name) != hashlib.sha256(content).hexdigest():
+        if not is_as_shipped(path.name, content, folder):
             raise CheckpointError(
                 f"The card {path.name} is not the one that was shipped (SHA-256 differs from {CHECKSUM_FILE}). Restore it from the "
                 "release, or ship its run again: python -m train ship RUN"
@@ -59,6 +61,12 @@ def card_digest(name: str, folder: Path = WEIGHTS_FOLDER) -> str:
         return hashlib.sha256(read_regular(folder / f"{name}.json", LIMIT)).hexdigest()
     except Unreadable:
         return ""
+
+
+def is_as_shipped(name: str, content: bytes, folder: Path) -> bool:
+    """Whether a card's content is what `CHECKSUM_FILE` holds it to; also where the folder has none. Raises as `read_checksums`."""
+    pins = read_checksums(folder)
+    return pins is None or pins.get(name) == hashlib.sha256(content).hexdigest()
 
 
 def read_checksums(folder: Path) -> dict[str, str] | None:

@@ -16,7 +16,7 @@ from safetensors.numpy import load as load_arrays
 from scipy.special import logsumexp
 
 from rcdnet.errors import CheckpointError, NotAScan
-from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_checksums
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, is_as_shipped
 from rcdnet.reading.picture_features import picture_features
 from rcdnet.safe_read import KB, MB, Count, Unreadable, parse_as, parse_json, read_regular
 from rcdnet.scans.scan_and_mask import Scan
@@ -71,19 +71,42 @@ class Assessment:
     distance: float
 
 
+@dataclass(frozen=True)
+class Scores:
+    """How far a picture is from a scan. log_odds: of any other kind. distance: from the scans' subspace. likeliest: index of a kind."""
+
+    log_odds: float
+    distance: float
+    likeliest: int
+
+
 @dataclass(frozen=True, eq=False)
-class InputCheck:
+class Detector:
     """centre, scale: of each feature among scans, (D,). components: of their principal subspace, (P, D).
 
     weight, bias: a logistic classifier of standardised features, (K + 1, D) and (K + 1,), scans first, then the kinds.
     """
 
-    card: InputCheckCard
     centre: np.ndarray = field(repr=False)
     scale: np.ndarray = field(repr=False)
     components: np.ndarray = field(repr=False)
     weight: np.ndarray = field(repr=False)
     bias: np.ndarray = field(repr=False)
+
+    def scores(self, features: np.ndarray) -> Scores:
+        """Of what `picture_features` gives."""
+        x = np.clip((features - self.centre) / self.scale, -CLIP, CLIP)
+        logits = self.weight @ x + self.bias
+        distance = np.sqrt(np.mean((x - self.components.T @ (self.components @ x)) ** 2))
+        return Scores(float(logsumexp(logits[1:]) - logits[0]), float(distance), int(logits[1:].argmax()))
+
+
+@dataclass(frozen=True, eq=False)
+class InputCheck:
+    """A detector, with the bars on its card."""
+
+    card: InputCheckCard
+    detector: Detector
 
     def assess(self, pixels: np.ndarray) -> Assessment:
         """Of a grey picture, uint8 (H, W)."""
@@ -91,15 +114,14 @@ class InputCheck:
 
     def assess_features(self, features: np.ndarray) -> Assessment:
         """Of what `picture_features` gives."""
-        x = np.clip((features - self.centre) / self.scale, -CLIP, CLIP)
-        logits = self.weight @ x + self.bias
-        log_odds = float(logsumexp(logits[1:]) - logits[0])
-        distance = float(np.sqrt(np.mean((x - self.components.T @ (self.components @ x)) ** 2)))
-        scores, card = (log_odds, distance), self.card
-        reached = [[score >= bar for score, bar in zip(scores, bars, strict=True)] for bars in (card.refuse, card.warn)]
-        outcome = NOT_READ if any(reached[0]) else WARNED if any(reached[1]) else READ
-        named = outcome != READ and log_odds >= card.warn[0]
-        return Assessment(outcome, card.kinds[int(logits[1:].argmax())] if named else "", log_odds, distance)
+        scores, card = self.detector.scores(features), self.card
+
+        def reaches(bars: tuple[float, float]) -> bool:
+            return scores.log_odds >= bars[0] or scores.distance >= bars[1]
+
+        outcome = NOT_READ if reaches(card.refuse) else WARNED if reaches(card.warn) else READ
+        named = outcome != READ and scores.log_odds >= card.warn[0]
+        return Assessment(outcome, card.kinds[scores.likeliest] if named else "", scores.log_odds, scores.distance)
 
 
 def check_input(scan: Scan) -> Scan:
@@ -138,17 +160,15 @@ def load_input_check(folder: Path = WEIGHTS_FOLDER) -> InputCheck:
 @lru_cache(maxsize=2)
 def _load(folder: Path, content: bytes) -> InputCheck:
     try:
-        pins = read_checksums(folder)
-        if pins is not None and pins.get(f"{NAME}.json") != hashlib.sha256(content).hexdigest():
+        if not is_as_shipped(f"{NAME}.json", content, folder):
             raise Unreadable("it is not the one that was shipped")
         card = parse_as(InputCheckCard, parse_json(content))
         data = read_regular(folder / f"{NAME}.safetensors", ARRAYS_LIMIT)
         if hashlib.sha256(data).hexdigest() != card.sha256:
             raise Unreadable("the arrays beside it are of another one")
         arrays = {name: array.astype(np.float32) for name, array in load_arrays(data).items()}
-        check = InputCheck(card, **arrays)
+        return InputCheck(card, Detector(**arrays))
     except (Unreadable, SafetensorError, TypeError) as error:
         raise CheckpointError(
             f"The input check cannot be read ({error}). Restore {NAME}.json and {NAME}.safetensors from the release."
         ) from error
-    return check

@@ -1,29 +1,36 @@
 """What an input check sees of a picture: texture by an ImageNet trunk that no scan has taught, layout by its grey levels."""
 
 from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from rcdnet.errors import CheckpointError
+from rcdnet.models.checkpoint import IMAGENET_FOLDER
 from rcdnet.models.rcdnet import TRUNK
 from rcdnet.scans.preprocessing import normalise, prepare
 
 SIZE = 224  # pixels a side of the canvas
 _GRID = 8  # places a side, for the layout
 _SEAM_SIDE = 512  # pixels of the long side, on which seams between panels are looked for
-TRUNK_FILE = Path(__file__).resolve().parent.parent.parent / "assets" / "imagenet" / "rcdnet-trunk.safetensors"
+TRUNK_FILE = IMAGENET_FOLDER / "rcdnet-trunk.safetensors"
 
 
 @cache
 def imagenet_trunk() -> nn.Module:
-    """EfficientNet-Lite0 as ImageNet taught it, in grey; shared and frozen."""
+    """EfficientNet-Lite0 as ImageNet taught it, in grey; shared and frozen. `CheckpointError` where its file is missing or damaged."""
     trunk = timm.create_model(TRUNK, features_only=True, in_chans=1)
-    trunk.load_state_dict(load_file(TRUNK_FILE))
+    try:
+        trunk.load_state_dict(load_file(TRUNK_FILE))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{TRUNK_FILE.name}, which the input check needs, cannot be read. Restore it from the release."
+        ) from error
     return trunk.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 

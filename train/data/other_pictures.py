@@ -1,6 +1,7 @@
 """Pictures that are no single breast B-mode scan, drawn or made from scans and photographs: what the input check is taught to refuse."""
 
 from collections.abc import Callable
+from functools import cache
 
 import cv2
 import numpy as np
@@ -253,14 +254,19 @@ def cross_section(rng: np.random.Generator, scan: np.ndarray, second: np.ndarray
 
 def photograph(rng: np.random.Generator, scan: np.ndarray, second: np.ndarray) -> np.ndarray:
     """A part of one of scikit-learn's two photographs, in grey."""
-    image = _PHOTOGRAPHS[int(rng.integers(len(_PHOTOGRAPHS)))]
+    images = _photographs()
+    image = images[int(rng.integers(len(images)))]
     height, width = (int(side * rng.uniform(0.3, 1)) for side in image.shape)
     y, x = int(rng.integers(0, image.shape[0] - height + 1)), int(rng.integers(0, image.shape[1] - width + 1))
     part = image[y : y + height, x : x + width][:, :: int(rng.choice([-1, 1]))]
     return _to_bytes(255 * (part / 255) ** rng.uniform(0.5, 2))
 
 
-_PHOTOGRAPHS = tuple(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in load_sample_images().images)
+@cache
+def _photographs() -> tuple[np.ndarray, ...]:
+    return tuple(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in load_sample_images().images)
+
+
 # As in a sentence: "This picture looks like …".
 OTHER_PICTURES: dict[str, Draw] = {
     "noise": noise,

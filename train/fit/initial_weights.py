@@ -8,17 +8,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rcdnet.errors import CheckpointError, ConfigError, DatasetError
-from rcdnet.models.checkpoint import WEIGHTS_FOLDER, load_checkpoint, model_from_tensors
+from rcdnet.models.checkpoint import IMAGENET_FOLDER, WEIGHTS_FOLDER, load_checkpoint, model_from_tensors
 from rcdnet.models.lesion_decoder import LesionDecoder, split_state_dict
 from rcdnet.models.rcdnet import TRUNK
 from rcdnet.models.registry import create_model, spec_of
 from train.config import INITS
 from train.data.splits import Split
 
-# Trunks that came with the app; the README beside them says where from.
-IMAGENET_TRUNKS = {
-    name: WEIGHTS_FOLDER.parent / "imagenet" / f"{name}-trunk.safetensors" for name in ("rcdnet", "mobilenetv2")
-}
+IMAGENET_TRUNKS = {name: IMAGENET_FOLDER / f"{name}-trunk.safetensors" for name in ("rcdnet", "mobilenetv2")}
 
 
 class Start(NamedTuple):

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from rcdnet.reading.input_check import InputCheckCard, Outcomes
-from train.metrics.intervals import share_interval
+from rcdnet.reading.input_check import InputCheckCard
 from train.results.bundle import Bundle, Result
 from train.results.report_block import ReportBlock
-from train.results.tables import Table
+from train.results.tables import Table, share_in_percent
 
 SCANS = (
     "Before any model reads a picture, a check asks whether it is one breast B-mode scan. What it takes for something else is not read; "
@@ -38,8 +37,8 @@ def scans_table(card: InputCheckCard) -> Table:
         {
             "": f"{site.data}, {title}",
             "images": of.pictures,
-            "not read": _share(of.refused, of),
-            "read with a warning": _share(of.warned, of),
+            "not read": share_in_percent(of.refused, of.pictures),
+            "read with a warning": share_in_percent(of.warned, of.pictures),
         }
         for site in card.left_out
         for title, of in (("scans", site.scans), ("varied scans", site.varied))
@@ -57,8 +56,3 @@ def others_table(card: InputCheckCard) -> Table:
         }
         for k, kind in enumerate(card.kinds)
     ]
-
-
-def _share(count: int, of: Outcomes) -> str:
-    low, high = share_interval(count / of.pictures, of.pictures)
-    return f"{count / of.pictures * 100:.1f} % [{low * 100:.1f}, {high * 100:.1f}]"

@@ -10,6 +10,7 @@ from rcdnet.models.registry import MODELS
 from rcdnet.present.text import join_names
 from train.evaluate.evaluation_record import Estimate
 from train.evaluate.figure_columns import COLUMNS, format_estimate, unsure
+from train.metrics.intervals import share_interval
 from train.results.bundle import Bundle, Result
 
 Table = list[dict[str, Any]]
@@ -34,6 +35,14 @@ def in_a_sentence(results: Sequence[Result]) -> str:
             f"{(1 - at['specificity']) * 100:.0f} of 100 benign lesions malignant{chosen} (AUC {auc.value:.2f}{between}{fitted})"
         )
     return f"{results[0].name}: {'; '.join(parts)}."
+
+
+def share_in_percent(count: int, of: int) -> str:
+    """A share with Wilson's interval, in percent; empty of nothing."""
+    if not of:
+        return ""
+    low, high = share_interval(count / of, of)
+    return f"{count / of * 100:.1f} % [{low * 100:.1f}, {high * 100:.1f}]"
 
 
 def figures_table(results: Sequence[Result]) -> Table:

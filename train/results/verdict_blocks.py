@@ -6,11 +6,10 @@ import plotly.graph_objects as go
 
 from rcdnet.models.verdict import VERDICTS, VerdictCounts
 from rcdnet.present.answers import ANSWERS
-from train.metrics.intervals import share_interval
 from train.metrics.verdict_thresholds import LEVEL, MISSED, REACHED
 from train.results.bundle import Bundle, Result
 from train.results.report_block import ReportBlock
-from train.results.tables import Table
+from train.results.tables import Table, share_in_percent
 
 MEANING = (
     f"Low suspicion was meant to miss at most {MISSED * 100:.0f} % of the cancers and high suspicion to reach at most "
@@ -34,7 +33,7 @@ def three_answers(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBloc
     answers: Table = [
         {"": r.name, "images": r.images}
         | {
-            f"{who}: {ANSWERS[name].word}": _share(getattr(c, key)[k], sum(getattr(c, key)))
+            f"{who}: {ANSWERS[name].word}": share_in_percent(getattr(c, key)[k], sum(getattr(c, key)))
             for key, who in _COLUMNS
             for k, name in enumerate(VERDICTS)
         }
@@ -44,9 +43,9 @@ def three_answers(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBloc
         {
             "": r.name,
             "images": r.images,
-            "sets of one class": _share(c.one_class, sum(c.benign) + sum(c.malignant)),
-            "benign lesions covered": _share(c.covered[0], sum(c.benign)),
-            "cancers covered": _share(c.covered[1], sum(c.malignant)),
+            "sets of one class": share_in_percent(c.one_class, sum(c.benign) + sum(c.malignant)),
+            "benign lesions covered": share_in_percent(c.covered[0], sum(c.benign)),
+            "cancers covered": share_in_percent(c.covered[1], sum(c.malignant)),
         }
         for r, c in counted
     ]
@@ -60,13 +59,6 @@ def three_answers(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBloc
         [ReportBlock("Three answers", MEANING, answers, _bars(counted), data)],
         [ReportBlock("Conformal sets", CONFORMAL, sets)],
     ]
-
-
-def _share(count: int, of: int) -> str:
-    if not of:
-        return ""
-    low, high = share_interval(count / of, of)
-    return f"{count / of * 100:.1f} % [{low * 100:.1f}, {high * 100:.1f}]"
 
 
 def _bars(counted: Sequence[tuple[Result, VerdictCounts]]) -> go.Figure:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from rcdnet.reading.input_check import (
     NAME,
     NOT_READ,
     WARNED,
+    Detector,
     InputCheck,
     InputCheckCard,
     LeftOutSite,
@@ -46,7 +48,7 @@ REFUSED, WARNED_OF = (0.01, 0.002), (0.03, 0.01)
 _BATCH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the same sites are fitted once
 class SitePictures:
     """Features, float32 (N, D), of a data set's scans, of varied ones and of other pictures; kinds: `SCAN`, `VARIED` or a kind, (N,)."""
 
@@ -168,20 +170,26 @@ def _teach(
     sites: Sequence[SitePictures], phantoms: SitePictures, left_out: tuple[LeftOutSite, ...] = ()
 ) -> tuple[InputCheck, bytes]:
     """The check, and the file of its arrays."""
-    arrays = _fit([*sites, phantoms])
+    detector = _fit((*sites, phantoms))
     scores, weights = [], []
     for site in sites:
-        blank = _check(
-            _fit([*(other for other in sites if other is not site), phantoms]), (np.inf, np.inf), (np.inf, np.inf)
-        )
+        without = _fit((*(other for other in sites if other is not site), phantoms))
         scans = site.features[site.scans]
-        scores += [(found.log_odds, found.distance) for found in map(blank.assess_features, scans)]
+        scores += [(found.log_odds, found.distance) for found in map(without.scores, scans)]
         weights += [1 / len(scans)] * len(scans)
     refuse, warn = (_bars(np.array(scores), weights, shares) for shares in (REFUSED, WARNED_OF))
     # In C order, which scikit-learn's arrays are not and safetensors takes for granted (findings/safetensors-fortran-order.sh).
-    content = save({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()})
-    digest = hashlib.sha256(content).hexdigest()
-    return _check(arrays, refuse, warn, tuple(site.source for site in sites), left_out, digest), content
+    content = save({name: np.ascontiguousarray(array, np.float32) for name, array in vars(detector).items()})
+    card = InputCheckCard(
+        kinds=tuple(OTHER_PICTURES),
+        refuse=refuse,
+        warn=warn,
+        trained_on=tuple(TITLES.get(site.source, site.source) for site in sites),
+        left_out=left_out,
+        date=date.today().isoformat(),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    return InputCheck(card, detector), content
 
 
 def _bars(scores: np.ndarray, weights: Sequence[float], shares: tuple[float, float]) -> tuple[float, float]:
@@ -193,28 +201,9 @@ def _bars(scores: np.ndarray, weights: Sequence[float], shares: tuple[float, flo
     return log_odds, distance
 
 
-def _check(
-    arrays: dict[str, np.ndarray],
-    refuse: tuple[float, float],
-    warn: tuple[float, float],
-    sources: Sequence[str] = (),
-    left_out: tuple[LeftOutSite, ...] = (),
-    sha256: str = "",
-) -> InputCheck:
-    card = InputCheckCard(
-        tuple(OTHER_PICTURES),
-        refuse,
-        warn,
-        tuple(TITLES.get(source, source) for source in sources),
-        left_out,
-        date.today().isoformat(),
-        sha256,
-    )
-    return InputCheck(card, **arrays)
-
-
-def _fit(sites: Sequence[SitePictures]) -> dict[str, np.ndarray]:
-    """The arrays of an `InputCheck`; each site counts alike, however many scans it has."""
+@cache
+def _fit(sites: tuple[SitePictures, ...]) -> Detector:
+    """Each site counts alike, however many scans it has."""
     features = np.concatenate([site.features for site in sites]).astype(np.float64)
     kinds = np.concatenate([site.kinds for site in sites])
     most = max(site.scans.sum() for site in sites)
@@ -230,13 +219,7 @@ def _fit(sites: Sequence[SitePictures]) -> dict[str, np.ndarray]:
     of_a_site = sum(site.scans.sum() for site in sites) / len(sites)
     weights = np.concatenate([np.where(site.scans, of_a_site / site.scans.sum(), 1.0) for site in sites])
     classifier = LogisticRegression(C=PENALTY, max_iter=300).fit(standardised(features), labels, sample_weight=weights)
-    return {
-        "centre": centre,
-        "scale": scale,
-        "components": subspace.components_,
-        "weight": classifier.coef_,
-        "bias": classifier.intercept_,
-    }
+    return Detector(centre, scale, subspace.components_, classifier.coef_, classifier.intercept_)
 
 
 def _try(check: InputCheck, site: SitePictures) -> LeftOutSite:
