@@ -4,6 +4,7 @@ from itertools import cycle
 
 import streamlit as st
 
+from pages.shared.markdown_escape import escape_markdown
 from pages.shared.model_choice import select_models
 from pages.shared.scan_list import read_next_upload, scan_list, uploads_pending
 from pages.shared.uploaded_scan import UploadedScan
@@ -20,6 +21,8 @@ from rcdnet.present.prediction_sentences import (
     answer_sentence,
     evidence_sentence,
     numbers,
+    presence_sentence,
+    site_sentence,
     trust_sentence,
 )
 from rcdnet.present.statements import ON_PHANTOMS
@@ -103,6 +106,8 @@ def class_shown(prediction) -> str:
 def picture(prediction, width: int, height: int) -> str:
     """The overlay that the controls ask for, as a data URL; no model runs for it."""
     drawn = preview
+    if prediction.no_lesion:
+        return png_url(letterboxed(drawn, width, height))
     if shown != OFF:
         heat = prediction.heat(class_shown(prediction), preview.shape)
         drawn = overlay(preview, heat, opacity=opacity / 100, colour_map=colour_map)
@@ -122,6 +127,8 @@ def unavailable_label(name: str) -> str:
 
 
 def map_note(prediction) -> str:
+    if prediction.no_lesion:
+        return "No lesion seen, so no heatmap"
     if shown == OFF:
         return "Heatmap off"
     class_name = class_shown(prediction)
@@ -145,13 +152,23 @@ with original:
     )
 with explained:
     st.image(picture(rcdnet, *LARGE), width="stretch", alt=f"RcdNet. {map_note(rcdnet)}")
-    stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colour_table(colour_map)[::32].tolist())
-    st.html(
-        f'<div class="legend">0<div class="ramp" style="background:linear-gradient(90deg,{stops})"></div>map\'s own maximum</div>'
-    )
-    grid = " × ".join(map(str, rcdnet.maps.shape[1:]))
-    st.caption(f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points to an area and does not outline it.")
-pictures.caption(f"**How far to trust RcdNet.** {trust_sentence(cards['rcdnet'], binary=binary)}")
+    if rcdnet.no_lesion:
+        st.caption(f"RcdNet. {map_note(rcdnet)}.")
+    else:
+        stops = ", ".join(f"rgb({r},{g},{b})" for r, g, b in colour_table(colour_map)[::32].tolist())
+        st.html(
+            f'<div class="legend">0<div class="ramp" style="background:linear-gradient(90deg,{stops})"></div>map\'s own maximum</div>'
+        )
+        grid = " × ".join(map(str, rcdnet.maps.shape[1:]))
+        st.caption(
+            f"RcdNet. {map_note(rcdnet)}. Grad-CAM on a {grid} grid: it points to an area and does not outline it."
+        )
+presence, site = classifiers[0].presence, classifiers[0].site
+if presence and rcdnet.no_lesion:
+    trust = presence_sentence(presence.card)
+else:
+    trust = escape_markdown(site_sentence(site)) if site else trust_sentence(cards["rcdnet"], binary=binary)
+pictures.caption(f"**How far to trust RcdNet.** {trust}")
 with verdict:
     given = answer(rcdnet, binary=binary)
     st.html(
@@ -161,7 +178,7 @@ with verdict:
     )
     if rcdnet.model in phantom_models:
         st.warning(f"{ON_PHANTOMS}: what RcdNet says here means nothing.")
-    for warning in [*scan.warnings, *([NO_OUTLINE] if rcdnet.misses_lesion else [])]:
+    for warning in [*scan.warnings, *([NO_OUTLINE] if rcdnet.misses_lesion and not rcdnet.no_lesion else [])]:
         st.warning(warning)
     st.markdown(agreement([rcdnet, *(p for p in predictions[1:] if p.model not in phantom_models)], binary=binary))
     if resting := evidence_sentence(rcdnet):

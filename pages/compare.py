@@ -27,7 +27,7 @@ from rcdnet.present.heatmap_grid import (
     viewer_data,
 )
 from rcdnet.present.overlay import SAFE_COLOUR_MAPS
-from rcdnet.present.prediction_sentences import agreement
+from rcdnet.present.prediction_sentences import NO_LESION_MAPS, agreement
 from rcdnet.present.text import join_names
 from rcdnet.reading.heatmaps import ARBITRARY_SIGN, METHODS, RANDOM_BASELINE, SLOW_METHODS, passes
 from rcdnet.reading.inference import classify
@@ -144,10 +144,11 @@ phantom_models = [c for c in asked if c.on_phantoms]
 # A model of phantoms has no say about a scan
 counted = {c.name for c in asked if c not in phantom_models} or {c.name for c in phantom_models}
 first_of = [[p for p in made if p.method == made[0].method and p.model in counted] for made in predictions]
-notes = [
-    agreement(ps) if len(scans) == 1 else f"{name}: {agreement(ps)}" for name, ps in zip(names, first_of, strict=True)
-]
-look = Look(opacity, colour_map, contour_lines)
+look = Look(opacity, colour_map, contour_lines, binary=bool(state.get("keep_binary")))
+said = [agreement(ps, binary=look.binary) for ps in first_of]
+notes = said if len(scans) == 1 else [f"{name}: {sentence}" for name, sentence in zip(names, said, strict=True)]
+if any(p.no_lesion for ps in first_of for p in ps):
+    notes.append(NO_LESION_MAPS)
 caveats = localisation_warnings(load_bundled_results().heatmaps, [c.spec.name for c in asked if not c.own], methods)
 if signless := [m for m in methods if m in ARBITRARY_SIGN]:
     reverse = f"The sign of {join_names(signless)} is arbitrary: a map may show the reverse of what stands out."

@@ -7,6 +7,7 @@ import streamlit as st
 from pages.shared.access_control import training_denied_reason
 from pages.shared.markdown_escape import escape_markdown
 from pages.shared.widget_state import PERSIST, persistent_tabs, set_widget_values
+from pages.shared.your_hospital import your_hospital
 from train.results.load_results import load_bundled_results, load_user_results
 from train.results.operating_point import operating_point, scored
 from train.results.report_block import ReportBlock
@@ -17,7 +18,7 @@ if "framed" not in st.session_state:  # a direct link runs this file without app
     st.session_state["wanted_page"] = "results"
     st.switch_page("app.py")
 
-POINT = "Operating point"
+POINT, HOSPITAL = "Operating point", "Your hospital"
 TOOLBAR = {"displaylogo": False, "displayModeBar": True, "toImageButtonOptions": {"format": "svg"}}
 
 st.title("How good is it, and how do we know?")
@@ -33,7 +34,8 @@ if bundle.missing:
 own, refused = ({}, {}) if training_denied_reason() else load_user_results()
 chosen = []
 if own or refused:
-    set_widget_values(keep_own_results=[name for name in st.session_state.get("keep_own_results", []) if name in own])
+    before = [*st.session_state.get("keep_own_results", []), st.session_state.pop("tested", None)]
+    set_widget_values(keep_own_results=[name for name in dict.fromkeys(before) if name in own])
     named = st.multiselect("Your own runs and external tests", list(own), key="keep_own_results", **PERSIST)
     chosen = [result for name in named for result in own[name]]
     for reason in refused.values():
@@ -108,6 +110,8 @@ for name, tab in zip(names, persistent_tabs(names, "tab_results"), strict=True):
         if name == POINT:
             operating_points()
             continue
+        if name == HOSPITAL:
+            your_hospital(st.session_state.get("keep_own_results", []))
         rows = SECTIONS[name](bundle, chosen)
         if not rows:
             st.info("There are no figures for this section yet.")

@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "--heatmaps",
         type=expand_user_path,
         metavar="DIR",
-        help="also write <image>.<model>.png, the heatmap of the predicted class over the scan",
+        help="also write <image>.<model>.png, the heatmap of the predicted class over the scan, where a lesion is seen",
     )
 
     command = commands.add_parser("bench", help="time six models with heatmaps against six bare forward passes")
@@ -120,7 +120,7 @@ def _rows(
             if heatmaps:
                 # Two files of one name must not overwrite each other's overlays.
                 stem = path.stem if stems[path.stem] == 1 else f"{path.stem}-{scan.sha256[:8]}"
-                for p in predictions:
+                for p in (p for p in predictions if not p.no_lesion):
                     (heatmaps / f"{stem}.{p.model}.png").write_bytes(png(overlay(scan.pixels, p.heat(p.call))))
         except NotAScan as refusal:
             yield from (not_read_row(str(path), scan, classifier, refusal) for classifier in classifiers)

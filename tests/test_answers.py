@@ -84,7 +84,8 @@ def test_a_row_has_the_verdict_beside_the_call(predictions, phantom):
 
 def test_the_answers_differ_in_sign_and_colour(predictions):
     given = [answer(with_p(predictions[0], p)) for p in (0.01, 0.1, 0.9)]
-    assert len({a.sign for a in given}) == len({a.colour for a in given}) == 3
+    given.append(answer(replace(predictions[0], no_lesion=True)))
+    assert len({a.sign for a in given}) == len({a.colour for a in given}) == 4
     assert {a.tone for a in given} == TONES.keys()
 
 

@@ -1,6 +1,7 @@
 """The grid of models and methods: what stands where, on which scale, and what leaves it as a figure or a file."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from itertools import product
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ from PIL import Image
 from rcdnet.errors import ImageError
 from rcdnet.explain.localisation import localise
 from rcdnet.models.registry import CLASSES, MODELS
+from rcdnet.models.verdict import VerdictThresholds
 from rcdnet.present.heatmap_export import FORMATS, grid_figure, grid_maps
 from rcdnet.present.heatmap_grid import (
     ALL,
@@ -61,6 +63,15 @@ def test_a_trunk_runs_once_for_all_methods(classifiers, phantom, monkeypatch):
     predictions = classify(phantom, [classifiers["mobilenetv2"]], METHODS)
     assert [p.method for p in predictions] == METHODS
     assert len(runs) == 1
+
+
+def test_the_rows_say_what_the_reader_asked_for(made, scans):
+    thresholds = VerdictThresholds(0.0, 1.0, 0.02, 0.1)  # so that all is uncertain
+    told = [[replace(p, thresholds=thresholds) for p in of_scan] for of_scan in made]
+    grid = build_grid(scans, told, [PREDICTED_CLASS], OWN)
+    three, two = (viewer_data(grid, replace(LOOK, binary=binary), [], [None, None])["rows"] for binary in (False, True))
+    assert all(note.startswith("◆ uncertain") for row in three for note in row["note"])
+    assert all(note[2:].startswith(("benign", "malignant")) for row in two for note in row["note"])
 
 
 def test_columns_are_methods_by_classes_by_scans(made, scans):

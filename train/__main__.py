@@ -8,6 +8,8 @@ python -m train figures --out docs/figures.md
 python -m train heatmaps --models runs/rcdnet-fold1 runs/rcdnet-fold2 --out DIR
 python -m train steadiness --models runs/rcdnet-fold1 runs/rcdnet-fold2 --out DIR
 python -m train input-check --data busbra=DIR --data busi=DIR --data breast=DIR
+python -m train lesion-presence --data busbra=DIR --data busi=DIR --data breast=DIR
+python -m train adapt --data folder=DIR --name "Our hospital" --save
 python -m train audit --data busbra=DIR --data busi=DIR
 python -m train fetch busbra --out data
 python -m train bench
@@ -32,13 +34,14 @@ from train.data.dataset_readers import read_sources
 from train.data.fetch import fetch
 from train.data.phantoms import write_dataset, write_samples
 from train.data.public_datasets import PUBLIC_DATASETS
+from train.evaluate.adapt import adaptation, adaptation_sentences, save_local_operating_point
 from train.evaluate.compare import delong_lines, read_all, shipped, table
-from train.evaluate.evaluation_files import EVALUATION
-from train.evaluate.external_test import evaluate_external
+from train.evaluate.evaluation_files import EVALUATION, verified_predictions
+from train.evaluate.external_test import evaluate_external, external_test_folder
 from train.evaluate.internal_validation import reevaluate_run
 from train.fit.bench import throughput
 from train.fit.events import Failed
-from train.folders import RESULTS_FOLDER, RUNS_FOLDER
+from train.folders import BUNDLED, RESULTS_FOLDER, RUNS_FOLDER
 from train.publish.ship import ship
 from train.runs.start_and_resume import resume, start
 
@@ -158,6 +161,34 @@ def _input_check(options: argparse.Namespace) -> None:
     print(f"The app now asks this check before it reads a picture; it was taught with {', '.join(card.trained_on)}.")
 
 
+def _lesion_presence(options: argparse.Namespace) -> None:
+    # pytorch-grad-cam, which a reader of scans has, is not on every machine that trains.
+    from train.studies.lesion_presence import publish_lesion_presence
+
+    check_writable(options.out)
+    cards = publish_lesion_presence(options.data, folder=options.out, say=_say)
+    print(
+        f"The app's {len(cards.models)} models now say whether they see a lesion; {', '.join(cards.trained_on)} taught them."
+    )
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    check_writable(RUNS_FOLDER, *EVALUATION)
+    for model in options.models:
+        home = RUNS_FOLDER / f"{BUNDLED}{model}"
+        place = external_test_folder(home, [options.name] if options.name else [source for source, _ in options.data])
+        evaluation = evaluate_external(model, options.data, place, _say)
+        for sentence in (*(f"Left out: {reason}" for reason in evaluation.left_out), *evaluation.remarks):
+            print(sentence)
+        print(table([(model, evaluation)]))
+        rows = verified_predictions(place, evaluation)
+        for sentence in adaptation_sentences(adaptation(place.name, model, rows)):
+            print(sentence)
+        if options.save:
+            point = save_local_operating_point(place)
+            print(f"Analyse now offers the operating point of {point.site} for {MODELS[model].title}.")
+
+
 def _audit(options: argparse.Namespace) -> None:
     for finding in audit(read_sources(options.data, _say)):
         print("\n".join(report_lines(finding)))
@@ -209,6 +240,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "heatmaps": _heatmaps,
     "steadiness": _steadiness,
     "input-check": _input_check,
+    "lesion-presence": _lesion_presence,
+    "adapt": _adapt,
     "audit": _audit,
     "fetch": _fetch,
     "bench": _bench,

@@ -89,6 +89,21 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--out", type=expand_user_path, default=WEIGHTS_FOLDER, help="default: where the app reads it")
 
+    command = commands.add_parser(
+        "lesion-presence",
+        help="teach the app's models to say whether a scan shows a lesion, from scans with and without one",
+    )
+    command.add_argument("--data", required=True, action="append", metavar="SOURCE=DIR", type=_source)
+    command.add_argument("--out", type=expand_user_path, default=WEIGHTS_FOLDER, help="default: where the app reads it")
+
+    command = commands.add_parser(
+        "adapt", help="how a bundled model fares on labelled scans of your own, and an operating point for them"
+    )
+    command.add_argument("--data", required=True, action="append", metavar="SOURCE=DIR", type=_source)
+    command.add_argument("--models", nargs="+", choices=list(MODELS), default=["rcdnet"], help="default: rcdnet")
+    command.add_argument("--name", help="of your hospital; default: the name of the data")
+    command.add_argument("--save", action="store_true", help="keep the operating point, and offer it on Analyse")
+
     command = commands.add_parser("audit", help="check a data set before training on it")
     command.add_argument("--data", required=True, action="append", metavar="SOURCE=DIR", type=_source)
 

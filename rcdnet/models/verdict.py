@@ -7,6 +7,7 @@ from rcdnet.safe_read import Count, Share
 
 LOW, UNCERTAIN, HIGH = "low", "uncertain", "high"
 VERDICTS = (LOW, UNCERTAIN, HIGH)
+NO_LESION = "no lesion"  # what is told instead of any of them where a model sees no lesion
 
 
 @dataclass(frozen=True)

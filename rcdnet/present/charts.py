@@ -69,9 +69,12 @@ def probability_bars(
 ) -> go.Figure:
     """One bar of malignant probability for each model, with its own thresholds as white lines across it.
 
-    `silent` says in a word or two why a model, by title, gives no answer; it keeps an empty row with that.
+    `silent` says in a word or two why a model, by title, gives no answer; it keeps an empty row with that, as does a model that
+    sees no lesion.
     """
     order = [*[p.title for p in predictions], *silent]
+    labels = {p.title: label(p, binary=binary) for p in predictions} | dict(silent)
+    predictions = [p for p in predictions if not p.no_lesion]
     figure = go.Figure(
         go.Bar(
             x=[p.p_malignant for p in predictions],
@@ -92,7 +95,6 @@ def probability_bars(
         else "thresholds of the model",
         hovertemplate="%{y}: threshold %{x:.3f}<extra></extra>",
     )
-    labels = {p.title: label(p, binary=binary) for p in predictions} | dict(silent)
     for title in order:  # beside the plot, where no bar or line can cover it
         figure.add_annotation(
             x=1.01, xref="paper", y=title, text=labels[title], showarrow=False, xanchor="left", font={"size": 16}

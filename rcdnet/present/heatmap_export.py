@@ -44,7 +44,7 @@ def grid_figure(grid: Grid, look: Look, layers: Mapping[str, str], kind: str) ->
             _scan(axis, scan)
             axis.set_title(scan.name if row == 0 else "", fontsize=8)
         p = cells[0].prediction
-        axes[row][0].set_ylabel(f"{p.title}, layer {layers[p.model]}\n{_calls(grid, row)}", fontsize=7)
+        axes[row][0].set_ylabel(f"{p.title}, layer {layers[p.model]}\n{_calls(grid, row, look.binary)}", fontsize=7)
         for axis, cell, column in zip(axes[row][len(grid.scans) :], cells, grid.columns, strict=True):
             _map(axis, grid.scans[cell.scan], cell, look)
             title, notes = column_title(column, grid)
@@ -85,15 +85,16 @@ def grid_maps(grid: Grid, sha256: Sequence[str], layers: Mapping[str, str]) -> b
             arrays[name] = p.maps
             about.append({
                 "array": name, "scan_sha256": digest, "model": p.model, "layer": layers[p.model], "method": p.method,
-                "classes": CLASSES, "p_malignant": p.p_malignant, "threshold": p.threshold, "frame": vars(p.frame),
+                "classes": CLASSES, "p_malignant": None if p.no_lesion else p.p_malignant, "threshold": p.threshold, "frame": vars(p.frame),
             })  # fmt: skip
     buffer = BytesIO()
     np.savez_compressed(buffer, about=np.array(json.dumps(about, allow_nan=False)), **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def _calls(grid: Grid, row: int) -> str:
-    return ", ".join(f"{answer(p).word} {p.p_malignant:.2f}" for p in grid.calls(row))
+def _calls(grid: Grid, row: int, binary: bool) -> str:
+    words = [(answer(p, binary=binary).word, p) for p in grid.calls(row)]
+    return ", ".join(word if p.no_lesion else f"{word} {p.p_malignant:.2f}" for word, p in words)
 
 
 def _scan(axis, scan: Shown, picture: np.ndarray | None = None) -> None:

@@ -59,11 +59,12 @@ def shown(name: str, view: np.ndarray, *, mask: np.ndarray | None = None, box: S
 @dataclass(frozen=True)
 class Look:
     """How maps are drawn. opacity: 0..1 at the scale's end. contour_lines: at a quarter, a half and three quarters of the scale,
-    instead of colours."""
+    instead of colours. binary: beside the maps stand the paper's two answers instead of three."""
 
     opacity: float
     colour_map: str
     contour_lines: bool
+    binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def viewer_data(
         "rows": [
             {
                 "title": cells[0].prediction.title,
-                "note": [label(p) for p in grid.calls(row)],
+                "note": [label(p, binary=look.binary) for p in grid.calls(row)],
             }
             for row, cells in enumerate(grid.cells)
         ],

@@ -26,9 +26,9 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
         "image": image,
         "sha256": scan.sha256,
         "model": prediction.model,
-        "p_malignant": prediction.p_malignant,
-        "threshold": prediction.threshold,
-        "call": prediction.call,
+        "p_malignant": None if prediction.no_lesion else prediction.p_malignant,
+        "threshold": None if prediction.no_lesion else prediction.threshold,
+        "call": None if prediction.no_lesion else prediction.call,
         "verdict": prediction.verdict or None,
     }
     warnings = [*([f"{ON_PHANTOMS}."] if prediction.on_phantoms else []), *scan.warnings]
@@ -79,9 +79,14 @@ def scan_figure(
     axes[0].imshow(view, cmap="gray", vmin=0, vmax=255)
     axes[0].set_title("Scan as uploaded", color="white", fontsize=11)
     for axis, p in zip(axes[1:], predictions, strict=False):
-        axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
+        title = f"{p.title}: {answer(p, binary=binary).word}\n{numbers(p, binary=binary)}"
+        if p.no_lesion:
+            axis.imshow(view, cmap="gray", vmin=0, vmax=255)
+        else:
+            axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
+            title += f", map strength {p.strength(p.call):.2g}"
         axis.set_title(
-            f"{p.title}: {answer(p, binary=binary).word}\n{numbers(p, binary=binary)}, map strength {p.strength(p.call):.2g}",
+            title,
             color="white",
             fontsize=10,
         )

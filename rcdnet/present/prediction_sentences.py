@@ -6,10 +6,15 @@ from scipy.special import logit
 
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import ModelCard
+from rcdnet.models.lesion_presence import PresenceCard
+from rcdnet.models.local_operating_point import LocalOperatingPoint
 from rcdnet.models.verdict import HIGH, LOW
 from rcdnet.present.answers import answer
 from rcdnet.present.text import join_names
 from rcdnet.reading.inference import Prediction
+
+NO_LESION_MAPS = "Where a model sees no lesion, its maps show what would count for a class. They are no answer."
+FEWEST_NORMALS = 20  # of a data set, below which their share says nothing
 
 
 def distinct_decimals(p: Prediction) -> tuple[str, str]:
@@ -26,6 +31,8 @@ def _told_from(value: float, *thresholds: float) -> tuple[str, ...]:
 
 def numbers(p: Prediction, *, binary: bool = False) -> str:
     """Probability and thresholds, short."""
+    if p.no_lesion:
+        return "no call"
     if binary or p.thresholds is None:
         return "p {}, threshold {}".format(*distinct_decimals(p))
     return f"p {p.p_malignant:.2f}, low {p.thresholds.low:.2f}, high {p.thresholds.high:.2f}"
@@ -33,6 +40,8 @@ def numbers(p: Prediction, *, binary: bool = False) -> str:
 
 def answer_sentence(p: Prediction, *, binary: bool = False) -> str:
     """Probability and thresholds in words."""
+    if p.no_lesion:
+        return "So there is no call and no heatmap. This does not rule out cancer: a lesion can be missed."
     if binary or p.thresholds is None:
         return call_sentence(p)
     value, low, high = _told_from(p.p_malignant, p.thresholds.low, p.thresholds.high)
@@ -56,6 +65,22 @@ def call_sentence(p: Prediction) -> str:
     return sentence
 
 
+def presence_sentence(card: PresenceCard) -> str:
+    """What it means that a model sees no lesion, from scans that had no part in teaching it."""
+    lesions, seen, normals, passed = (
+        sum(getattr(counts, name) for counts in card.by_fold) for name in ("lesions", "seen", "normals", "passed")
+    )
+    apart = "".join(
+        f" Where none of a data set's scans had taught it that, it was {counts.passed} of {counts.normals} ({counts.data})."
+        for counts in card.left_out
+        if counts.normals >= FEWEST_NORMALS
+    )
+    return (
+        f"In cross-validation, {seen / lesions * 100:.1f} % of {lesions:,} lesions were seen, and {passed} of {normals} normal breasts "
+        f"were rightly left without a call.{apart} Elsewhere, expect most normal breasts to be answered as if they held a lesion."
+    )
+
+
 def verdict_meaning(card: ModelCard) -> str:
     """What the three answers meant on scans that did not choose their thresholds; empty where that was not measured."""
     if not card.verdict_counts:
@@ -72,6 +97,19 @@ def verdict_meaning(card: ModelCard) -> str:
         f"Low suspicion was given to {malignant[0]} of {sum(malignant):,} cancers ({malignant[0] / sum(malignant) * 100:.1f} %) and "
         f"{share(benign, 0)} of {sum(benign):,} benign lesions; high suspicion to {share(malignant, 2)} of the cancers and "
         f"{share(benign, 2)} of the benign lesions ({join_names([c.data for c in card.verdict_counts])}, cross-validation)."
+    )
+
+
+def site_sentence(point: LocalOperatingPoint) -> str:
+    """What a hospital's operating point rests on, and what it cannot prove."""
+    low = (
+        f"Among these, 0 to {point.may_miss * 100:.0f} % of the cancers may lie below the low threshold: so few scans prove no more."
+        if point.verdict.low
+        else "With fewer than 49 cancers no threshold can promise to miss at most 2 % of them, so nothing is told low suspicion."
+    )
+    return (
+        f"Calibration and thresholds are those of {point.site}, chosen on {point.benign + point.malignant} of its scans, "
+        f"{point.malignant} of them cancers. {low} Scans of another scanner or another hospital may fare otherwise."
     )
 
 
@@ -105,7 +143,7 @@ def _caveats(card: ModelCard) -> str:
 
 def evidence_sentence(p: Prediction) -> str:
     """Which parts of the evidence speak for which class, and how loudly, in log-odds; empty where there is the network alone."""
-    if not any(value for part, value in p.parts.items() if part != "network"):
+    if p.no_lesion or not any(value for part, value in p.parts.items() if part != "network"):
         return ""
     words = {
         "network": "the network, explained by the heatmap",
@@ -122,7 +160,21 @@ def evidence_sentence(p: Prediction) -> str:
 
 
 def agreement(predictions: Sequence[Prediction], *, binary: bool = False) -> str:
-    """One plain sentence on how the other models' answers relate to the first one's."""
+    """One or two plain sentences on how the other models' answers relate to the first one's."""
+    if unseeing := [p.title for p in predictions if p.no_lesion]:
+        seeing = [p for p in predictions if not p.no_lesion]
+        none = f"{join_names(unseeing)} {'sees' if len(unseeing) == 1 else 'see'} no lesion"
+        if not seeing:
+            return (
+                f"{none}; no other model is compared here."
+                if len(predictions) == 1
+                else f"All {len(predictions)} models see no lesion."
+            )
+        if predictions[0].no_lesion:
+            return f"{none}; {join_names([f'{p.title} answers {answer(p, binary=binary).word}' for p in seeing])}."
+        if len(seeing) == 1:
+            return f"Only {seeing[0].title} sees a lesion, and answers {answer(seeing[0], binary=binary).word}."
+        return f"{agreement(seeing, binary=binary)} {none}."
     first, others = predictions[0], predictions[1:]
     words = [answer(p, binary=binary).word for p in predictions]
     two = binary or not first.verdict

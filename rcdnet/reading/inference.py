@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from rcdnet.errors import CheckpointError, HeatmapError, NotTrained, RcdnetError
 from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import card_digest, load_checkpoint
 from rcdnet.models.lesion_decoder import LesionDecoder, contours, read_outline, shape_score
+from rcdnet.models.lesion_presence import LesionPresence, load_lesion_presence, presence_digest, presence_features
+from rcdnet.models.local_operating_point import LocalOperatingPoint
 from rcdnet.models.registry import CLASSES, MODELS, ModelSpec, spec_of
-from rcdnet.models.verdict import VerdictThresholds
+from rcdnet.models.verdict import NO_LESION, VerdictThresholds
 from rcdnet.reading.heatmaps import class_activation_maps
 from rcdnet.scans.preprocessing import Letterbox, normalise, prepare
 
@@ -26,13 +28,19 @@ MALIGNANT = CLASSES.index("malignant")
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained model, ready and never written to, so that all sessions may share it. own: the name of a user's weights."""
+    """A trained model, ready and never written to, so that all sessions may share it.
+
+    own: the name of a user's weights. presence: says whether a scan shows a lesion; None for weights that were not taught that.
+    site: the hospital whose operating point answers in place of the card's; None for the card's.
+    """
 
     spec: ModelSpec
     card: ModelCard
     network: nn.Module = field(repr=False)
     decoder: LesionDecoder | None = field(default=None, repr=False)
     own: str = ""
+    presence: LesionPresence | None = field(default=None, repr=False)
+    site: LocalOperatingPoint | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -68,6 +76,7 @@ class Prediction:
     lesion: how likely each place is inside a lesion, float32 (h, w) in 0..1 over the canvas; None where the model draws no outline.
     on_phantoms: as `Classifier.on_phantoms`.
     thresholds: of the three answers; None where the card has none.
+    no_lesion: the model sees no lesion, so the rest is no call and is shown to nobody as one.
     """
 
     model: str
@@ -82,6 +91,7 @@ class Prediction:
     lesion: np.ndarray | None = field(default=None, repr=False)
     on_phantoms: bool = False
     thresholds: VerdictThresholds | None = None
+    no_lesion: bool = False
 
     def __post_init__(self) -> None:
         """`CheckpointError` for what is no probability: nothing can be called by it."""
@@ -101,7 +111,9 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """One of `rcdnet.models.verdict.VERDICTS`; empty where the model has no thresholds for it."""
+        """One of `rcdnet.models.verdict.VERDICTS`, or `NO_LESION`; empty where the model has no thresholds for it."""
+        if self.no_lesion:
+            return NO_LESION
         return self.thresholds.verdict(self.p_malignant) if self.thresholds else ""
 
     def strength(self, class_name: str) -> float:
@@ -131,13 +143,14 @@ def load_classifier(name: str) -> Classifier:
     Raises:
         UnknownModel, NotTrained, CheckpointError: as `rcdnet.models.checkpoint.load_checkpoint`.
     """
-    return _load_bundled(name, card_digest(name))
+    return _load_bundled(name, card_digest(name), presence_digest())
 
 
 @lru_cache(maxsize=len(MODELS))
-def _load_bundled(name: str, digest: str) -> Classifier:
+def _load_bundled(name: str, digest: str, of_presence: str) -> Classifier:
     network, card, decoder = load_checkpoint(name)
-    return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last), decoder)
+    presence = load_lesion_presence(name, card.sha256)
+    return Classifier(spec_of(name), card, network.to(memory_format=torch.channels_last), decoder, presence=presence)
 
 
 _TRIAL = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))  # a ramp
@@ -166,6 +179,29 @@ def _load_own(name: str, folder: Path, model: str, digest: str) -> Classifier:
     except (CheckpointError, HeatmapError) as error:
         raise CheckpointError(f"{own.title} gives no valid number, so it makes no call. Train it again.") from error
     return own
+
+
+def at_site(classifier: Classifier, point: LocalOperatingPoint) -> Classifier:
+    """A bundled classifier with a hospital's calibration and thresholds.
+
+    Raises:
+        CheckpointError: they are of other weights.
+    """
+    if (classifier.own, classifier.spec.name, classifier.card.sha256) != ("", point.model, point.weights_sha256):
+        raise CheckpointError(
+            f"The operating point of {point.site} is of other weights of {classifier.spec.title}, so it is not used. Make it again: "
+            "python -m train adapt"
+        )
+    card = replace(
+        classifier.card,
+        calibration=point.calibration,
+        threshold=point.threshold,
+        threshold_rule=point.threshold_rule,
+        verdict=point.verdict,
+        conformal=None,
+        verdict_counts=(),
+    )
+    return replace(classifier, card=card, site=point)
 
 
 def load_trained() -> tuple[list[Classifier], dict[str, RcdnetError]]:
@@ -201,12 +237,15 @@ def classify(
     for classifier in classifiers:
         card, network = classifier.card, classifier.network
         x, frame = network_input(pixels, classifier)
-        lesion, vote, score = None, 0.0, 0.0
+        lesion, vote, score, no_lesion = None, 0.0, 0.0, False
         with torch.no_grad():
-            if classifier.decoder is None:
-                features = network.forward_features(x)
-            else:
+            if classifier.presence or classifier.decoder:
                 features, levels = network.forward_intermediates(x)
+            else:
+                features, levels = network.forward_features(x), []
+            if classifier.presence:
+                no_lesion = not classifier.presence.sees_lesion(presence_features([m[0] for m in levels], frame))
+            if classifier.decoder:
                 lesions, votes = read_outline(classifier.decoder, levels)
                 lesion, vote = lesions[0].numpy(), float(votes[0])
                 score = shape_score(lesion, frame, card.calibration.box)
@@ -228,6 +267,7 @@ def classify(
                     lesion,
                     classifier.on_phantoms,
                     card.verdict,
+                    no_lesion,
                 )
             )
     return predictions

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rcdnet.models.card import ModelCard
+from rcdnet.models.lesion_presence import PresenceCards
 from rcdnet.models.verdict import VerdictCounts
 from rcdnet.reading.input_check import InputCheckCard
 from train.evaluate.evaluation_record import SetMetrics
@@ -42,6 +43,7 @@ class Bundle:
     other seeds. cross_site: trained on one data set, tested on another. runs: the epochs of each recorded training, by the name
     of its run, by model. heatmaps: figures of the validation runs' maps. missing: why a model's figures are not shown and which
     command makes them, by model. input_check: how the check before the models fared; None where it cannot be read.
+    lesion_presence: how each model tells scans without a lesion; None where that was not taught.
     """
 
     cards: dict[str, ModelCard]
@@ -53,3 +55,4 @@ class Bundle:
     missing: dict[str, str]
     heatmaps: tuple[MapFigures, ...] = ()
     input_check: InputCheckCard | None = None
+    lesion_presence: PresenceCards | None = None

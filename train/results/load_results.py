@@ -9,6 +9,7 @@ from pathlib import Path
 from rcdnet.errors import CheckpointError, DatasetError, NotTrained, RcdnetError
 from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card
+from rcdnet.models.lesion_presence import load_presence_cards
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.input_check import load_input_check
 from rcdnet.safe_read import shortened
@@ -131,7 +132,13 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
         check = load_input_check(weights_folder).card
     except CheckpointError as reason:
         missing["input check"], check = str(reason), None
-    return Bundle(cards=cards, **kinds, runs=runs, missing=missing, heatmaps=heatmaps, input_check=check)
+    try:
+        presence = load_presence_cards(weights_folder)
+    except CheckpointError as reason:
+        missing["lesion presence"], presence = str(reason), None
+    return Bundle(
+        cards=cards, **kinds, runs=runs, missing=missing, heatmaps=heatmaps, input_check=check, lesion_presence=presence
+    )
 
 
 def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[MapFigures, ...]:

@@ -17,6 +17,7 @@ from train.results import charts
 from train.results.bundle import Bundle, Result
 from train.results.heatmap_blocks import heatmaps
 from train.results.input_check_blocks import input_check_blocks
+from train.results.lesion_presence_blocks import lesion_presence_blocks
 from train.results.load_results import grouped
 from train.results.paper_comparison import paper_comparison
 from train.results.report_block import AUC, ReportBlock, interval_block
@@ -30,6 +31,7 @@ from train.results.tables import (
     training_told,
 )
 from train.results.verdict_blocks import three_answers
+from train.results.your_hospital_blocks import your_hospital_blocks
 
 WORST = 12  # cases of each model
 
@@ -230,6 +232,8 @@ SECTIONS: dict[str, Callable[[Bundle, Sequence[Result]], list[list[ReportBlock]]
     "Heatmaps": heatmaps,
     "Training": training,
     "Worst cases": worst_cases,
+    "Your hospital": your_hospital_blocks,
+    "Normal breasts": lesion_presence_blocks,
     "Other pictures": input_check_blocks,
     "Paper": paper_comparison,
 }
