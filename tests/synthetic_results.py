@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from rcdnet.models.calibration import Calibration
 from rcdnet.models.card import Figures, ModelCard
+from rcdnet.models.lesion_presence import PresenceCard, PresenceCards, PresenceCounts
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.reading.heatmaps import RANDOM_BASELINE
 from rcdnet.scans import preprocessing
@@ -159,7 +160,17 @@ def draw_results(assets: Path) -> None:
             recipe={"model": model, "epochs": 20 if number else 30, "start_size": 128, "end_size": 192}, run=model,
         )  # fmt: skip
         (assets / "weights" / f"{model}.json").write_text(card.to_json())
+    draw_presence(assets / "weights")
     draw_study(assets / "results")
+
+
+def draw_presence(weights: Path) -> None:
+    """What is known of scans without a lesion, of the drawn weights; without the arrays that a network would be asked by."""
+    cards = [ModelCard.parse(weights / f"{model}.json") for model in MODELS]
+    counts = PresenceCounts("BUSI", 400, 392, 100, 70), PresenceCounts("BUSI", 400, 396, 100, 20)
+    found = tuple(PresenceCard(card.model, card.sha256, 0.0, counts[:1], counts[1:]) for card in cards)
+    text = json.dumps(asdict(PresenceCards(found, 0.98, ("BUSI",), "2026-01-01", "0" * 64)))
+    (weights / "lesion_presence.json").write_text(text)
 
 
 def draw_study(results: Path) -> None:

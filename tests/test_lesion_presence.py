@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT, encoded
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from synthetic_results import draw_results
 
 from rcdnet.__main__ import main as rcdnet_main
 from rcdnet.errors import CheckpointError, DatasetError
@@ -239,6 +240,17 @@ def test_one_kind_of_scan_teaches_nothing(tmp_path):
     write_dataset(tmp_path / "site", 3)
     with pytest.raises(DatasetError, match="No data set has enough scans both with and without a lesion"):
         publish_lesion_presence([("folder", tmp_path / "site")], models=("mobilenetv2",), folder=tmp_path)
+
+
+def test_figures_of_weights_that_were_replaced_are_not_shown(tmp_path):
+    draw_results(tmp_path / "assets")
+    weights, results = tmp_path / "assets" / "weights", tmp_path / "assets" / "results"
+    path = weights / f"{NAME}.json"
+    text = path.read_text()
+    assert len(load_bundled_results(weights, results).lesion_presence.models) == len(MODELS)
+    digest = json.loads((weights / "vit.json").read_text())["sha256"]
+    path.write_text(text.replace(digest, "0" * 64))
+    assert "vit" not in [card.model for card in load_bundled_results(weights, results).lesion_presence.models]
 
 
 def test_results_says_how_many_normal_breasts_are_left_alone():

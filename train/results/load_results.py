@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from os.path import lexists
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from rcdnet.errors import CheckpointError, DatasetError, NotTrained, RcdnetError
 from rcdnet.models.card import Figures, ModelCard
 from rcdnet.models.checkpoint import WEIGHTS_FOLDER, read_card
-from rcdnet.models.lesion_presence import load_presence_cards
+from rcdnet.models.lesion_presence import PresenceCards, load_presence_cards
 from rcdnet.models.registry import MODELS
 from rcdnet.reading.input_check import load_input_check
 from rcdnet.safe_read import shortened
@@ -133,12 +134,22 @@ def _bundled(weights_folder: Path, results_folder: Path, stamp: tuple) -> Bundle
     except CheckpointError as reason:
         missing["input check"], check = str(reason), None
     try:
-        presence = load_presence_cards(weights_folder)
+        presence = _presence(weights_folder, cards)
     except CheckpointError as reason:
         missing["lesion presence"], presence = str(reason), None
     return Bundle(
         cards=cards, **kinds, runs=runs, missing=missing, heatmaps=heatmaps, input_check=check, lesion_presence=presence
     )
+
+
+def _presence(weights_folder: Path, cards: Mapping[str, ModelCard]) -> PresenceCards | None:
+    """What is known of the weights that the app uses. Raises as `rcdnet.models.lesion_presence.load_presence_cards`."""
+    found = load_presence_cards(weights_folder)
+    if found is None:
+        return None
+    digests = {model: card.sha256 for model, card in cards.items()}
+    current = tuple(card for card in found.models if digests.get(card.model) == card.weights_sha256)
+    return replace(found, models=current) if current else None
 
 
 def _heatmaps(results_folder: Path, cards: Mapping[str, ModelCard]) -> tuple[MapFigures, ...]:
