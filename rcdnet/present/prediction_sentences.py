@@ -67,17 +67,17 @@ def call_sentence(p: Prediction) -> str:
 
 def presence_sentence(card: PresenceCard) -> str:
     """What it means that a model sees no lesion, from scans that had no part in teaching it."""
-    lesions, seen, normals, passed = (
-        sum(getattr(counts, name) for counts in card.by_fold) for name in ("lesions", "seen", "normals", "passed")
-    )
+    seen = join_names([f"{c.seen:,} of {c.lesions:,} lesions of {c.data}" for c in card.by_fold])
+    told = [c for c in card.by_fold if c.normals >= FEWEST_NORMALS]
+    passed = join_names([f"{c.passed} of {c.normals} normal breasts of {c.data}" for c in told])
     apart = "".join(
-        f" Where none of a data set's scans had taught it that, it was {counts.passed} of {counts.normals} ({counts.data})."
-        for counts in card.left_out
-        if counts.normals >= FEWEST_NORMALS
+        f" Where none of {c.data}'s scans had taught it that, it was {c.passed} of {c.normals}."
+        for c in card.left_out
+        if c.normals >= FEWEST_NORMALS
     )
     return (
-        f"In cross-validation, {seen / lesions * 100:.1f} % of {lesions:,} lesions were seen, and {passed} of {normals} normal breasts "
-        f"were rightly left without a call.{apart} Elsewhere, expect most normal breasts to be answered as if they held a lesion."
+        f"In cross-validation it saw {seen}, and rightly made no call on {passed}.{apart} Lesions that taught the network may be seen "
+        "more surely than new ones. At a hospital that taught it nothing, expect most normal breasts to be answered as if they held a lesion."
     )
 
 
@@ -171,7 +171,14 @@ def agreement(predictions: Sequence[Prediction], *, binary: bool = False) -> str
                 else f"All {len(predictions)} models see no lesion."
             )
         if predictions[0].no_lesion:
-            return f"{none}; {join_names([f'{p.title} answers {answer(p, binary=binary).word}' for p in seeing])}."
+            by_word: dict[str, list[str]] = {}
+            for p in seeing:
+                by_word.setdefault(answer(p, binary=binary).word, []).append(p.title)
+            given = [
+                f"{join_names(titles)} {'answers' if len(titles) == 1 else 'answer'} {word}"
+                for word, titles in by_word.items()
+            ]
+            return f"{none}; {join_names(given)}."
         if len(seeing) == 1:
             return f"Only {seeing[0].title} sees a lesion, and answers {answer(seeing[0], binary=binary).word}."
         return f"{agreement(seeing, binary=binary)} {none}."
