@@ -262,6 +262,6 @@ def test_results_says_how_many_normal_breasts_are_left_alone():
     assert busi["no lesion seen"].startswith(f"{counts.passed / counts.normals * 100:.1f} %")
     assert lesion_presence_blocks(replace(bundle, lesion_presence=None), []) == []
     sentence = presence_sentence(bundle.lesion_presence.models[0])
-    assert (
-        f"it was {next(c.passed for c in bundle.lesion_presence.models[0].left_out if c.data == 'BUSI')} of" in sentence
-    )
+    apart = next(c for c in bundle.lesion_presence.models[0].left_out if c.data == "BUSI")
+    assert f"had taught it that, it was {apart.passed} of {apart.normals}." in sentence
+    assert f"no call on {counts.passed} of {counts.normals} normal breasts of BUSI." in sentence

@@ -68,7 +68,7 @@ def call_sentence(p: Prediction) -> str:
 def presence_sentence(card: PresenceCard) -> str:
     """What it means that a model sees no lesion, from scans that had no part in teaching it."""
     seen = join_names([f"{c.seen:,} of {c.lesions:,} lesions of {c.data}" for c in card.by_fold])
-    told = [c for c in card.by_fold if c.normals >= FEWEST_NORMALS]
+    told = [c for c in card.by_fold if c.normals >= FEWEST_NORMALS] or [c for c in card.by_fold if c.normals]
     passed = join_names([f"{c.passed} of {c.normals} normal breasts of {c.data}" for c in told])
     apart = "".join(
         f" Where none of {c.data}'s scans had taught it that, it was {c.passed} of {c.normals}."
@@ -77,7 +77,7 @@ def presence_sentence(card: PresenceCard) -> str:
     )
     return (
         f"In cross-validation it saw {seen}, and rightly made no call on {passed}.{apart} Lesions that taught the network may be seen "
-        "more surely than new ones. At a hospital that taught it nothing, expect most normal breasts to be answered as if they held a lesion."
+        "more surely than new ones. At a hospital that taught it nothing, expect an answer as for a lesion on most normal breasts."
     )
 
 

@@ -11,8 +11,8 @@ from train.results.report_block import ReportBlock
 from train.results.tables import Table, share_in_percent
 
 WHAT = (
-    "Label 20 to 300 of your own scans and see how far the model can be trusted at your hospital. Put them into the data folder, in folders "
-    "named benign and malignant, and test the model on them here. So few scans prove little; the intervals say how little."
+    "Label 20 to 300 of your own scans and see how far the model can be trusted at your hospital. Put them into the data folder, in "
+    "folders named benign and malignant, and test the model on them here. So few scans prove little; the intervals say how little."
 )
 CHOSEN = "chosen on one half of your scans, counted on the other"
 
