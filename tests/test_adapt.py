@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from rcdnet.models.local_operating_point import read_local_operating_point
 from rcdnet.present.prediction_sentences import answer_sentence, site_sentence
 from rcdnet.reading.inference import at_site, classify, load_classifier
 from train.__main__ import main
+from train.arguments import argument_parser
 from train.data.phantoms import write_dataset
 from train.evaluate import adapt
 from train.evaluate.adapt import (
@@ -33,6 +35,8 @@ from train.evaluate.predictions import PredictionRow, read_predictions
 from train.metrics.local_operating_point import conformal_verdict_thresholds, local_point, simulate
 from train.results.load_results import load_user_results
 from train.results.your_hospital_blocks import your_hospital_blocks
+from train.runs import external_test_from_page
+from train.runs.data_locations import find_datasets
 
 
 def scans(count: int, apart: float, seed: int = 0, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -242,6 +246,24 @@ def test_the_results_page_offers_it_and_takes_it_back(tested, tmp_path, monkeypa
     next(button for button in app.button if button.label == "Take it back").click().run()
     assert not point.exists()
     assert not app.exception
+
+
+def test_the_page_tests_a_bundled_model_by_the_same_command(tmp_path, monkeypatch):
+    write_dataset(tmp_path / "our clinic", 2)
+    asked = []
+    monkeypatch.setattr(
+        external_test_from_page, "run_module", lambda arguments, device, patience: asked.append(arguments)
+    )
+    (place,) = find_datasets(tmp_path)
+    name = external_test_from_page.run_bundled_test("vit", place.title, tmp_path)
+    assert name == "bundled-vit on our-clinic"
+    (arguments,) = asked
+    assert arguments[:4] == ["train", "adapt", "--models", "vit"]
+    options = argument_parser().parse_args(arguments[1:])
+    assert (options.models, options.name, options.save) == (["vit"], "our-clinic", False)
+    assert [Path(folder) for _, folder in options.data] == [tmp_path / "our clinic"]
+    with pytest.raises(DatasetError, match="no longer exists"):
+        external_test_from_page.run_bundled_test("vit", "gone", tmp_path)
 
 
 def test_a_run_of_ones_own_is_no_bundled_model(tested, tmp_path):
