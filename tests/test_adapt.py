@@ -256,12 +256,12 @@ def test_the_page_tests_a_bundled_model_by_the_same_command(tmp_path, monkeypatc
     )
     (place,) = find_datasets(tmp_path)
     name = external_test_from_page.run_bundled_test("vit", place.title, tmp_path)
-    assert name == "bundled-vit on our-clinic"
+    assert name == "bundled-vit on our-clinic-phantoms-csv"
     (arguments,) = asked
     assert arguments[:4] == ["train", "adapt", "--models", "vit"]
     options = argument_parser().parse_args(arguments[1:])
-    assert (options.models, options.name, options.save) == (["vit"], "our-clinic", False)
-    assert [Path(folder) for _, folder in options.data] == [tmp_path / "our clinic"]
+    assert (options.models, options.name, options.save) == (["vit"], "our-clinic-phantoms-csv", False)
+    assert [Path(folder) for _, folder in options.data] == [tmp_path / "our clinic" / "phantoms.csv"]
     with pytest.raises(DatasetError, match="no longer exists"):
         external_test_from_page.run_bundled_test("vit", "gone", tmp_path)
 
