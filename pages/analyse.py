@@ -1,5 +1,6 @@
 """Upload scans, read RcdNet's call with its heatmap beside the five baselines."""
 
+import html
 from itertools import cycle
 
 import streamlit as st
@@ -167,14 +168,16 @@ presence, site = classifiers[0].presence, classifiers[0].site
 if presence and rcdnet.no_lesion:
     trust = presence_sentence(presence.card)
 else:
-    trust = escape_markdown(site_sentence(site)) if site else trust_sentence(cards["rcdnet"], binary=binary)
+    trust = (
+        escape_markdown(site_sentence(site, binary=binary)) if site else trust_sentence(cards["rcdnet"], binary=binary)
+    )
 pictures.caption(f"**How far to trust RcdNet.** {trust}")
 with verdict:
     given = answer(rcdnet, binary=binary)
     st.html(
         f'<div class="call {given.tone}"><div class="plain">RcdNet {"calls" if given.word == rcdnet.call else "answers"}</div>'
         f'<div class="word">{given.sign} {given.word}</div>'
-        f'<div class="plain">{answer_sentence(rcdnet, binary=binary)}</div></div>'
+        f'<div class="plain">{html.escape(answer_sentence(rcdnet, binary=binary))}</div></div>'
     )
     if rcdnet.model in phantom_models:
         st.warning(f"{ON_PHANTOMS}: what RcdNet says here means nothing.")

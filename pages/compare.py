@@ -147,8 +147,7 @@ first_of = [[p for p in made if p.method == made[0].method and p.model in counte
 look = Look(opacity, colour_map, contour_lines, binary=bool(state.get("keep_binary")))
 said = [agreement(ps, binary=look.binary) for ps in first_of]
 notes = said if len(scans) == 1 else [f"{name}: {sentence}" for name, sentence in zip(names, said, strict=True)]
-if any(p.no_lesion for ps in first_of for p in ps):
-    notes.append(NO_LESION_MAPS)
+notes += [NO_LESION_MAPS] * any(p.no_lesion for ps in first_of for p in ps)
 caveats = localisation_warnings(load_bundled_results().heatmaps, [c.spec.name for c in asked if not c.own], methods)
 if signless := [m for m in methods if m in ARBITRARY_SIGN]:
     reverse = f"The sign of {join_names(signless)} is arbitrary: a map may show the reverse of what stands out."
@@ -225,7 +224,9 @@ if faithful.open:
     with faithful:
         measured = uploaded[chosen].faithfulness
         # Where both classes are shown, the one that the model calls is measured.
-        of_class = [cells[0].class_name if len(classes) == 1 else cells[0].prediction.call for cells in grid.cells]
+        of_class = [
+            cells[0].class_name if len(classes) == 1 else cells[0].prediction.explained_class for cells in grid.cells
+        ]
         keys = {c.title: (c.key, class_name, *methods) for c, class_name in zip(asked, of_class, strict=True)}
         st.markdown(
             "**Deletion** blurs the hottest places first. With a faithful map the class loses its probability early, so the area is "

@@ -17,12 +17,13 @@ import pages.shared.your_hospital
 import train.results.load_results
 from rcdnet.errors import CheckpointError, DatasetError
 from rcdnet.models.local_operating_point import read_local_operating_point
+from rcdnet.present.prediction_report import call_row
 from rcdnet.present.prediction_sentences import answer_sentence, site_sentence
 from rcdnet.reading.inference import at_site, classify, load_classifier
+from rcdnet.scans.scan_and_mask import Scan
 from train.__main__ import main
 from train.arguments import argument_parser
 from train.data.phantoms import write_dataset
-from train.evaluate import adapt
 from train.evaluate.adapt import (
     adaptation,
     adaptation_sentences,
@@ -31,7 +32,8 @@ from train.evaluate.adapt import (
     save_local_operating_point,
 )
 from train.evaluate.evaluation_record import read_evaluation
-from train.evaluate.predictions import PredictionRow, read_predictions
+from train.evaluate.external_test import OPERATING_POINT
+from train.evaluate.predictions import PredictionRow
 from train.metrics.local_operating_point import conformal_verdict_thresholds, local_point, simulate
 from train.results.load_results import load_user_results
 from train.results.your_hospital_blocks import your_hospital_blocks
@@ -124,13 +126,13 @@ def test_patients_are_drawn_whole(monkeypatch):
 def test_what_is_said_of_a_hospital():
     labels, log_odds = scans(60, 3.0, shift=1.0)
     rows = [row(k, int(y), float(p)) for k, (y, p) in enumerate(zip(labels, expit(log_odds), strict=True))]
-    said = adaptation_sentences(adaptation("clinic", "rcdnet", rows))
-    assert said[0].endswith("of clinic to be malignant; 33 are.")
-    assert "Among 20 cancers no threshold can promise" in said[2]
-    assert "Chosen on one half of them" in said[3]
-    assert "nothing can be said" in adaptation_sentences(adaptation("clinic", "rcdnet", rows[:30]))[-1]
+    said = adaptation_sentences(adaptation("clinic", "rcdnet", tuple(rows)))
+    assert said[1].endswith("of clinic to be malignant; 33 are.")
+    assert "Among 20 cancers no threshold can promise" in said[3]
+    assert "Chosen on one half of them" in said[4]
+    assert "nothing can be said" in adaptation_sentences(adaptation("clinic", "rcdnet", tuple(rows[:30])))[-1]
     with pytest.raises(DatasetError, match="clinic has 19 scans with a label; 20 or more"):
-        adaptation("clinic", "rcdnet", rows[:19])
+        adaptation("clinic", "rcdnet", tuple(rows[:19]))
 
 
 @pytest.fixture(scope="module")
@@ -147,17 +149,17 @@ def tested(tmp_path_factory):
 
 def test_one_command_tests_and_keeps_an_operating_point_beside_the_test(tested, capsys):
     place = tested / "bundled-rcdnet" / "external" / "clinic"
-    point = read_local_operating_point(place / adapt.FILE)
+    point = read_local_operating_point(place / OPERATING_POINT)
     evaluation = read_evaluation(place / "evaluation.json")
     assert (point.site, point.model, point.benign, point.malignant) == ("clinic", "rcdnet", 15, 15)
     assert point.weights_sha256 == load_classifier("rcdnet").card.sha256 == evaluation.weights_sha256[0]
     assert point.verdict.low == 0  # of 15 cancers
-    assert local_operating_points(tested) == {"clinic": {"rcdnet": place / adapt.FILE}}
+    assert local_operating_points(tested) == {"clinic": {"rcdnet": place / OPERATING_POINT}}
     assert list(bundled_tests(tested)) == ["bundled-rcdnet on clinic"]
 
 
 def test_the_app_answers_by_it_when_asked_and_the_shipped_one_stays(tested, phantom):
-    point = read_local_operating_point(tested / "bundled-rcdnet" / "external" / "clinic" / adapt.FILE)
+    point = read_local_operating_point(tested / "bundled-rcdnet" / "external" / "clinic" / OPERATING_POINT)
     shipped = load_classifier("rcdnet")
     local = at_site(shipped, point)
     before, after = (classify(phantom, [c])[0] for c in (shipped, local))
@@ -169,15 +171,16 @@ def test_the_app_answers_by_it_when_asked_and_the_shipped_one_stays(tested, phan
     assert load_classifier("rcdnet").card == shipped.card
     assert "of clinic" in answer_sentence(after, binary=True)
     assert "nothing is told low suspicion" in site_sentence(point)
-    assert "0 to 4 % of the cancers" in site_sentence(
+    assert "up to 4 % may be told low suspicion" in site_sentence(
         replace(point, verdict=replace(point.verdict, low=0.1), may_miss=0.038)
     )
-    rows = read_predictions(tested / "bundled-rcdnet" / "external" / "clinic" / "predictions.csv")
-    assert np.mean([r.probability for r in rows]) != pytest.approx(0.5, abs=0.001)
+    row = call_row("scan.png", Scan(phantom, "0" * 64), after)
+    assert "By the operating point of clinic." in row["warnings"]
+    assert "warnings" not in call_row("scan.png", Scan(phantom, "0" * 64), before)
 
 
 def test_it_holds_for_these_weights_alone(tested):
-    point = read_local_operating_point(tested / "bundled-rcdnet" / "external" / "clinic" / adapt.FILE)
+    point = read_local_operating_point(tested / "bundled-rcdnet" / "external" / "clinic" / OPERATING_POINT)
     with pytest.raises(CheckpointError, match="of other weights of RcdNet"):
         at_site(load_classifier("rcdnet"), replace(point, weights_sha256="0" * 64))
     with pytest.raises(CheckpointError, match="of other weights of ViT"):
@@ -186,10 +189,10 @@ def test_it_holds_for_these_weights_alone(tested):
 
 @pytest.mark.parametrize("change", [{"threshold": 0.0}, {"benign": -1}, {"verdict": 1}])
 def test_a_damaged_one_is_refused(tested, tmp_path, change):
-    given = json.loads((tested / "bundled-rcdnet" / "external" / "clinic" / adapt.FILE).read_text())
-    (tmp_path / adapt.FILE).write_text(json.dumps(given | change))
+    given = json.loads((tested / "bundled-rcdnet" / "external" / "clinic" / OPERATING_POINT).read_text())
+    (tmp_path / OPERATING_POINT).write_text(json.dumps(given | change))
     with pytest.raises(CheckpointError, match="Make it again: python -m train adapt"):
-        read_local_operating_point(tmp_path / adapt.FILE)
+        read_local_operating_point(tmp_path / OPERATING_POINT)
 
 
 def test_results_shows_the_shipped_point_beside_the_local_one(tested):
@@ -218,11 +221,12 @@ def test_analyse_offers_it_beside_the_shipped_one(tested, monkeypatch):
     assert "Calibration and thresholds are those of" not in " ".join(one.value for one in app.caption)
     app.selectbox(key="keep_site").set_value("clinic").run()
     assert not app.exception
+    assert "ResNet50, MobileNetV2, RegNet, ViT and ResNeXt stay as they came." in [one.value for one in app.caption]
     captions = " ".join(one.value for one in app.caption)
     assert (
         "Calibration and thresholds are those of clinic\\, chosen on 30 of its scans\\, 15 of them cancers" in captions
     )
-    app.selectbox(key="keep_site").set_value("as it came").run()
+    app.selectbox(key="keep_site").set_value("").run()
     assert "those of clinic" not in " ".join(one.value for one in app.caption)
 
 
@@ -230,7 +234,7 @@ def test_analyse_offers_it_beside_the_shipped_one(tested, monkeypatch):
 def test_the_results_page_offers_it_and_takes_it_back(tested, tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     shutil.copytree(tested / "bundled-rcdnet", runs / "bundled-rcdnet")
-    point = runs / "bundled-rcdnet" / "external" / "clinic" / adapt.FILE
+    point = runs / "bundled-rcdnet" / "external" / "clinic" / OPERATING_POINT
     point.unlink()
     name = "bundled-rcdnet on clinic"
     monkeypatch.setattr(pages.shared.your_hospital, "bundled_tests", lambda: bundled_tests(runs))
@@ -261,9 +265,42 @@ def test_the_page_tests_a_bundled_model_by_the_same_command(tmp_path, monkeypatc
     assert arguments[:4] == ["train", "adapt", "--models", "vit"]
     options = argument_parser().parse_args(arguments[1:])
     assert (options.models, options.name, options.save) == (["vit"], "our-clinic-phantoms-csv", False)
-    assert [Path(folder) for _, folder in options.data] == [tmp_path / "our clinic" / "phantoms.csv"]
+    assert Path(options.data[1]) == tmp_path / "our clinic" / "phantoms.csv"
     with pytest.raises(DatasetError, match="no longer exists"):
         external_test_from_page.run_bundled_test("vit", "gone", tmp_path)
+
+
+def test_another_test_takes_the_operating_point_of_the_last_one_with_it(tested, tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    shutil.copytree(tested / "bundled-rcdnet", runs / "bundled-rcdnet")
+    for module in ("train.__main__", "train.evaluate.external_test", "train.evaluate.adapt"):
+        monkeypatch.setattr(f"{module}.RUNS_FOLDER", runs)
+    assert local_operating_points(runs)
+    assert main(["adapt", "--data", f"folder={tested / 'data'}", "--name", "clinic"]) == 0
+    assert local_operating_points(runs) == {}
+
+
+@pytest.mark.usefixtures("allowed")
+def test_words_in_a_hospitals_name_are_no_html(tested, monkeypatch, tmp_path):
+    place = tested / "bundled-rcdnet" / "external" / "clinic" / "operating_point.json"
+    point = json.loads(place.read_text()) | {"threshold_rule": "the threshold of <img src=x>"}
+    (tmp_path / "point.json").write_text(json.dumps(point))
+    sites = {"clinic": {"rcdnet": tmp_path / "point.json"}}
+    monkeypatch.setattr(pages.shared.model_choice, "local_operating_points", lambda: sites)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    sample = (ROOT / "assets" / "samples" / "phantom-cyst.png").read_bytes()
+    app.session_state["keep_binary"] = True
+    app.file_uploader[0].upload("scan.png", sample, "image/png").run()
+    app.selectbox(key="keep_site").set_value("clinic").run()
+    shown = " ".join(one.proto.body for one in app.get("html"))
+    assert "&lt;img src=x&gt;" in shown
+    assert "<img src=x" not in shown
+
+
+def test_a_draw_without_a_rank_is_counted_too():
+    labels, log_odds = scans(200, 0.1)
+    (found,) = simulate(labels, log_odds, np.arange(200), [160], draws=20)
+    assert 0 <= found.sensitivity[1] <= found.sensitivity[2] <= 1
 
 
 def test_a_run_of_ones_own_is_no_bundled_model(tested, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from rcdnet.models.lesion_presence import (
 from rcdnet.models.registry import MODELS
 from rcdnet.present.answers import answer, label
 from rcdnet.present.charts import probability_bars
+from rcdnet.present.heatmap_export import grid_maps
+from rcdnet.present.heatmap_grid import OWN, PREDICTED_CLASS, Look, build_grid, shown, viewer_data
 from rcdnet.present.prediction_report import call_row, scan_figure
 from rcdnet.present.prediction_sentences import (
     agreement,
@@ -148,8 +151,26 @@ def test_the_page_gives_no_probability_and_no_heatmap(no_lesion):
     assert "In cross-validation" in captions
     assert "Grad-CAM on a" not in captions
     assert "All 6 models see no lesion." in [one.value for one in app.markdown]
-    app.switch_page("pages/compare.py").run()
-    assert not app.exception
+
+
+def test_compare_shows_maps_of_a_fixed_class_and_no_hidden_call(predictions, phantom):
+    given = [replace(predictions[0], no_lesion=True, probabilities=np.array([p, 1 - p])) for p in (0.01, 0.99)]
+    notes = []
+    for p in given:
+        grid = build_grid([shown("Scan 1", phantom)], [[p]], [PREDICTED_CLASS], OWN)
+        data = viewer_data(grid, Look(0.5, "Inferno", False), [], [None])
+        notes.append((data["rows"], data["panels"][0]["label"], data["panels"][0]["note"]))
+        about = json.loads(str(np.load(BytesIO(grid_maps(grid, ["0" * 64], {"rcdnet": "cbam"})))["about"]))
+        assert (about[0]["p_malignant"], about[0]["threshold"]) == (None, None)
+    assert notes[0] == notes[1]
+    assert notes[0][0][0]["note"] == ["○ no lesion"]
+
+
+def test_what_is_kept_of_a_scan_is_not_that_of_another_question(phantom):
+    asked = load_classifier("rcdnet")
+    other = replace(asked, presence=replace(asked.presence, card=replace(asked.presence.card, bar=9.0)))
+    assert asked.key != other.key
+    assert [classify(phantom, [c])[0].no_lesion for c in (asked, other)] == [False, True]
 
 
 def test_predict_gives_no_number_and_no_heatmap(no_lesion, tmp_path, capsys):

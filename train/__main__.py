@@ -176,12 +176,12 @@ def _adapt(options: argparse.Namespace) -> None:
     check_writable(RUNS_FOLDER, *EVALUATION)
     for model in options.models:
         home = RUNS_FOLDER / f"{BUNDLED}{model}"
-        place = external_test_folder(home, [options.name] if options.name else [source for source, _ in options.data])
-        evaluation = evaluate_external(model, options.data, place, _say)
+        place = external_test_folder(home, [options.name] if options.name else [options.data[0]])
+        evaluation = evaluate_external(model, [options.data], place, _say)
         for sentence in (*(f"Left out: {reason}" for reason in evaluation.left_out), *evaluation.remarks):
             print(sentence)
         print(table([(model, evaluation)]))
-        rows = verified_predictions(place, evaluation)
+        rows = tuple(verified_predictions(place, evaluation))
         for sentence in adaptation_sentences(adaptation(place.name, model, rows)):
             print(sentence)
         if options.save:

@@ -99,7 +99,7 @@ def argument_parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "adapt", help="how a bundled model fares on labelled scans of your own, and an operating point for them"
     )
-    command.add_argument("--data", required=True, action="append", metavar="SOURCE=DIR", type=_source)
+    command.add_argument("--data", required=True, metavar="SOURCE=DIR", type=_source)
     command.add_argument("--models", nargs="+", choices=list(MODELS), default=["rcdnet"], help="default: rcdnet")
     command.add_argument("--name", help="of your hospital; default: the name of the data")
     command.add_argument("--save", action="store_true", help="keep the operating point, and offer it on Analyse")

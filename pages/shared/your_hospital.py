@@ -10,7 +10,8 @@ from pages.shared.markdown_escape import escape_markdown
 from pages.shared.widget_state import PERSIST
 from rcdnet.errors import RcdnetError
 from rcdnet.models.registry import MODELS
-from train.evaluate.adapt import FILE, bundled_tests, save_local_operating_point
+from train.evaluate.adapt import bundled_tests, save_local_operating_point
+from train.evaluate.external_test import OPERATING_POINT
 from train.results.your_hospital_blocks import WHAT
 from train.runs.data_locations import PHANTOMS, data_root
 from train.runs.external_test_from_page import run_bundled_test
@@ -41,7 +42,7 @@ def your_hospital(named: Sequence[str]) -> None:
             st.error(escape_markdown(str(error)))
     for name, place in bundled_tests().items():
         if name in named:
-            _offer(name, place / FILE)
+            _offer(name, place / OPERATING_POINT)
 
 
 def _offer(name: str, point: Path) -> None:

@@ -42,8 +42,8 @@ class PresenceCard:
     """What a model's weights need to be asked whether they see a lesion.
 
     weights_sha256: of the weights that this is for. bar: score below which no lesion is seen.
-    by_fold: of each data set, scans that taught neither classifier nor bar, though others of their site did. left_out: scans of sites
-    of which none did.
+    by_fold: of each data set, scans that did not teach the classifier that scored them, at the bar of the other folds.
+    left_out: scans of sites of which none taught anything.
     """
 
     model: str

@@ -15,6 +15,7 @@ from rcdnet.models.registry import CLASSES
 from rcdnet.present.answers import answer
 from rcdnet.present.heatmap_grid import CONTOUR_LEVELS, SCALES, Cell, Grid, Look, Shown, column_title, scale_ends
 from rcdnet.present.overlay import colour_table, overlay
+from rcdnet.present.prediction_sentences import NO_LESION_MAPS
 from rcdnet.present.statements import RESEARCH_USE
 
 FORMATS = {"PDF": "application/pdf", "SVG": "image/svg+xml", "PNG": "image/png"}
@@ -59,7 +60,8 @@ def grid_figure(grid: Grid, look: Look, layers: Mapping[str, str], kind: str) ->
         else f"Opacity {look.opacity * 100:.0f} % at its end."
     )
     width = int(_CHARACTERS * figure.get_figwidth())
-    figure.supxlabel("\n".join([*wrap(f"{SCALES[grid.scale]} {drawn}", width), RESEARCH_USE]), fontsize=7)
+    unseen = f" {NO_LESION_MAPS}" if any(p.no_lesion for row in range(rows) for p in grid.calls(row)) else ""
+    figure.supxlabel("\n".join([*wrap(f"{SCALES[grid.scale]} {drawn}{unseen}", width), RESEARCH_USE]), fontsize=7)
     buffer = BytesIO()
     # Words stay words in an SVG; no date, so that the same grid gives the same file.
     undated = {"PDF": {"CreationDate": None}, "SVG": {"Date": None}, "PNG": {}}[kind]
@@ -85,7 +87,8 @@ def grid_maps(grid: Grid, sha256: Sequence[str], layers: Mapping[str, str]) -> b
             arrays[name] = p.maps
             about.append({
                 "array": name, "scan_sha256": digest, "model": p.model, "layer": layers[p.model], "method": p.method,
-                "classes": CLASSES, "p_malignant": None if p.no_lesion else p.p_malignant, "threshold": p.threshold, "frame": vars(p.frame),
+                "classes": CLASSES, "p_malignant": None if p.no_lesion else p.p_malignant,
+                "threshold": None if p.no_lesion else p.threshold, "frame": vars(p.frame),
             })  # fmt: skip
     buffer = BytesIO()
     np.savez_compressed(buffer, about=np.array(json.dumps(about, allow_nan=False)), **arrays)  # type: ignore[arg-type]

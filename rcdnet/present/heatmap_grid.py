@@ -133,7 +133,7 @@ def build_grid(
 
     def drawn(model: str, column: Column) -> tuple[Prediction, str]:
         p = of[column.scan, model, column.method]
-        return p, p.call if column.class_name == PREDICTED_CLASS else column.class_name
+        return p, p.explained_class if column.class_name == PREDICTED_CLASS else column.class_name
 
     highest = max(p.strength(name) for p, name in (drawn(m, c) for m in models for c in columns))
 

@@ -31,7 +31,11 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
         "call": None if prediction.no_lesion else prediction.call,
         "verdict": prediction.verdict or None,
     }
-    warnings = [*([f"{ON_PHANTOMS}."] if prediction.on_phantoms else []), *scan.warnings]
+    warnings = [
+        *([f"{ON_PHANTOMS}."] if prediction.on_phantoms else []),
+        *([f"By the operating point of {prediction.site}."] if prediction.site else []),
+        *scan.warnings,
+    ]
     return row | {"warnings": " ".join(warnings)} if warnings else row
 
 
@@ -90,8 +94,10 @@ def scan_figure(
             color="white",
             fontsize=10,
         )
+    local = [f"{p.title} answers by the operating point of {p.site}." for p in predictions if p.site]
     figure.supxlabel(
-        "Heatmap: Grad-CAM of the predicted class, each scaled to its own maximum. " + " ".join(scan.warnings),
+        "Heatmap: Grad-CAM of the predicted class, each scaled to its own maximum. "
+        + " ".join([*local, *scan.warnings]),
         color="white",
         fontsize=9,
         wrap=True,

@@ -13,7 +13,9 @@ from rcdnet.present.answers import answer
 from rcdnet.present.text import join_names
 from rcdnet.reading.inference import Prediction
 
-NO_LESION_MAPS = "Where a model sees no lesion, its maps show what would count for a class. They are no answer."
+NO_LESION_MAPS = (
+    "Where a model sees no lesion, its maps are those for malignant unless another class is chosen. They are no answer."
+)
 FEWEST_NORMALS = 20  # of a data set, below which their share says nothing
 
 
@@ -100,16 +102,16 @@ def verdict_meaning(card: ModelCard) -> str:
     )
 
 
-def site_sentence(point: LocalOperatingPoint) -> str:
+def site_sentence(point: LocalOperatingPoint, *, binary: bool = False) -> str:
     """What a hospital's operating point rests on, and what it cannot prove."""
     low = (
-        f"Among these, 0 to {point.may_miss * 100:.0f} % of the cancers may lie below the low threshold: so few scans prove no more."
+        f" Of new cancers there, up to {point.may_miss * 100:.0f} % may be told low suspicion: so few scans prove no more."
         if point.verdict.low
-        else "With fewer than 49 cancers no threshold can promise to miss at most 2 % of them, so nothing is told low suspicion."
+        else " With fewer than 49 cancers no threshold can promise to miss at most 2 % of them, so nothing is told low suspicion."
     )
     return (
         f"Calibration and thresholds are those of {point.site}, chosen on {point.benign + point.malignant} of its scans, "
-        f"{point.malignant} of them cancers. {low} Scans of another scanner or another hospital may fare otherwise."
+        f"{point.malignant} of them cancers.{'' if binary else low} Scans of another scanner or another hospital may fare otherwise."
     )
 
 

@@ -8,9 +8,9 @@ INTENDED_USE = (
     "It is not for diagnosis. It is not a medical device, and nobody has approved it. No decision about a patient may be based on it.",
 )
 LIMITS = (
-    "Each model is first asked whether it sees a lesion, and where it sees none it makes no call. That does not rule out cancer. At "
-    "hospitals whose normal breasts did not teach it, most normal breasts are still answered as if they held a lesion; Results says how "
-    "many. So are an axilla or an implant. Such an answer means nothing.",
+    "Each model that came with the app is first asked whether it sees a lesion, and where it sees none it makes no call. That does not "
+    "rule out cancer. At hospitals whose normal breasts did not teach it, most normal breasts are still answered as if they held a "
+    "lesion; Results says how many. So are an axilla or an implant. Such an answer means nothing.",
     "A check stops pictures that are not one breast B-mode scan before any model reads them. Some pass, and a few real scans are stopped; "
     "Results says how many.",
     "It reads one still image: no patient history, no second view, no prior examination, no motion.",

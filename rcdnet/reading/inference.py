@@ -49,8 +49,12 @@ class Classifier:
 
     @cached_property
     def key(self) -> str:
-        """What no two classifiers share that say different things: one's name, and the digest of its card, which names the weights."""
-        return f"{self.name} {hashlib.sha256(self.card.to_json().encode()).hexdigest()}"
+        """What no two classifiers share that say different things: one's name, and a digest of its card, which names the weights, and of
+        what asks it whether it sees a lesion."""
+        digest = hashlib.sha256(self.card.to_json().encode())
+        if self.presence:
+            digest.update(f"{self.presence.card.bar} {self.presence.bias}".encode() + self.presence.weight.tobytes())
+        return f"{self.name} {digest.hexdigest()}"
 
     @property
     def on_phantoms(self) -> bool:
@@ -77,6 +81,7 @@ class Prediction:
     on_phantoms: as `Classifier.on_phantoms`.
     thresholds: of the three answers; None where the card has none.
     no_lesion: the model sees no lesion, so the rest is no call and is shown to nobody as one.
+    site: the hospital whose operating point this is by; empty for the model's own.
     """
 
     model: str
@@ -92,6 +97,7 @@ class Prediction:
     on_phantoms: bool = False
     thresholds: VerdictThresholds | None = None
     no_lesion: bool = False
+    site: str = ""
 
     def __post_init__(self) -> None:
         """`CheckpointError` for what is no probability: nothing can be called by it."""
@@ -115,6 +121,11 @@ class Prediction:
         if self.no_lesion:
             return NO_LESION
         return self.thresholds.verdict(self.p_malignant) if self.thresholds else ""
+
+    @property
+    def explained_class(self) -> str:
+        """Whose map is shown unless another is asked for: the class that is called, or malignant where no lesion is seen."""
+        return CLASSES[MALIGNANT] if self.no_lesion else self.call
 
     def strength(self, class_name: str) -> float:
         """The maximum of a class's raw map on the scan; 0 means that nothing in the scan spoke for the class.
@@ -268,6 +279,7 @@ def classify(
                     classifier.on_phantoms,
                     card.verdict,
                     no_lesion,
+                    classifier.site.site if classifier.site else "",
                 )
             )
     return predictions

@@ -4,23 +4,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from scipy.special import logit
 
 from rcdnet.errors import DatasetError
-from rcdnet.models.calibration import Calibration
+from rcdnet.models.calibration import MOST, Calibration
 from rcdnet.models.local_operating_point import LocalOperatingPoint
 from train.crash_safe_files import write_atomic
 from train.evaluate.evaluation_files import verified_predictions
 from train.evaluate.evaluation_record import read_evaluation
+from train.evaluate.external_test import OPERATING_POINT
 from train.evaluate.predictions import PredictionRow
 from train.folders import BUNDLED, RUNS_FOLDER
 from train.metrics.intervals import share_interval
 from train.metrics.local_operating_point import DRAWS, LocalPoint, Simulated, local_point, simulate
 
-FILE = "operating_point.json"
 FEWEST = 20  # labelled scans of a hospital, below which nothing is chosen on them
 HALVES = 40  # scans from which a half can choose and the other half be counted
 
@@ -43,7 +44,8 @@ class Adaptation:
     halves: Simulated | None
 
 
-def adaptation(site: str, model: str, rows: Sequence[PredictionRow]) -> Adaptation:
+@lru_cache(maxsize=8)  # a page is drawn often
+def adaptation(site: str, model: str, rows: tuple[PredictionRow, ...]) -> Adaptation:
     """From what a bundled model said of a hospital's labelled scans.
 
     Raises:
@@ -76,6 +78,7 @@ def bundled_tests(runs: Path = RUNS_FOLDER) -> dict[str, Path]:
 def adaptation_sentences(found: Adaptation) -> list[str]:
     """What was found, for a page or a terminal."""
     lines = [
+        "Counted are all scans labelled as having a lesion, also those on which the model would see none.",
         f"Calibration: on average the model expects {found.expected * 100:.0f} of 100 scans of {found.site} to be malignant; "
         f"{found.found * 100:.0f} are.",
         f"An operating point chosen on these {found.benign + found.malignant} scans calls malignant from {found.local.threshold:.3f} on, "
@@ -108,11 +111,19 @@ def save_local_operating_point(test: Path) -> LocalOperatingPoint:
         DatasetError: there is no such test, or as `adaptation`.
     """
     evaluation = read_evaluation(test / "evaluation.json")
-    rows = verified_predictions(test, evaluation)
+    rows = tuple(verified_predictions(test, evaluation))
     found = adaptation(test.name, evaluation.model, rows)
     probabilities = found.local.probability(_log_odds(rows))
-    below = sum(p < found.local.verdict.low for row, p in zip(rows, probabilities, strict=True) if row.label == 1)
+    cancers = {row.group for row in rows if row.label == 1}
+    below = {
+        row.group for row, p in zip(rows, probabilities, strict=True) if row.label == 1 and p < found.local.verdict.low
+    }
     shipped, local = evaluation.calibration, found.local
+    bias = local.slope * shipped.bias + local.bias
+    if abs(bias) > MOST:
+        raise DatasetError(
+            f"An operating point for {found.site} would lie beyond any certainty. Check the labels of its scans."
+        )
     point = LocalOperatingPoint(
         site=found.site,
         model=found.model,
@@ -121,7 +132,7 @@ def save_local_operating_point(test: Path) -> LocalOperatingPoint:
             local.slope * shipped.network,
             local.slope * shipped.outline,
             local.slope * shipped.shape,
-            local.slope * shipped.bias + local.bias,
+            bias,
             shipped.box,
         ),
         threshold=local.threshold,
@@ -129,17 +140,17 @@ def save_local_operating_point(test: Path) -> LocalOperatingPoint:
         verdict=local.verdict,
         benign=found.benign,
         malignant=found.malignant,
-        may_miss=share_interval(below / found.malignant, found.malignant)[1],
+        may_miss=share_interval(len(below) / len(cancers), len(cancers))[1],
         date=date.today().isoformat(),
     )
-    write_atomic(test / FILE, (json.dumps(asdict(point), indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(test / OPERATING_POINT, (json.dumps(asdict(point), indent=1, allow_nan=False) + "\n").encode())
     return point
 
 
 def local_operating_points(runs: Path = RUNS_FOLDER) -> dict[str, dict[str, Path]]:
     """Where operating points lie that were saved, by site and model."""
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted(runs.glob(f"{BUNDLED}*/external/*/{FILE}")):
+    for path in sorted(runs.glob(f"{BUNDLED}*/external/*/{OPERATING_POINT}")):
         model = path.parent.parent.parent.name.removeprefix(BUNDLED)
         found.setdefault(path.parent.name, {})[model] = path
     return found

@@ -33,6 +33,7 @@ from train.fit.checkpoints import check_settings, read_best
 from train.folders import BUNDLED, RUNS_FOLDER
 from train.metrics.calibration_and_threshold import OperatingPoint
 
+OPERATING_POINT = "operating_point.json"  # chosen on the scans of a test, beside it
 LONGEST_NAME = 200  # bytes of a folder's name; file systems take 255
 
 
@@ -105,6 +106,7 @@ def evaluate_external(
     place = out or external_test_folder(home, dict.fromkeys(row.source for row in rows))
     check_same_images(place, digest, rows)
     place.mkdir(parents=True, exist_ok=True)
+    (place / OPERATING_POINT).unlink(missing_ok=True)  # it was chosen on the test that stood here before
     counts = count_verdicts([(row, point) for row in rows], role)
     return write_results(place, model, digest, epoch, point, left_out, decoded.remarks, rows, sets, counts)
 

@@ -44,12 +44,17 @@ def local_point(labels: np.ndarray, log_odds: np.ndarray) -> LocalPoint:
     """
     if len(np.unique(labels)) < 2:
         raise DatasetError("An operating point needs scans of both classes. Add some of the other.")
-    slope, bias = 1.0, _shift(labels, log_odds)
     if min(labels.sum(), len(labels) - labels.sum()) >= SLOPE_FROM:
         (fitted,), offset = fit_weights(labels, log_odds[:, None], np.ones(len(labels)))
-        slope, bias = float(fitted), float(offset)
-    if not slope > 0:
-        raise DatasetError("On these scans the model cannot tell benign from malignant. No threshold can mend that.")
+        if not fitted > 0:
+            raise DatasetError(
+                "On these scans the model cannot tell benign from malignant. No threshold can mend that."
+            )
+        return _point(labels, log_odds, float(fitted), float(offset))
+    return _point(labels, log_odds, 1.0, _shift(labels, log_odds))
+
+
+def _point(labels: np.ndarray, log_odds: np.ndarray, slope: float, bias: float) -> LocalPoint:
     probabilities = expit(slope * log_odds + bias)
     threshold = threshold_at_sensitivity(labels, probabilities, SENSITIVITY)
     return LocalPoint(slope, bias, threshold, conformal_verdict_thresholds(labels, probabilities))
@@ -72,6 +77,14 @@ def _shift(labels: np.ndarray, log_odds: np.ndarray) -> float:
     """The bias at which the mean probability is the share of malignant scans, one more of each class counted."""
     share = (labels.sum() + 1) / (len(labels) + 2)
     return float(brentq(lambda bias: expit(log_odds + bias).mean() - share, -60, 60))
+
+
+def _drawn_point(labels: np.ndarray, log_odds: np.ndarray) -> LocalPoint:
+    """As `local_point`; of a draw on which the model tells nothing apart, with the bias alone: to draw anew would flatter."""
+    try:
+        return local_point(labels, log_odds)
+    except DatasetError:
+        return _point(labels, log_odds, 1.0, _shift(labels, log_odds))
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ def simulate(
             drawn = np.isin(group, taken)
             if len(np.unique(labels[drawn])) < 2 or len(np.unique(labels[~drawn])) < 2:
                 continue
-            point = local_point(labels[drawn], log_odds[drawn])
+            point = _drawn_point(labels[drawn], log_odds[drawn])
             sick, told = labels[~drawn] == 1, point.probability(log_odds[~drawn])
             called, low, high = told >= point.threshold, told < point.verdict.low, told >= point.verdict.high
             worth.append(

@@ -10,9 +10,10 @@ from train.results.tables import Table, share_in_percent
 
 BY_FOLD = (
     "Each model is asked first whether it sees a lesion. Where it sees none it makes no call. The bar was chosen to see {share:.0f} % of "
-    "the lesions of each data set. Each row is of scans that taught neither the bar nor the part of the model that answers this question, "
-    "though other scans of their data set did. The network below it had learnt from the lesions of BUS-BRA and BUSI, which may be seen "
-    "more surely than new ones; it had never seen BrEaST or a normal breast. Intervals are Wilson's, as if each image were another patient."
+    "the lesions of each data set. Each row is of scans that did not teach the part of the model that scored them, at the bar of the "
+    "other folds. The network below it had learnt from the lesions of BUS-BRA and BUSI, which may be seen more surely than new ones; it "
+    "had never seen BrEaST or a normal breast. Intervals are Wilson's, as if each image were another patient. All other figures of this "
+    "page count a lesion that is not seen by the call that the model would have made."
 )
 LEFT_OUT = (
     'The same where no scan of the data set had any part in it: the answer to "how would it be at my hospital". BrEaST has four normal '

@@ -132,7 +132,8 @@ def teach(scans: ScanFeatures, card: PresenceCard) -> tuple[np.ndarray, float, P
     by_fold = [_counts(scans, scores >= bars, source) for source in dict.fromkeys(scans.sources.tolist())]
     left_out = []
     for source in dict.fromkeys(scans.sources.tolist()):
-        others, own = scans.of(scans.sources != source), scans.of(scans.sources == source)
+        mine = scans.sources == source
+        others, own = scans.of(~mine & ~np.isin(scans.groups, scans.groups[mine])), scans.of(mine)
         if _teaches(others):
             weight, bias = _fit(others)
             bar = _bar(others, _out_of_fold(others, _folds(others)))
