@@ -8,7 +8,9 @@ import pytest
 from browser_app import chromium, expect, idle, opened, start_server, stop_server
 from conftest import copied
 
+from rcdnet.models.local_operating_point import read_local_operating_point
 from train.evaluate.curves import Point
+from train.evaluate.external_test import OPERATING_POINT
 from train.results.bundle import Bundle
 from train.results.load_results import load_bundled_results
 from train.results.operating_point import operating_point
@@ -51,7 +53,9 @@ def go_to(page, section: str) -> None:
     idle(page)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    "section", [name for name in SECTIONS if name != "Your hospital"]
+)  # which is of one's own tests
 def test_every_plot_of_a_section_is_drawn(page, bundle, section):
     go_to(page, section)
     blocks = [block for row in SECTIONS[section](bundle, ()) for block in row]
@@ -122,6 +126,21 @@ def test_own_tests_stand_beside_under_their_own_name(page):
     expect(heading).to_be_visible()
     go_to(page, "Curves")
     expect(page.get_by_role("heading", name=re.compile("^ROC curve. bundled-rcdnet on our-clinic"))).to_be_visible()
+
+
+def test_a_hospitals_operating_point_is_offered_and_taken_back(page, tree):
+    page.get_by_role("combobox", name="Your own runs and external tests").click()
+    page.get_by_role("option", name="bundled-rcdnet on our-clinic").click()
+    page.keyboard.press("Escape")
+    go_to(page, "Your hospital")
+    expect(page.get_by_role("heading", name="RcdNet on our-clinic, external test", exact=True)).to_be_visible()
+    point = tree / "runs" / "bundled-rcdnet" / "external" / "our-clinic" / OPERATING_POINT
+    page.get_by_role("button", name="Offer on Analyse").click()
+    expect(page.get_by_text("Analyse offers the operating point of bundled-rcdnet on our-clinic")).to_be_visible()
+    assert read_local_operating_point(point).site == "our-clinic"
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.get_by_role("button", name="Offer on Analyse")).to_be_visible()
+    assert not point.exists()
 
 
 def test_figures_of_other_weights_are_not_shown(page, tree):
