@@ -167,10 +167,10 @@ with explained:
 presence, site = classifiers[0].presence, classifiers[0].site
 if presence and rcdnet.no_lesion:
     trust = presence_sentence(presence.card)
+elif site:
+    trust = escape_markdown(site_sentence(site, binary=binary))
 else:
-    trust = (
-        escape_markdown(site_sentence(site, binary=binary)) if site else trust_sentence(cards["rcdnet"], binary=binary)
-    )
+    trust = trust_sentence(cards["rcdnet"], binary=binary)
 pictures.caption(f"**How far to trust RcdNet.** {trust}")
 with verdict:
     given = answer(rcdnet, binary=binary)

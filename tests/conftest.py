@@ -20,6 +20,7 @@ from filelock import FileLock
 from PIL import Image
 
 from rcdnet.bench import untrained_classifier
+from rcdnet.models.checkpoint import CHECKSUM_FILE, WEIGHTS_FOLDER
 from rcdnet.models.registry import CLASSES, MODELS
 from rcdnet.reading.inference import Classifier
 from train.data.phantoms import SAMPLE_PHANTOMS, random_lesion, render_phantom, write_dataset
@@ -48,6 +49,21 @@ def data_folder() -> Path:
     if not DATA.exists():
         pytest.skip("the BUSI and BUS-BRA data sets are not beside this checkout")
     return DATA
+
+
+FAULTS = ["no card", "no arrays", "changed card", "changed arrays"]
+
+
+def damaged_copy(name: str, fault: str, place: Path) -> Path:
+    """What was shipped under a name, card and arrays, with one of `FAULTS`, in a folder that is held to its checksums."""
+    for file in (f"{name}.json", f"{name}.safetensors", CHECKSUM_FILE):
+        shutil.copy(WEIGHTS_FOLDER / file, place / file)
+    path = place / f"{name}.{'json' if 'card' in fault else 'safetensors'}"
+    if fault.startswith("no"):
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b"\n")
+    return place
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,12 @@
 import csv
 import io
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import encoded
+from conftest import FAULTS, damaged_copy, encoded
 from PIL import Image
 
 from pages.shared.uploaded_scan import add_upload
@@ -108,17 +107,10 @@ def test_the_card_says_how_it_fared_on_each_site_that_did_not_teach_it():
         assert [one.kind for one in site.others] == list(card.kinds)
 
 
-@pytest.mark.parametrize("fault", ["no card", "no arrays", "changed card", "changed arrays"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_without_a_whole_check_nothing_is_read(fault, tmp_path):
-    for name in (f"{NAME}.json", f"{NAME}.safetensors", "SHA256SUMS"):
-        shutil.copy(WEIGHTS_FOLDER / name, tmp_path / name)
-    place = tmp_path / f"{NAME}.{'json' if 'card' in fault else 'safetensors'}"
-    if fault.startswith("no"):
-        place.unlink()
-    else:
-        place.write_bytes(place.read_bytes() + b"\n")
     with pytest.raises(CheckpointError, match="Restore"):
-        load_input_check(tmp_path)
+        load_input_check(damaged_copy(NAME, fault, tmp_path))
 
 
 @pytest.mark.parametrize("content", [None, b"no tensors"], ids=["missing", "damaged"])

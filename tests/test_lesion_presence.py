@@ -1,7 +1,6 @@
 """A model is asked first whether it sees a lesion; where it sees none it makes no call, on the page, in files and on the command line."""
 
 import json
-import shutil
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, encoded
+from conftest import FAULTS, ROOT, damaged_copy, encoded
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from synthetic_results import draw_results
@@ -180,17 +179,10 @@ def test_predict_gives_no_number_and_no_heatmap(no_lesion, tmp_path, capsys):
     assert list((tmp_path / "maps").iterdir()) == []
 
 
-@pytest.mark.parametrize("fault", ["no card", "no arrays", "changed card", "changed arrays"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_without_a_whole_file_no_model_answers(fault, tmp_path):
-    for name in (f"{NAME}.json", f"{NAME}.safetensors", "SHA256SUMS"):
-        shutil.copy(WEIGHTS_FOLDER / name, tmp_path / name)
-    place = tmp_path / f"{NAME}.{'json' if 'card' in fault else 'safetensors'}"
-    if fault.startswith("no"):
-        place.unlink()
-    else:
-        place.write_bytes(place.read_bytes() + b"\n")
     with pytest.raises(CheckpointError, match="Restore"):
-        load_lesion_presence("rcdnet", load_classifier("rcdnet").card.sha256, tmp_path)
+        load_lesion_presence("rcdnet", load_classifier("rcdnet").card.sha256, damaged_copy(NAME, fault, tmp_path))
 
 
 def test_other_weights_are_not_asked(tmp_path):

@@ -7,10 +7,12 @@ that of every bundled card. A user's own weights have no such file: their card i
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
 from safetensors.torch import load as load_tensors
 from torch import nn
 
@@ -18,13 +20,11 @@ from rcdnet.errors import CheckpointError, NotTrained
 from rcdnet.models.card import LIMIT, MINIMUM_AUC, ModelCard
 from rcdnet.models.lesion_decoder import LesionDecoder, decoder_for, split_state_dict
 from rcdnet.models.registry import CLASSES, create_model, spec_of
-from rcdnet.safe_read import MB, Unreadable, quoted, read_regular
+from rcdnet.safe_read import MB, Unreadable, parse_as, parse_json, quoted, read_regular
 from rcdnet.scans import preprocessing
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent.parent / "assets" / "weights"
-IMAGENET_FOLDER = (
-    WEIGHTS_FOLDER.parent / "imagenet"
-)  # trunks that came with the app; the README beside them says where from
+IMAGENET_FOLDER = WEIGHTS_FOLDER.parent / "imagenet"  # trunks that came with the app, as the README beside them says
 CHECKSUM_FILE = "SHA256SUMS"  # as sha256sum writes it
 LARGEST_WEIGHTS = 1024 * MB
 
@@ -67,6 +67,25 @@ def is_as_shipped(name: str, content: bytes, folder: Path) -> bool:
     """Whether a card's content is what `CHECKSUM_FILE` holds it to; also where the folder has none. Raises as `read_checksums`."""
     pins = read_checksums(folder)
     return pins is None or pins.get(name) == hashlib.sha256(content).hexdigest()
+
+
+def parse_pinned(kind: Any, name: str, content: bytes, folder: Path) -> Any:
+    """The `kind` in the content of a card that `write_pinned` put there; `Unreadable` if it is none, or not the one that was shipped."""
+    if not is_as_shipped(name, content, folder):
+        raise Unreadable("it is not the one that was shipped")
+    return parse_as(kind, parse_json(content))
+
+
+def read_pinned_arrays(path: Path, limit: int, sha256: str) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file whose card names this SHA-256, float32.
+
+    Raises:
+        Unreadable: it is not there, or another one. SafetensorError: it is damaged.
+    """
+    data = read_regular(path, limit)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise Unreadable("the arrays beside it are of another one")
+    return {name: array.astype(np.float32) for name, array in load_arrays(data).items()}
 
 
 def read_checksums(folder: Path) -> dict[str, str] | None:

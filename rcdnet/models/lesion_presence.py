@@ -4,7 +4,6 @@ A linear classifier of the maps of the model's own trunk, which every prediction
 weights, for these weights alone.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,11 +13,10 @@ from typing import Annotated
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
 from rcdnet.errors import CheckpointError
-from rcdnet.models.checkpoint import WEIGHTS_FOLDER, is_as_shipped, read_checksums
-from rcdnet.safe_read import LARGEST, MB, Count, Share, Unreadable, Within, parse_as, parse_json, read_regular
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, parse_pinned, read_checksums, read_pinned_arrays
+from rcdnet.safe_read import LARGEST, MB, Count, Share, Unreadable, Within, read_regular
 from rcdnet.scans.preprocessing import Letterbox
 
 NAME = "lesion_presence"
@@ -124,14 +122,6 @@ def load_lesion_presence(model: str, weights_sha256: str, folder: Path = WEIGHTS
     return found if found and found.card.weights_sha256 == weights_sha256 else None
 
 
-def presence_digest(folder: Path = WEIGHTS_FOLDER) -> str:
-    """SHA-256 of the card as it lies there now; empty without one that can be read."""
-    try:
-        return hashlib.sha256(read_regular(folder / f"{NAME}.json", CARD_LIMIT)).hexdigest()
-    except Unreadable:
-        return ""
-
-
 def load_presence_cards(folder: Path = WEIGHTS_FOLDER) -> PresenceCards | None:
     """The cards of all models, for their figures; None where there are none. Raises as `load_lesion_presence`."""
     path = folder / f"{NAME}.json"
@@ -144,24 +134,17 @@ def load_presence_cards(folder: Path = WEIGHTS_FOLDER) -> PresenceCards | None:
 
 
 def _parse(folder: Path, content: bytes) -> PresenceCards:
-    if not is_as_shipped(f"{NAME}.json", content, folder):
-        raise Unreadable("it is not the one that was shipped")
-    cards: PresenceCards = parse_as(PresenceCards, parse_json(content))
+    cards: PresenceCards = parse_pinned(PresenceCards, f"{NAME}.json", content, folder)
     return cards
 
 
 @lru_cache(maxsize=2)
 def _load(folder: Path, content: bytes) -> Mapping[str, LesionPresence]:
     cards = _parse(folder, content)
-    data = read_regular(folder / f"{NAME}.safetensors", ARRAYS_LIMIT)
-    if hashlib.sha256(data).hexdigest() != cards.sha256:
-        raise Unreadable("the arrays beside it are of another one")
     try:
-        arrays = load_arrays(data)
+        arrays = read_pinned_arrays(folder / f"{NAME}.safetensors", ARRAYS_LIMIT, cards.sha256)
         return {
-            card.model: LesionPresence(
-                card, arrays[f"{card.model}.weight"].astype(np.float32), float(arrays[f"{card.model}.bias"][0])
-            )
+            card.model: LesionPresence(card, arrays[f"{card.model}.weight"], float(arrays[f"{card.model}.bias"][0]))
             for card in cards.models
         }
     except (SafetensorError, KeyError) as error:

@@ -17,6 +17,7 @@ from rcdnet.reading.input_check import NOT_READ
 from rcdnet.scans.scan_and_mask import Scan
 
 COLUMNS = ("image", "sha256", "model", "p_malignant", "threshold", "call", "verdict", "warnings", "error")
+_OF_A_CALL = ("p_malignant", "threshold", "call")
 _FIGURE_SIDE_PX = 900
 
 
@@ -26,9 +27,7 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
         "image": image,
         "sha256": scan.sha256,
         "model": prediction.model,
-        "p_malignant": None if prediction.no_lesion else prediction.p_malignant,
-        "threshold": None if prediction.no_lesion else prediction.threshold,
-        "call": None if prediction.no_lesion else prediction.call,
+        **{name: None if prediction.no_lesion else getattr(prediction, name) for name in _OF_A_CALL},
         "verdict": prediction.verdict or None,
     }
     warnings = [
@@ -41,7 +40,7 @@ def call_row(image: str, scan: Scan, prediction: Prediction) -> dict[str, object
 
 def not_read_row(image: str, scan: Scan, classifier: Classifier, refusal: NotAScan) -> dict[str, object]:
     """As `call_row`, of a picture that no model read; its reason stands among the warnings."""
-    empty = dict.fromkeys(("p_malignant", "threshold", "call"))
+    empty = dict.fromkeys(_OF_A_CALL)
     names = {"image": image, "sha256": scan.sha256, "model": classifier.name}
     return {**names, **empty, "verdict": NOT_READ, "warnings": " ".join([str(refusal), *scan.warnings])}
 
@@ -89,11 +88,7 @@ def scan_figure(
         else:
             axis.imshow(overlay(view, p.heat(p.call, view.shape), opacity=opacity, colour_map=colour_map))
             title += f", map strength {p.strength(p.call):.2g}"
-        axis.set_title(
-            title,
-            color="white",
-            fontsize=10,
-        )
+        axis.set_title(title, color="white", fontsize=10)
     local = [f"{p.title} answers by the operating point of {p.site}." for p in predictions if p.site]
     figure.supxlabel(
         "Heatmap: Grad-CAM of the predicted class, each scaled to its own maximum. "

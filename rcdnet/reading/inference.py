@@ -16,7 +16,8 @@ from rcdnet.errors import CheckpointError, HeatmapError, NotTrained, RcdnetError
 from rcdnet.models.card import ModelCard
 from rcdnet.models.checkpoint import card_digest, load_checkpoint
 from rcdnet.models.lesion_decoder import LesionDecoder, contours, read_outline, shape_score
-from rcdnet.models.lesion_presence import LesionPresence, load_lesion_presence, presence_digest, presence_features
+from rcdnet.models.lesion_presence import NAME as PRESENCE
+from rcdnet.models.lesion_presence import LesionPresence, load_lesion_presence, presence_features
 from rcdnet.models.local_operating_point import LocalOperatingPoint
 from rcdnet.models.registry import CLASSES, MODELS, ModelSpec, spec_of
 from rcdnet.models.verdict import NO_LESION, VerdictThresholds
@@ -154,7 +155,7 @@ def load_classifier(name: str) -> Classifier:
     Raises:
         UnknownModel, NotTrained, CheckpointError: as `rcdnet.models.checkpoint.load_checkpoint`.
     """
-    return _load_bundled(name, card_digest(name), presence_digest())
+    return _load_bundled(name, card_digest(name), card_digest(PRESENCE))
 
 
 @lru_cache(maxsize=len(MODELS))

@@ -5,20 +5,18 @@ kinds of picture names the kind, and the distance from the scans' principal subs
 own trunk, so weights may be trained anew without it.
 """
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 from scipy.special import logsumexp
 
 from rcdnet.errors import CheckpointError, NotAScan
-from rcdnet.models.checkpoint import WEIGHTS_FOLDER, is_as_shipped
+from rcdnet.models.checkpoint import WEIGHTS_FOLDER, parse_pinned, read_pinned_arrays
 from rcdnet.reading.picture_features import picture_features
-from rcdnet.safe_read import KB, MB, Count, Unreadable, parse_as, parse_json, read_regular
+from rcdnet.safe_read import KB, MB, Count, Unreadable, read_regular
 from rcdnet.scans.scan_and_mask import Scan
 
 NAME = "input_check"
@@ -160,13 +158,8 @@ def load_input_check(folder: Path = WEIGHTS_FOLDER) -> InputCheck:
 @lru_cache(maxsize=2)
 def _load(folder: Path, content: bytes) -> InputCheck:
     try:
-        if not is_as_shipped(f"{NAME}.json", content, folder):
-            raise Unreadable("it is not the one that was shipped")
-        card = parse_as(InputCheckCard, parse_json(content))
-        data = read_regular(folder / f"{NAME}.safetensors", ARRAYS_LIMIT)
-        if hashlib.sha256(data).hexdigest() != card.sha256:
-            raise Unreadable("the arrays beside it are of another one")
-        arrays = {name: array.astype(np.float32) for name, array in load_arrays(data).items()}
+        card: InputCheckCard = parse_pinned(InputCheckCard, f"{NAME}.json", content, folder)
+        arrays = read_pinned_arrays(folder / f"{NAME}.safetensors", ARRAYS_LIMIT, card.sha256)
         return InputCheck(card, Detector(**arrays))
     except (Unreadable, SafetensorError, TypeError) as error:
         raise CheckpointError(

@@ -11,6 +11,8 @@ from train.evaluate.predictions import PredictionRow
 from train.fit.events import Epoch
 from train.studies.heatmap_records import MapFigures
 
+EXTERNAL = ", external test"  # ends the name of the images of one
+
 
 @dataclass(frozen=True)
 class Result:

@@ -23,7 +23,7 @@ from train.evaluate.predictions import PredictionRow
 from train.fit.checkpoints import read_best, to_half_precision
 from train.fit.events import Epoch, read_events
 from train.folders import BUNDLED, RESULTS_FOLDER, RUNS_FOLDER
-from train.results.bundle import Bundle, Result
+from train.results.bundle import EXTERNAL, Bundle, Result
 from train.studies.heatmap_records import PUBLISHED, REMAKE_HINT, MapFigures, read_figures, read_settings
 
 RECORDS = ("*.json", "*.jsonl", "*.csv", "*.safetensors")
@@ -266,7 +266,7 @@ def _validation(s: SetMetrics) -> str:
 
 def _elsewhere(s: SetMetrics, place: Path, evaluation: Evaluation) -> str:
     """By the folder's name: whose images lie in one that is laid out as BUSI is, nobody but the user knows."""
-    return f"{place.name if len(evaluation.sets) == 1 else s.name}, external test"
+    return f"{place.name if len(evaluation.sets) == 1 else s.name}{EXTERNAL}"
 
 
 def _evaluation_of_now(run: Path, place: Path) -> Evaluation:

@@ -41,8 +41,12 @@ def share_in_percent(count: int, of: int) -> str:
     """A share with Wilson's interval, in percent; empty of nothing."""
     if not of:
         return ""
-    low, high = share_interval(count / of, of)
-    return f"{count / of * 100:.1f} % [{low * 100:.1f}, {high * 100:.1f}]"
+    return range_in_percent(count / of, *share_interval(count / of, of))
+
+
+def range_in_percent(share: float, low: float, high: float) -> str:
+    """A share between two others, in percent."""
+    return f"{share * 100:.1f} % [{low * 100:.1f}, {high * 100:.1f}]"
 
 
 def figures_table(results: Sequence[Result]) -> Table:

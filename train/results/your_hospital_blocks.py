@@ -6,9 +6,10 @@ from itertools import zip_longest
 from rcdnet.errors import DatasetError
 from rcdnet.models.registry import MODELS
 from train.evaluate.adapt import adaptation, adaptation_sentences
-from train.results.bundle import Bundle, Result
+from train.folders import BUNDLED
+from train.results.bundle import EXTERNAL, Bundle, Result
 from train.results.report_block import ReportBlock
-from train.results.tables import Table, share_in_percent
+from train.results.tables import Table, range_in_percent, share_in_percent
 
 WHAT = (
     "Label 20 to 300 of your own scans and see how far the model can be trusted at your hospital. Put them into the data folder, in "
@@ -19,13 +20,13 @@ CHOSEN = "chosen on one half of your scans, counted on the other"
 
 def your_hospital_blocks(bundle: Bundle, own: Sequence[Result]) -> list[list[ReportBlock]]:
     """A block for each external test of a bundled model."""
-    return [[_block(r)] for r in own if r.external and r.name.startswith("bundled-")]
+    return [[_block(r)] for r in own if r.external and r.name.startswith(BUNDLED)]
 
 
 def _block(r: Result) -> ReportBlock:
     title = f"{MODELS[r.model].title} on {r.images}"
     try:
-        found = adaptation(r.images.removesuffix(", external test"), r.model, r.rows)
+        found = adaptation(r.images.removesuffix(EXTERNAL), r.model, r.rows)
     except DatasetError as reason:
         return ReportBlock(title, str(reason))
     counted, at = r.verdicts, r.figures.confusion
@@ -42,11 +43,7 @@ def _block(r: Result) -> ReportBlock:
     halves = found.halves
     local = [halves.sensitivity, halves.specificity, halves.missed, halves.cleared, halves.alarmed] if halves else []
     table: Table = [
-        {"": name, "as it came": share_in_percent(*counts), CHOSEN: _percent(share) if share else ""}
+        {"": name, "as it came": share_in_percent(*counts), CHOSEN: range_in_percent(*share) if share else ""}
         for (name, counts), share in zip_longest(shipped.items(), local[: len(shipped)])
     ]
     return ReportBlock(title, " ".join(adaptation_sentences(found)), table)
-
-
-def _percent(share: tuple[float, float, float]) -> str:
-    return f"{share[0] * 100:.1f} % [{share[1] * 100:.1f}, {share[2] * 100:.1f}]"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -58,7 +58,6 @@ def publish_lesion_presence(
     *,
     models: Sequence[str] = tuple(MODELS),
     folder: Path = WEIGHTS_FOLDER,
-    load: Callable[[str], Classifier] = load_classifier,
     say: Say = ignore_message,
 ) -> PresenceCards:
     """Teach each bundled model on all data sets, and write what the app reads.
@@ -80,7 +79,7 @@ def publish_lesion_presence(
     found: list[PresenceCard] = []
     arrays: dict[str, np.ndarray] = {}
     for name in models:
-        classifier = load(name)
+        classifier = load_classifier(name)
         seen = replace(scans, features=_features(classifier, decoded)[~conflict])
         weight, bias, card = teach(seen, PresenceCard(name, classifier.card.sha256, 0.0, (), ()))
         # In C order, which safetensors takes for granted (findings/safetensors-fortran-order.sh).
